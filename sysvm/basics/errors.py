@@ -1,0 +1,49 @@
+"""Three kinds of failure, no fourth: `NotYet` (normal), `Refused` (the asker's fault), anything else is a bug.
+
+A `Refused` carries a kind, not an API code: which number a client sees is decided in one table of the API.
+"""
+
+from enum import StrEnum
+
+
+class Why(StrEnum):
+    """What kind of fault a refusal is about."""
+
+    PARAMETER = "parameter"
+    MALFORMED = "malformed"
+    UNKNOWN_COMMAND = "unknown-command"
+    UNAUTHENTICATED = "unauthenticated"
+    NOT_ALLOWED = "not-allowed"
+    METHOD = "method"
+    LIMIT = "limit"
+    CAPACITY = "capacity"
+    UNAVAILABLE = "unavailable"
+    ALLOCATION = "allocation"
+    IN_USE = "in-use"
+    RULE_CONFLICT = "rule-conflict"
+    BUSY = "busy"
+    MAINTENANCE = "maintenance"
+    INTERNAL = "internal"
+
+
+class Refused(Exception):
+    """A request that cannot be granted; the text tells its sender what to do about it."""
+
+    def __init__(self, text: str, why: Why = Why.PARAMETER, subjects: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.text = text
+        self.why = why
+        self.subjects = subjects
+
+
+class NotYet(Exception):
+    """Nothing is wrong, but the next step has to wait `after` seconds for what `why` says."""
+
+    def __init__(self, after: float, why: str) -> None:
+        super().__init__(why)
+        self.after = after
+        self.why = why
+
+
+class Stale(Exception):
+    """The caller's fence is older than one already seen: another worker has taken over."""
