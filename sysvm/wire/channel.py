@@ -1,0 +1,197 @@
+"""Between the agent in a system VM and its host: a unix socket or a virtio-serial port, framed (`frames.py`).
+
+The agent sends `AgentHello` as its first notice, and again whenever it hears `Greet`. The host forwards what the server
+asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers nothing itself.
+
+Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet.
+Calls agent -> host (-> server): RedeemTicket.
+Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport.
+"""
+
+import msgspec
+
+from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
+
+PROTOCOL = 1
+
+
+# ---------------------------------------------------------------- host -> agent
+class Greet(msgspec.Struct, frozen=True, tag="greet"):
+    """Say hello again (the host agent was restarted)."""
+
+
+class Apply(msgspec.Struct, frozen=True, tag="apply"):
+    """Make this document true; answered by an AgentReport."""
+
+    document: SystemVmDocument
+
+
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """Read the live state back and say it; answered by an AgentReport."""
+
+
+class PowerOff(msgspec.Struct, frozen=True, tag="power-off"):
+    """Stop all services in order and end the machine; answered before it is done."""
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True, tag="download"):
+    """Fetch a URL into the store as `image`; result: Downloaded."""
+
+    store: str
+    image: str  # UUID of the template, ISO or volume
+    url: str
+    format: str  # QCOW2, RAW, TAR, ISO, OVA, VHD, VMDK
+    checksum: str = ""  # "{SHA-256}hex", plain MD5 hex, or empty
+    max_bytes: int = 0  # 0: the document's limit
+
+
+class DeleteImage(msgspec.Struct, frozen=True, kw_only=True, tag="delete-image"):
+    """Remove an image from the store; result: nothing."""
+
+    store: str
+    image: str
+
+
+class Diagnose(msgspec.Struct, frozen=True, kw_only=True, tag="diagnose"):
+    """ping, traceroute or arping, bounded; result: Diagnosed."""
+
+    kind: str
+    address: str
+    params: str = ""
+
+
+class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
+    """Run the machine's own checks (ssvm-check and the like); result: Diagnosed."""
+
+
+TaskBody = Download | DeleteImage | Diagnose | CheckSelf
+
+
+class RunTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-task"):
+    """Start (or find running or done) the task `name`; answered at once by its OperationSeen."""
+
+    name: str
+    body: TaskBody
+
+
+class ForgetTask(msgspec.Struct, frozen=True, kw_only=True, tag="forget-task"):
+    """Stop the task if it runs, and drop it from the ledger; its partial files go too."""
+
+    name: str
+
+
+# ---------------------------------------------------------------- results
+class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download brought: `sha256` names the bytes in the store."""
+
+    sha256: str
+    size: int  # bytes in the store
+    virtual_size: int
+    format: str
+
+
+class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a diagnostic command."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class ServiceSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A daemon of a system VM."""
+
+    name: str
+    running: bool
+    restarts: int = 0
+    note: str = ""
+
+
+class Counter(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes through one public address of a router since its ruleset was first made."""
+
+    address: str
+    sent: int
+    received: int
+
+
+# ---------------------------------------------------------------- agent -> host -> server
+class AgentHello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """The agent's first words."""
+
+    protocol: int
+    machine: str
+    incarnation: int
+    kind: Kind
+    version: str
+    boot: str
+    live: str
+
+
+class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
+    """The live state, read back from kernel and daemons."""
+
+    boot: str
+    live: str
+    faults: tuple[ServiceFault, ...] = ()
+    services: tuple[ServiceSeen, ...] = ()
+    operations: tuple[OperationSeen, ...] = ()
+    counters: tuple[Counter, ...] = ()
+
+
+class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that a console proxy serves now."""
+
+    session: str
+    guest: str
+    client: str
+    since: float
+    last_used: float
+
+
+class LoadReport(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
+    """What a console proxy carries."""
+
+    sessions: tuple[ConsoleSession, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class TaskReport(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
+    """A task has moved on."""
+
+    task: OperationSeen
+
+
+class DriftReport(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
+    """Something was not as the document says, and was mended (or not)."""
+
+    service: str
+    difference: str
+    mended: bool
+
+
+class RedeemTicket(msgspec.Struct, frozen=True, kw_only=True, tag="redeem-ticket"):
+    """A browser has shown this ticket; answered by a ConsoleTarget or a refusal. A ticket works once."""
+
+    ticket: str
+    client: str  # address of the browser
+
+
+class ConsoleTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the screen is. `grant` is shown to the relay; `resume` lets the page attach again."""
+
+    session: str
+    guest: str
+    name: str
+    kind: str  # vnc | text
+    relay_host: str
+    relay_port: int
+    grant: str
+    resume: str = ""
+    view_only: bool = False
+
+
+AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask
+AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport
+AgentAskBody = RedeemTicket

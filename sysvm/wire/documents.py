@@ -1,0 +1,246 @@
+"""Documents: the complete configuration that an agent or a host must make true.
+
+The identity of a document is `basics.digest.digest(document)`. `renderer` is raised by a release that renders the same
+document into other files, so that a new agent version does its work again.
+
+A section that is None (or an empty list) means: this service is not run, and nothing of it stays.
+Addresses are text ("10.1.1.5", "10.1.1.0/24"); ports are inclusive ranges.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from sysvm.wire.machines import Segment
+
+
+class Protocol(StrEnum):
+    """What a rule matches."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+    ALL = "all"
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """An inclusive range of ports."""
+
+    first: int
+    last: int
+
+
+class Interface(msgspec.Struct, frozen=True, kw_only=True):
+    """An interface of a router and what it must carry."""
+
+    device: str  # eth0
+    mac: str
+    role: str  # guest | control | public
+    addresses: tuple[str, ...] = ()  # with prefix
+    gateway: str | None = None
+    mtu: int = 1500
+    rate_mbit: int = 0
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """A DHCP reservation: this MAC has this address and name for ever."""
+
+    mac: str
+    address: str
+    hostname: str
+    default: bool = True  # False: no gateway and no DNS over this NIC
+
+
+class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest network on which the router answers DHCP."""
+
+    device: str
+    cidr: str
+    gateway: str
+    dns: tuple[str, ...]
+    domain: str
+    mtu: int = 1500
+    reservations: tuple[Reservation, ...] = ()
+
+
+class DnsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A name of the network's own zone."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+class Dns(msgspec.Struct, frozen=True, kw_only=True):
+    """Name service for guests; forwards what is not its own."""
+
+    domain: str
+    listen: tuple[str, ...]  # addresses it answers on
+    allow: tuple[str, ...]  # CIDRs that may ask
+    forwarders: tuple[str, ...] = ()
+    records: tuple[DnsRecord, ...] = ()
+
+
+class SourceNat(msgspec.Struct, frozen=True, kw_only=True):
+    """Guests of `source` leave through `device` as `public`."""
+
+    device: str
+    public: str
+    source: str
+
+
+class StaticNat(msgspec.Struct, frozen=True, kw_only=True):
+    """A public address that belongs to one guest address, both ways."""
+
+    rule: str
+    public: str
+    private: str
+
+
+class PortForward(msgspec.Struct, frozen=True, kw_only=True):
+    """Ports of a public address that lead to a guest; the private range is as long as the public one."""
+
+    rule: str
+    public: str
+    protocol: Protocol
+    ports: Ports
+    private: str
+    private_ports: Ports
+
+
+class FirewallRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Traffic to a public address that may pass; everything else is dropped."""
+
+    rule: str
+    public: str
+    protocol: Protocol
+    sources: tuple[str, ...]
+    ports: Ports | None = None
+    icmp_type: int | None = None  # -1 and None: any
+    icmp_code: int | None = None
+
+
+class EgressRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Traffic of guests to outside; allowed when the policy denies, denied when the policy allows."""
+
+    rule: str
+    device: str
+    protocol: Protocol
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...] = ()
+    ports: Ports | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+
+
+class Egress(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy for traffic that guests behind `device` start towards outside."""
+
+    device: str
+    source: str
+    allow_by_default: bool
+    rules: tuple[EgressRule, ...] = ()
+
+
+class GuestData(msgspec.Struct, frozen=True, kw_only=True):
+    """What the metadata service answers to the guest that asks from `address`."""
+
+    address: str
+    userdata: bytes = b""
+    metadata: dict[str, str] = {}
+    password: str | None = None  # served once by the password server
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """User data, metadata and password service."""
+
+    listen: tuple[str, ...]
+    guests: tuple[GuestData, ...] = ()
+
+
+class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
+    """A virtual router, whole."""
+
+    machine: str
+    name: str
+    renderer: int = 1
+    interfaces: tuple[Interface, ...] = ()
+    dhcp: tuple[DhcpNetwork, ...] = ()
+    dns: Dns | None = None
+    source_nat: tuple[SourceNat, ...] = ()
+    static_nat: tuple[StaticNat, ...] = ()
+    port_forwards: tuple[PortForward, ...] = ()
+    firewall: tuple[FirewallRule, ...] = ()
+    egress: tuple[Egress, ...] = ()
+    metadata: Metadata | None = None
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A server certificate with its chain (leaf first) and its PKCS#8 key, PEM."""
+
+    chain: str
+    key: str
+
+
+class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="consoleproxy"):
+    """A console proxy, whole. Without a certificate it speaks plain HTTP."""
+
+    machine: str
+    name: str
+    renderer: int = 1
+    listen: str = "0.0.0.0"
+    page_port: int = 80
+    websocket_port: int = 8080
+    command_port: int = 8001
+    certificate: Certificate | None = None
+    relay_ca: str = ""  # PEM; relays of hosts show certificates of this CA
+    relay_certificate: Certificate | None = None  # what this proxy shows to relays
+    max_sessions: int = 50
+    idle_s: int = 180
+    load_interval_ms: int = 5000
+    origins: tuple[str, ...] = ()  # allowed Origin hosts besides its own
+    draining: bool = False
+
+
+class Store(msgspec.Struct, frozen=True, kw_only=True):
+    """An image store that a secondary storage VM serves; it is mounted at `path` inside the machine."""
+
+    store: str
+    path: str
+    read_only: bool = False
+
+
+class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, tag="secstorage"):
+    """A secondary storage VM, whole."""
+
+    machine: str
+    name: str
+    renderer: int = 1
+    stores: tuple[Store, ...] = ()
+    management_address: str = ""
+    public_address: str = ""
+    serve_port: int = 8443  # TLS, management NIC: hosts fetch images here with tickets
+    certificate: Certificate | None = None  # of the built-in CA, for serve_port
+    public_certificate: Certificate | None = None
+    ca: str = ""
+    ticket_key: str = ""  # base64 Ed25519 public key that signs fetch tickets
+    allowed_internal: tuple[str, ...] = ()  # CIDRs excepted from the ban on private addresses
+    own_networks: tuple[str, ...] = ()  # never fetched from, whatever `allowed_internal` says (control network)
+    proxy: str | None = None
+    max_bytes: int = 50 * 1024**3
+    dns: tuple[str, ...] = ()
+
+
+SystemVmDocument = RouterDocument | ConsoleProxyDocument | SecStorageDocument
+
+
+class HostDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A host, whole: which segments it carries, and what its relay trusts."""
+
+    host: str
+    renderer: int = 1
+    cloud: str
+    segments: tuple[Segment, ...] = ()
+    management_address: str = ""  # address/prefix of the host on the management segment
+    relay_port: int = 5999
+    grant_key: str = ""  # base64 Ed25519 public key of the server; signs console grants and fetch tickets
+    pools: tuple[str, ...] = ()  # primary storage directories

@@ -1,0 +1,278 @@
+"""Between a host agent and a management server: one TLS 1.3 link per host, dialled by the host, framed.
+
+The host sends `HostHello` as its first call; the server answers `Welcome` or a fault. Then calls go both ways.
+
+Calls server -> host:
+  ApplyHost       -> HostReport        make the host's document true
+  Look            -> Looked            one machine, all incarnations that the host has of it
+  LookAll         -> LookedAll         everything of this cloud
+  Do              -> Done              one idempotent act about one machine, fenced
+  RunHostTask     -> OperationSeen     start or find a long piece of work (fetch an image, make a volume)
+  ForgetHostTask  -> Nothing
+  ToAgent         -> whatever the agent answers (channel.py)
+Notices host -> server: MachineChanged, InventoryDigest, FromAgent(notice), HostTaskReport.
+Calls host -> server: HostHello, Renew, FromAgent(call).
+"""
+
+import msgspec
+
+from sysvm.wire.channel import AgentAskBody, AgentCallBody, AgentNoticeBody
+from sysvm.wire.documents import HostDocument
+from sysvm.wire.machines import MachineSeen, MachineSpec, OperationSeen
+
+PROTOCOL = 1
+
+
+class Nothing(msgspec.Struct, frozen=True, tag="nothing"):
+    """Done, and there is nothing to say about it."""
+
+
+# ---------------------------------------------------------------- host -> server
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host is and what its kernel can do."""
+
+    name: str
+    cpus: int
+    cpu_mhz: int
+    memory_bytes: int
+    kernel: str
+    hypervisors: tuple[str, ...] = ()  # "KVM", "LXC", "Simulator"
+    kvm: bool = False  # proved by booting a tiny kernel
+    kvm_why: str = ""  # why not
+    features: tuple[str, ...] = ()  # esp, wireguard, flowtable, vlan, nfs
+    templates: tuple[str, ...] = ()  # versions of the system VM template at hand
+    underlay: str = ""  # address for VXLAN and relay between hosts
+    disk_bytes: int = 0
+    disk_used: int = 0
+
+
+class HostHello(msgspec.Struct, frozen=True, kw_only=True, tag="host-hello"):
+    """First words on a link."""
+
+    protocol: int
+    cloud: str
+    host: str
+    boot: str  # kernel boot id: a new one proves that nothing of before runs
+    version: str
+    epoch: int  # highest that the host has obeyed
+    facts: HostFacts
+
+
+class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
+    """Sign this certificate request (PEM) for the same host; answered by Renewed."""
+
+    csr: str
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
+    """First contact: a one-time token buys a certificate; answered by Renewed."""
+
+    token: str
+    host: str
+    csr: str
+    facts: HostFacts
+
+
+class FromAgent(msgspec.Struct, frozen=True, kw_only=True, tag="from-agent"):
+    """What the agent of a system VM says or asks."""
+
+    machine: str
+    incarnation: int
+    ask: AgentAskBody | None = None
+    notice: AgentNoticeBody | None = None
+
+
+class MachineChanged(msgspec.Struct, frozen=True, kw_only=True, tag="machine-changed"):
+    """Something about a machine is not as it was at the last look."""
+
+    machine: str
+
+
+class InventoryDigest(msgspec.Struct, frozen=True, kw_only=True, tag="inventory"):
+    """Digest over LookedAll, every 10 s: a server that knows another one looks at everything."""
+
+    digest: str
+
+
+class HostTaskReport(msgspec.Struct, frozen=True, kw_only=True, tag="host-task"):
+    """A host task has moved on."""
+
+    task: OperationSeen
+
+
+# ---------------------------------------------------------------- server -> host
+class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The link stands."""
+
+    protocol: int
+    session: str
+    epoch: int
+    cloud: str
+
+
+class Renewed(msgspec.Struct, frozen=True, kw_only=True, tag="renewed"):
+    """A certificate chain (PEM, leaf first) and the CA to trust."""
+
+    host: str
+    cloud: str
+    chain: str
+    ca: str
+
+
+class ApplyHost(msgspec.Struct, frozen=True, kw_only=True, tag="apply-host"):
+    """Make the host's document true."""
+
+    document: HostDocument
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look"):
+    """What is there of this machine?"""
+
+    machine: str
+
+
+class LookAll(msgspec.Struct, frozen=True, tag="look-all"):
+    """What is there of this cloud?"""
+
+
+class EnsureCreated(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-created"):
+    """Root, disks, NICs and boot data of this incarnation exist; it does not run yet."""
+
+    spec: MachineSpec
+
+
+class EnsureRunning(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-running"):
+    """It runs; NICs and boot data are those of `spec`."""
+
+    spec: MachineSpec
+
+
+class EnsureStopped(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-stopped"):
+    """It does not run; it has `grace_s` to stop by itself (0: killed)."""
+
+    incarnation: int
+    grace_s: float = 10.0
+
+
+class EnsureRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-removed"):
+    """Nothing of this incarnation is left but volumes; `kept_network` spares what the next incarnation joins."""
+
+    incarnation: int
+    kept_network: bool = False
+
+
+class EnsureNics(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-nics"):
+    """Guard, rate and allowed addresses of the running incarnation's ports are those of `spec` (hot)."""
+
+    spec: MachineSpec
+
+
+ActBody = EnsureCreated | EnsureRunning | EnsureStopped | EnsureRemoved | EnsureNics
+
+
+class Do(msgspec.Struct, frozen=True, kw_only=True, tag="do"):
+    """One act about one machine. A fence lower than the highest seen for the machine is refused as STALE."""
+
+    machine: str
+    fence: int
+    act: ActBody
+
+
+class FetchImage(msgspec.Struct, frozen=True, kw_only=True, tag="fetch-image"):
+    """Take an image from a secondary storage VM into a primary pool, verified; result: Nothing."""
+
+    pool: str
+    sha256: str
+    size: int
+    format: str
+    address: str  # of the secondary storage VM on the management network
+    port: int
+    store: str
+    image: str
+    ticket: str  # signed by the server
+    ca: str
+
+
+class RemoveImage(msgspec.Struct, frozen=True, kw_only=True, tag="remove-image"):
+    """Drop an unused image from a pool; result: Nothing."""
+
+    pool: str
+    sha256: str
+    format: str
+
+
+class EnsureVolume(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-volume"):
+    """A volume of at least `size` bytes exists, made from `template` if it did not; result: VolumeMade."""
+
+    pool: str
+    volume: str
+    size: int
+    format: str
+    template: str | None = None
+
+
+class RemoveVolume(msgspec.Struct, frozen=True, kw_only=True, tag="remove-volume"):
+    """The volume is gone; result: Nothing."""
+
+    pool: str
+    volume: str
+    format: str
+
+
+HostTaskBody = FetchImage | RemoveImage | EnsureVolume | RemoveVolume
+
+
+class RunHostTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-host-task"):
+    """Start (or find running or done) the task `name`; answered at once by its OperationSeen."""
+
+    name: str
+    fence: int
+    body: HostTaskBody
+
+
+class ForgetHostTask(msgspec.Struct, frozen=True, kw_only=True, tag="forget-host-task"):
+    """Stop the task if it runs, and drop it from the ledger."""
+
+    name: str
+
+
+class ToAgent(msgspec.Struct, frozen=True, kw_only=True, tag="to-agent"):
+    """For the agent of this incarnation; NOT_YET when it is not connected."""
+
+    machine: str
+    incarnation: int
+    fence: int
+    body: AgentCallBody
+
+
+# ---------------------------------------------------------------- answers
+class HostReport(msgspec.Struct, frozen=True, kw_only=True, tag="host-report"):
+    """The host's live document."""
+
+    live: str
+    faults: tuple[str, ...] = ()
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True, tag="looked"):
+    """Every incarnation of a machine that the host has; empty means proved absent."""
+
+    incarnations: tuple[MachineSeen, ...] = ()
+
+
+class LookedAll(msgspec.Struct, frozen=True, kw_only=True, tag="looked-all"):
+    """All machines of this cloud on this host."""
+
+    machines: tuple[MachineSeen, ...] = ()
+    images: tuple[str, ...] = ()  # "<pool>/<sha256>"
+    volumes: tuple[str, ...] = ()
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
+    """The act has been done; what is there now."""
+
+    seen: Looked
+
+
+HostCallBody = ApplyHost | Look | LookAll | Do | RunHostTask | ForgetHostTask | ToAgent
+HostNoticeBody = FromAgent | MachineChanged | InventoryDigest | HostTaskReport
+HostAskBody = HostHello | Join | Renew | FromAgent

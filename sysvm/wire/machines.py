@@ -1,0 +1,192 @@
+"""What a host is asked to run (`MachineSpec`) and what it sees of it (`MachineSeen`).
+
+A host knows machines by UUID only. One life of a machine is an incarnation; a host may hold two of them while one
+replaces the other.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What a machine is for."""
+
+    CONSOLE_PROXY = "consoleproxy"
+    SECONDARY_STORAGE = "secstorage"
+    ROUTER = "router"
+    GUEST = "guest"
+
+
+class Runtime(StrEnum):
+    """How a machine runs."""
+
+    CONTAINER = "container"
+    VM = "vm"
+    SIMULATED = "simulated"
+
+
+class Traffic(StrEnum):
+    """What a NIC carries."""
+
+    CONTROL = "control"
+    MANAGEMENT = "management"
+    PUBLIC = "public"
+    GUEST = "guest"
+    STORAGE = "storage"
+
+
+class Isolation(StrEnum):
+    """How a segment is kept apart from others on the wire between hosts."""
+
+    NONE = "none"
+    VLAN = "vlan"
+    VXLAN = "vxlan"
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """A broadcast domain on a host: one bridge. `key` is stable cloud-wide ("control", "public-<id>", a network UUID)."""
+
+    key: str
+    traffic: Traffic
+    isolation: Isolation = Isolation.NONE
+    tag: int | None = None  # VLAN id or VXLAN VNI
+    mtu: int = 1500
+    peers: tuple[str, ...] = ()  # VXLAN: underlay addresses of the other hosts that have this segment
+    gateway: str | None = None  # address/prefix that the host itself holds here (control, management)
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True):
+    """A network interface; `device` is its order (eth<device>) inside the machine."""
+
+    device: int
+    mac: str
+    segment: Segment
+    addresses: tuple[str, ...] = ()  # "10.1.1.5/24", "fd00::5/64"; the first of each family is the primary one
+    gateway: str | None = None
+    gateway6: str | None = None
+    default: bool = False
+    mtu: int = 1500
+    rate_mbit: int = 0  # 0 = unlimited
+    is_router: bool = False  # may answer DHCP and RA, forward, and hold addresses that the document names
+    allowed: tuple[str, ...] = ()  # further addresses this port may use (secondary, virtual ones)
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume of a guest on its host's primary storage; `template` (SHA-256) names the image it starts from."""
+
+    volume: str
+    pool: str  # path of the primary storage pool on the host
+    size: int  # bytes
+    format: str = "qcow2"  # qcow2 (VM) or dir (container)
+    template: str | None = None
+    device: int = 0
+
+
+class Iso(msgspec.Struct, frozen=True, kw_only=True):
+    """A read-only image in the machine's drive."""
+
+    pool: str
+    image: str
+
+
+class ImageStoreMount(msgspec.Struct, frozen=True, kw_only=True):
+    """A secondary store that the host hands into a secondary storage VM at /sysvm/store/<store>."""
+
+    store: str
+    path: str  # directory on the host
+
+
+class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a host needs to run one incarnation of a machine."""
+
+    machine: str
+    incarnation: int
+    name: str
+    kind: Kind
+    runtime: Runtime
+    hostname: str
+    cpus: int = 1
+    cpu_mhz: int = 500
+    memory_mb: int = 256
+    template: str = ""  # version of the system VM template; empty for guests
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    iso: Iso | None = None
+    stores: tuple[ImageStoreMount, ...] = ()
+    boot_from_iso: bool = False
+    state_key: str = ""  # seals the state disk; given anew at each start, never stored by the host
+
+
+class BootData(msgspec.Struct, frozen=True, kw_only=True):
+    """/sysvm/boot/boot.json inside a system VM: who it is and its NICs. Holds no secret but the state key."""
+
+    version: int = 1
+    machine: str
+    incarnation: int
+    name: str
+    kind: Kind
+    runtime: Runtime
+    hostname: str
+    nics: tuple[Nic, ...] = ()
+    state_key: str = ""
+
+
+class Power(StrEnum):
+    """Whether an incarnation runs; UNKNOWN means that nobody could look and is never taken for ABSENT."""
+
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    UNKNOWN = "unknown"
+
+
+class OperationState(StrEnum):
+    """How far a named piece of work is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class OperationSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A named piece of work in the ledger of a host or an agent."""
+
+    name: str
+    state: OperationState
+    progress: float = 0.0  # 0..1
+    result: msgspec.Raw | None = None  # MessagePack of the operation's own result struct
+    error: str = ""
+
+
+class ServiceFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A service that could not be made what the document says; the old state of it stays live."""
+
+    service: str
+    why: str
+    remedy: str = ""
+
+
+class AgentSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent inside a system VM last said over its channel."""
+
+    boot: str  # nonce of the agent's process: a new one after each restart
+    version: str
+    live: str  # digest of the document that is live in kernel and daemons; empty before the first
+    faults: tuple[ServiceFault, ...] = ()
+    operations: tuple[OperationSeen, ...] = ()
+
+
+class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """One incarnation as its host sees it now."""
+
+    machine: str
+    incarnation: int
+    power: Power
+    agent: AgentSeen | None = None  # None: no agent is connected
+    fence: int = 0  # highest fence that the host has seen for the machine
+    operations: tuple[OperationSeen, ...] = ()  # of the host, about this machine
+    spec: str = ""  # digest of the spec it was created from
+    why: str = ""  # for UNKNOWN and failed starts: what stands in the way
