@@ -47,3 +47,11 @@ class NotYet(Exception):
 
 class Stale(Exception):
     """The caller's fence is older than one already seen: another worker has taken over."""
+
+
+class Unreachable(Exception):
+    """The link died or was silent for too long: the outcome of what was asked is unknown, so look again."""
+
+
+class Broken(Exception):
+    """The other side answered that something of its own is broken; its text is passed on."""

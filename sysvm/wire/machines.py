@@ -45,7 +45,7 @@ class Isolation(StrEnum):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """A broadcast domain on a host: one bridge. `key` is stable cloud-wide ("control", "public-<id>", a network UUID)."""
+    """A broadcast domain, a bridge on a host. `key` is stable ("control", "public-<id>", a network's UUID)."""
 
     key: str
     traffic: Traffic
