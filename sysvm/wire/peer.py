@@ -5,7 +5,8 @@
         tasks.start(peer.run(tasks), "link")
         report = await peer.call(channel.Report(), channel.AgentReport, seconds=5)
 
-Calls of the other end are served concurrently, each in a task of its own. When the stream ends, `run` returns and every
+Calls of the other end are served concurrently, each in a task of its own; its notices are heard one after another, in
+order. When the stream ends, `run` returns and every
 call still waiting raises Unreachable: its outcome is unknown. Writes are whole frames, so callers need no lock; a
 writer that is not drained by its reader suspends the caller (back-pressure), never the reading side.
 """
@@ -79,6 +80,7 @@ class Peer:
         self._frames = FrameReader(strict=strict)
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._notices: asyncio.Queue[Notice] = asyncio.Queue()
         self._open = True
 
     @property
@@ -88,6 +90,7 @@ class Peer:
 
     async def run(self, tasks: Tasks) -> None:
         """Reads until the stream ends; serving tasks are children of `tasks`. Never raises for a dead peer."""
+        listener = tasks.start(self._listen(), "listen")
         try:
             while data := await self._reader.read(256 * 1024):
                 for payload in self._frames.feed(data):
@@ -95,6 +98,7 @@ class Peer:
         except (OSError, BadFrame, msgspec.DecodeError) as error:
             log.warning("link_broken", why=f"{type(error).__name__}: {error}")
         finally:
+            listener.cancel()
             self.close()
 
     def close(self) -> None:
@@ -146,13 +150,14 @@ class Peer:
             case Call():
                 tasks.start(self._answer(envelope), "serve")
             case Notice():
-                tasks.start(self._listen(envelope), "hear")
+                self._notices.put_nowait(envelope)
 
     async def _answer(self, call: Call) -> None:
+        # The one border where a bug here becomes a fault there.
         try:
             result: Any = await self._serve(call.body)
             answer = Answer(call.number, msgspec.Raw(_encoder.encode(result)))
-        except Exception as error:  # noqa: BLE001 - the one border where a bug here becomes a fault there
+        except Exception as error:
             if fault_of(error).kind is FaultKind.BROKEN:
                 log.exception("call_failed")
             answer = Answer(call.number, fault=fault_of(error))
@@ -161,8 +166,10 @@ class Peer:
         except Unreachable:
             self.close()
 
-    async def _listen(self, notice: Notice) -> None:
-        try:
-            await self._hear(notice.body)
-        except msgspec.ValidationError as error:
-            log.warning("notice_not_understood", why=str(error))
+    async def _listen(self) -> None:
+        while True:
+            notice = await self._notices.get()
+            try:
+                await self._hear(notice.body)
+            except msgspec.ValidationError as error:
+                log.warning("notice_not_understood", why=str(error))
