@@ -1,0 +1,171 @@
+"""The contract between the host agent and what runs machines: LXC, libvirt, the simulator.
+
+Every `ensure_*` may be repeated and ends in the state that it names, whatever was there before. A driver is called for
+one machine at a time (the host agent serializes), for different machines at once. It decides nothing: fences, epochs
+and who may ask are the host agent's.
+
+"I cannot look" is `DriverUnavailable`, never an empty answer: absence is proved or not said.
+
+What else the host agent expects of its neighbours is here too, so that it is agreed in one place:
+`Network` (ports of machines), `Storage` (pools, volumes, images: hosts/volumes.py), and by name only
+`hosts/relay.py` (`async ensure_relay(layout, document)`, `async stop_relay(layout)`) and
+`hosts/kvm/down.py` (`async remove_everything(layout)`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from sysvm.basics.errors import Broken
+from sysvm.wire.link import HostTaskBody
+from sysvm.wire.machines import MachineSeen, MachineSpec, Nic, Segment
+
+Changed = Callable[[str], None]
+Progress = Callable[[float], None]
+
+
+class DriverUnavailable(Broken):
+    """The driver cannot look or act now (daemon down, kernel refuses): what it runs is unknown, not absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAt:
+    """The host agent listens on this unix socket and the system VM's agent dials it (containers)."""
+
+    socket: Path
+    owner: int = 0  # uid and gid on the host of the machine's root user
+
+
+@dataclass(frozen=True, slots=True)
+class DialTo:
+    """The host agent connects to this unix socket; bytes of an earlier life may come first (virtio-serial)."""
+
+    socket: Path
+
+
+ChannelEnd = ListenAt | DialTo
+
+
+@dataclass(frozen=True, slots=True)
+class VncSocket:
+    """RFB is spoken on this unix socket."""
+
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TextCommand:
+    """A text console: run this in a pseudo-terminal."""
+
+    argv: tuple[str, ...]
+
+
+Console = VncSocket | TextCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do on this host."""
+
+    hypervisor: str  # "KVM", "LXC", "Simulator"
+    accelerated: bool = False
+    why: str = ""  # why not accelerated, or why it cannot be used
+    usable: bool = True
+
+
+class Driver(Protocol):
+    """Runs machines of one runtime."""
+
+    async def capabilities(self) -> Capabilities:
+        """What this driver can do here; found out once, then remembered."""
+        ...
+
+    async def look(self, machine: str) -> tuple[MachineSeen, ...]:
+        """Every incarnation of the machine that this driver has; empty means proved absent.
+
+        `agent`, `fence` and `operations` are filled in by the host agent. `spec` is `layout.spec_digest`.
+        Raises DriverUnavailable when nobody can look.
+        """
+        ...
+
+    async def look_all(self) -> tuple[MachineSeen, ...]:
+        """All machines of this state folder."""
+        ...
+
+    async def ensure_created(self, spec: MachineSpec) -> None:
+        """Root, ports and boot data exist; nothing runs. A running incarnation is left alone."""
+        ...
+
+    async def ensure_running(self, spec: MachineSpec) -> None:
+        """It runs, created first if need be; a stopped one gets the NICs, limits and boot data of `spec` anew."""
+        ...
+
+    async def ensure_stopped(self, machine: str, incarnation: int, grace_s: float) -> None:
+        """It does not run. It is asked first when `grace_s` > 0, and killed when that time is over."""
+        ...
+
+    async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
+        """Nothing is left but volumes; killed if it runs. `kept_network` spares a router's pinned namespaces."""
+        ...
+
+    async def ensure_nics(self, spec: MachineSpec) -> None:
+        """Guard, rate and allowed addresses of the ports are those of `spec`; hot."""
+        ...
+
+    async def watch(self, changed: Changed) -> None:
+        """Runs until cancelled; calls `changed(machine)` when a machine starts or ends without being asked."""
+        ...
+
+    def channel(self, machine: str, incarnation: int) -> ChannelEnd | None:
+        """How the host agent meets the agent inside; None for guests and for what does not exist."""
+        ...
+
+    def console(self, machine: str) -> Console | None:
+        """The console of the machine's newest incarnation."""
+        ...
+
+
+class Network(Protocol):
+    """Bridges and ports in the host's network namespace (hosts/network/). All of it may be repeated."""
+
+    async def ensure_segment(self, segment: Segment) -> str:
+        """The bridge of the segment exists, with its trunk to other hosts; its name."""
+        ...
+
+    async def ensure_tap(self, port: str, nic: Nic, note: str) -> None:
+        """A persistent tap device `port` exists in the namespace, guarded and plugged into its segment's bridge.
+
+        For libvirt: <interface type='ethernet'><target dev=port managed='no'/><mac .../></interface>.
+        """
+        ...
+
+    async def ensure_veth(self, port: str, nic: Nic, inside: Path, note: str) -> None:
+        """A veth exists: `port` is guarded and plugged, eth<device> with the NIC's MAC is in namespace `inside`."""
+        ...
+
+    async def ensure_port(self, port: str, nic: Nic) -> None:
+        """Guard, rate and plug of an existing interface of the namespace are those of `nic`."""
+        ...
+
+    async def remove_port(self, port: str) -> None:
+        """Neither interface nor guard of it is left."""
+        ...
+
+
+class Storage(Protocol):
+    """Pools of a host: `hosts/volumes.py` has `class Volumes` with the constructor `Volumes(layout)`."""
+
+    async def perform(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct | None:
+        """Does a host task from begin to end; may be repeated after a crash at any point. The task's result."""
+        ...
+
+    async def images(self, pools: tuple[str, ...]) -> tuple[str, ...]:
+        """The complete images, as "<pool>/<sha256>"."""
+        ...
+
+    async def volumes(self, pools: tuple[str, ...]) -> tuple[str, ...]:
+        """The volumes, as "<pool>/<volume>"."""
+        ...
