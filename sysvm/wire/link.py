@@ -219,6 +219,13 @@ class RemoveVolume(msgspec.Struct, frozen=True, kw_only=True, tag="remove-volume
     format: str
 
 
+class VolumeMade(msgspec.Struct, frozen=True, kw_only=True):
+    """The volume as it is now."""
+
+    size: int  # bytes that its guest sees
+    used: int = 0  # bytes on the pool
+
+
 HostTaskBody = FetchImage | RemoveImage | EnsureVolume | RemoveVolume
 
 
