@@ -1,0 +1,303 @@
+"""`store.run(op)`: op is a plain function of a transaction, and may be run again.
+
+    def rename(tx: Tx) -> None:
+        tx.update(tables.zone, 7, name="north")
+
+    await store.run(rename)
+
+SQLite: one connection and one thread write (BEGIN IMMEDIATE: a deferred transaction that reads and then writes fails at
+once when another one wrote in between); another connection reads snapshots. PostgreSQL: SERIALIZABLE, run again after a
+serialization failure. An op must therefore do nothing but speak with its transaction.
+
+`tx.wake(kind, id)` marks a thing to be worked on; after the commit the listeners of `on_commit` hear of it (on
+PostgreSQL those of the other servers too, by NOTIFY). A wake that nobody hears is no loss: workers also poll.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from sysvm.basics.clock import Clock
+
+T = TypeVar("T")
+Row = sa.Row[Any]
+Wake = tuple[str, int]
+RETRIES = 20
+SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
+
+_named = re.compile(r"(?<![:\w]):(\w+)")
+
+
+@lru_cache(maxsize=1024)
+def _for_postgres(text: str) -> str:
+    """`:name` parameters as psycopg wants them."""
+    return _named.sub(r"%(\1)s", text.replace("%", "%%"))
+
+
+class Tx:
+    """One transaction. Everything read in it is of one instant; everything written becomes visible at its end."""
+
+    def __init__(self, connection: sa.Connection, now: float, *, postgres: bool) -> None:
+        self.connection = connection
+        self.now = now  # seconds since the epoch; of the database where there are several servers
+        self.wakes: dict[Wake, None] = {}
+        self._postgres = postgres
+
+    def all(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[Row]:
+        """Every row."""
+        return self.connection.execute(statement).all()
+
+    def one(self, statement: sa.Select[Any]) -> Row | None:
+        """The first row, or None."""
+        return self.connection.execute(statement).first()
+
+    def value(self, statement: sa.Select[Any]) -> Any:
+        """The first column of the first row, or None."""
+        return self.connection.execute(statement).scalar()
+
+    def get(self, table: sa.Table, id_: int) -> Row | None:
+        """The row with this id, removed or not."""
+        return self.one(sa.select(table).where(table.c.id == id_))
+
+    def insert(self, table: sa.Table, **values: Any) -> int:
+        """Adds a row and returns its id."""
+        new: int = self.connection.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one()
+        return new
+
+    def add(self, table: sa.Table, **values: Any) -> None:
+        """Adds a row to a table that has no single id."""
+        self.connection.execute(sa.insert(table).values(**values))
+
+    def update(self, table: sa.Table, id_: int, **values: Any) -> None:
+        """Changes columns of one row."""
+        self.connection.execute(sa.update(table).where(table.c.id == id_).values(**values))
+
+    def change(self, statement: sa.Update | sa.Delete) -> int:
+        """Runs an UPDATE or DELETE; the number of rows that it touched."""
+        return self.connection.execute(statement).rowcount
+
+    def sql(self, text: str, **params: Any) -> list[tuple[Any, ...]]:
+        """A hot statement, written once with `:name` parameters, straight to the driver."""
+        if self._postgres:
+            result = self.connection.exec_driver_sql(_for_postgres(text), params)
+        else:
+            result = self.connection.exec_driver_sql(text, params)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+    def wake(self, kind: str, id_: int) -> None:
+        """Somebody waits for work on (kind, id) after the commit; the turn's row is the queries' business."""
+        self.wakes[kind, id_] = None
+
+
+Listener = Callable[[Sequence[Wake]], None]
+
+
+class Store(Protocol):
+    """What the layers above see."""
+
+    dialect: str
+
+    async def run(self, op: Callable[[Tx], T]) -> T:
+        """The result of `op` after its transaction is committed. `op` may be run again."""
+        ...
+
+    async def read(self, op: Callable[[Tx], T]) -> T:
+        """The result of `op` on a snapshot; it must not write."""
+        ...
+
+    def on_commit(self, listener: Listener) -> None:
+        """`listener` is called in the event loop with the wakes of each commit."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing runs any more afterwards."""
+        ...
+
+
+def _sqlite_engine(path: str, *, read_only: bool = False) -> sa.Engine:
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        isolation_level="AUTOCOMMIT",  # we say BEGIN ourselves
+        poolclass=sa.pool.StaticPool,
+        connect_args={"check_same_thread": False, "cached_statements": 1024},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=wal", "synchronous=normal", "busy_timeout=10000", "foreign_keys=on"):
+            connection.execute(f"pragma {pragma}")
+        connection.execute(f"pragma query_only={'on' if read_only else 'off'}")
+
+    return engine
+
+
+class SqliteStore:
+    """The state in one file. `inline=True` runs everything in the caller's thread (simulation)."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path | None, clock: Clock, *, inline: bool = False) -> None:
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        where = ":memory:" if path is None else str(path)
+        self.engine = _sqlite_engine(where)
+        self._writing = self.engine.connect()
+        # An in-memory database is seen by its own connection only.
+        self._reading = self._writing if path is None else _sqlite_engine(where, read_only=True).connect()
+        self._writer = None if inline else ThreadPoolExecutor(1, "store-writer")
+        self._lock = threading.Lock()
+
+    async def run(self, op: Callable[[Tx], T]) -> T:
+        """See Store."""
+        if self._writer is None:
+            result, wakes = self._transact(op)
+        else:
+            result, wakes = await asyncio.get_running_loop().run_in_executor(self._writer, self._transact, op)
+        if wakes:
+            for listener in self._listeners:
+                listener(wakes)
+        return result
+
+    def _transact(self, op: Callable[[Tx], T]) -> tuple[T, list[Wake]]:
+        with self._lock:
+            self._writing.exec_driver_sql("BEGIN IMMEDIATE")
+            tx = Tx(self._writing, self._clock.now(), postgres=False)
+            try:
+                result = op(tx)
+            except BaseException:
+                self._writing.exec_driver_sql("ROLLBACK")
+                raise
+            self._writing.exec_driver_sql("COMMIT")
+            return result, list(tx.wakes)
+
+    async def read(self, op: Callable[[Tx], T]) -> T:
+        """See Store. Runs in the event loop: a thread hop costs more than a page of rows."""
+        if self._reading is self._writing:
+            return op(Tx(self._reading, self._clock.now(), postgres=False))
+        self._reading.exec_driver_sql("BEGIN")
+        try:
+            return op(Tx(self._reading, self._clock.now(), postgres=False))
+        finally:
+            self._reading.exec_driver_sql("ROLLBACK")
+
+    def on_commit(self, listener: Listener) -> None:
+        """See Store."""
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        """See Store."""
+        if self._writer is not None:
+            self._writer.shutdown()
+        self._reading.close()
+        self._writing.close()
+        self.engine.dispose()
+
+
+class PostgresStore:
+    """The state in PostgreSQL, shared by several servers."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, clock: Clock, *, connections: int = 8) -> None:
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self.engine = sa.create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=connections + 1,
+            isolation_level="SERIALIZABLE",
+        )
+        self._workers = ThreadPoolExecutor(connections, "store")
+        self._stop = threading.Event()
+        self._ear: threading.Thread | None = None
+
+    async def run(self, op: Callable[[Tx], T]) -> T:
+        """See Store."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self._transact, op)
+
+    def _transact(self, op: Callable[[Tx], T]) -> T:
+        for attempt in range(RETRIES + 1):
+            try:
+                with self.engine.begin() as connection:
+                    tx = self._begin(connection)
+                    result = op(tx)
+                    for kind, id_ in tx.wakes:
+                        connection.exec_driver_sql("select pg_notify('sysvm_wake', %s)", (f"{kind} {id_}",))
+                return result
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in SERIALIZATION_FAILURES or attempt == RETRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def read(self, op: Callable[[Tx], T]) -> T:
+        """See Store."""
+
+        def look() -> T:
+            with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+                return op(self._begin(connection))
+
+        return await asyncio.get_running_loop().run_in_executor(self._workers, look)
+
+    def _begin(self, connection: sa.Connection) -> Tx:
+        now = connection.exec_driver_sql("select extract(epoch from clock_timestamp())").scalar_one()
+        return Tx(connection, float(now), postgres=True)
+
+    def on_commit(self, listener: Listener) -> None:
+        """See Store. The first listener starts a thread that hears the NOTIFYs of all servers."""
+        self._listeners.append(listener)
+        if self._ear is None:
+            loop = asyncio.get_running_loop()
+            self._ear = threading.Thread(target=self._hear, args=(loop,), name="store-ear", daemon=True)
+            self._ear.start()
+
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(OperationalError, OSError):
+                self._hear_once(loop)
+            self._stop.wait(1)
+
+    def _hear_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("listen sysvm_wake")
+            while not self._stop.is_set():
+                wakes = [_parse_wake(note.payload) for note in driver.notifies(timeout=1, stop_after=64)]
+                if wakes:
+                    loop.call_soon_threadsafe(self._tell, wakes)
+
+    def _tell(self, wakes: list[Wake]) -> None:
+        for listener in self._listeners:
+            listener(wakes)
+
+    async def close(self) -> None:
+        """See Store."""
+        self._stop.set()
+        if self._ear is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._ear.join)
+        self._workers.shutdown()
+        self.engine.dispose()
+
+
+def _parse_wake(text: str) -> Wake:
+    kind, id_ = text.rsplit(" ", 1)
+    return kind, int(id_)
+
+
+def lock_state_folder(folder: Path) -> int:
+    """Holds the folder for this process; the file descriptor must stay open. Raises BlockingIOError when it is held.
+
+    The kernel drops the lock when its holder dies, so that whoever gets it knows the predecessor to be dead.
+    """
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor

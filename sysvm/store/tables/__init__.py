@@ -1,0 +1,53 @@
+"""Every table. Import this module, not its parts: `from sysvm.store import tables`."""
+
+from sysvm.store.tables.accounts import (
+    account,
+    domain,
+    project,
+    resource_limit,
+    role,
+    role_permission,
+    ssh_key_pair,
+    tag,
+    user,
+    user_data,
+)
+from sysvm.store.tables.base import metadata, pack_address, unpack_address
+from sysvm.store.tables.engine import api_session, cloud, job, job_part, session, task, turn
+from sysvm.store.tables.images import guest_os, pool_image, template, template_copy
+from sysvm.store.tables.infrastructure import (
+    cluster,
+    host,
+    host_certificate,
+    host_token,
+    image_store,
+    ip_range,
+    physical_network,
+    pod,
+    service_provider,
+    storage_pool,
+    traffic_type,
+    zone,
+)
+from sysvm.store.tables.machines import machine, nic, nic_address, placement, volume
+from sysvm.store.tables.networks import control_ip, firewall_rule, network, private_ip, public_ip
+from sysvm.store.tables.offerings import disk_offering, network_offering, service_offering, vpc_offering
+from sysvm.store.tables.records import (
+    alert,
+    annotation,
+    certificate,
+    console_session,
+    event,
+    setting,
+    usage_interval,
+)
+
+__all__ = [
+    "account", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session", "control_ip",
+    "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate", "host_token",
+    "image_store", "ip_range", "job", "job_part", "machine", "metadata", "network", "network_offering", "nic",
+    "nic_address", "pack_address", "physical_network", "placement", "pod", "pool_image", "private_ip", "project",
+    "public_ip", "resource_limit", "role", "role_permission", "service_offering", "service_provider", "session",
+    "setting", "ssh_key_pair", "storage_pool", "tag", "task", "template", "template_copy", "traffic_type", "turn",
+    "unpack_address", "usage_interval", "user", "user_data", "volume", "vpc_offering", "zone",
+]  # fmt: skip
