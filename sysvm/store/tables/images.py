@@ -4,9 +4,7 @@ import sqlalchemy as sa
 
 from sysvm.store.tables.base import data, flag, instant, key, life, metadata, number, owner, ref, text, uuid
 
-guest_os = sa.Table(
-    "guest_os", metadata, key(), uuid(), text("name"), text("category"), text("category_uuid"), *life()
-)
+guest_os = sa.Table("guest_os", metadata, key(), uuid(), text("name"), text("category"), text("category_uuid"), *life())
 
 template = sa.Table(
     "template",
