@@ -101,7 +101,7 @@ def holds(tx: Tx, session: str, turn: Turn) -> bool:
             id=turn.id,
             fence=turn.fence,
             session=session,
-        )  # fmt: skip
+        )
     )
 
 
@@ -145,7 +145,7 @@ def beat(tx: Tx, session: str) -> bool:
             id=session,
             until=tx.now + SESSION_TTL_S,
             now=tx.now,
-        )  # fmt: skip
+        )
     )
 
 
