@@ -1,8 +1,9 @@
 """Turns: who works on what. Claims, releases and sessions, by the same SQL on SQLite and PostgreSQL.
 
 A turn is free when nobody's session holds it, or that session is over. `fence` is raised by each claim; a worker that was
-paused and wakes up late finds a higher one and changes nothing. `wish` counts changes of what is wanted: a release that
-sees another wish than its claim makes the turn due at once, so that no wish is slept over.
+paused and wakes up late finds a higher one and changes nothing. `wish` counts changes of what is wanted, `stir` changes
+of the world that somebody noticed: a release that sees other numbers than its claim makes the turn due at once, so that
+nothing is slept over. Jobs wait for wishes only.
 
 Not a lock: a paused owner may still act on a host. There the same fence stops it.
 """
@@ -27,6 +28,7 @@ class Turn:
     fence: int
     tries: int
     wish: int
+    stir: int
 
 
 CLAIM = """
@@ -38,18 +40,19 @@ where (kind, id) in (
       and (host is null or host in (select id from host where link_session = :session))
     order by due limit :batch {lock})
   and (session is null or session not in (select id from session where until > :now))
-returning kind, id, fence, tries, wish
+returning kind, id, fence, tries, wish, stir
 """
 
 RELEASE = """
 update turn set session = null, tries = :tries,
-    due = case when wish = :wish then :due else 0 end
+    due = case when wish = :wish and stir = :stir then :due else 0 end
 where kind = :kind and id = :id and fence = :fence and session = :session
-returning wish
+returning wish, stir
 """
 
 WISH = """
-insert into turn (kind, id, due, session, fence, tries, wish, host) values (:kind, :id, :due, null, 0, 0, 1, :host)
+insert into turn (kind, id, due, session, fence, tries, wish, stir, host)
+values (:kind, :id, :due, null, 0, 0, 1, 0, :host)
 on conflict (kind, id) do update set wish = turn.wish + 1, tries = 0, due = least_of(turn.due, :due)
 returning wish
 """
@@ -72,7 +75,7 @@ def wish(tx: Tx, kind: str, id_: int, *, after: float = 0.0, host: int | None = 
 def look_again(tx: Tx, kind: str, id_: int) -> None:
     """The world may have changed: the turn is due now, but nothing else is wanted."""
     tx.wake(kind, id_)
-    tx.sql("update turn set due = 0, wish = wish + 1 where kind = :kind and id = :id", kind=kind, id=id_)
+    tx.sql("update turn set due = 0, stir = stir + 1 where kind = :kind and id = :id", kind=kind, id=id_)
 
 
 def claim(tx: Tx, session: str, batch: int = CLAIM_BATCH) -> Sequence[Turn]:
@@ -81,13 +84,22 @@ def claim(tx: Tx, session: str, batch: int = CLAIM_BATCH) -> Sequence[Turn]:
 
 
 def release(tx: Tx, session: str, turn: Turn, *, after: float, tries: int = 0) -> bool:
-    """Gives the turn back, due `after` seconds. False: it is no longer ours, and whatever else was to be written with
-    it must not be (the caller raises Stale)."""
-    due = tx.now + min(after, LONGEST_SLEEP_S)
+    """Gives the turn back, due in `after` seconds, or at once when something changed since the claim.
+
+    False: the turn is no longer ours, and whatever else was to be written with it must not be (the caller raises Stale).
+    """
     rows = tx.sql(
-        RELEASE, session=session, tries=tries, wish=turn.wish, due=due, kind=turn.kind, id=turn.id, fence=turn.fence
+        RELEASE,
+        session=session,
+        tries=tries,
+        wish=turn.wish,
+        stir=turn.stir,
+        due=tx.now + min(after, LONGEST_SLEEP_S),
+        kind=turn.kind,
+        id=turn.id,
+        fence=turn.fence,
     )
-    if rows and rows[0][0] != turn.wish:
+    if rows and rows[0] != (turn.wish, turn.stir):
         tx.wake(turn.kind, turn.id)
     return bool(rows)
 

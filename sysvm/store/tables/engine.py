@@ -40,6 +40,7 @@ turn = sa.Table(
     number("fence", 0),
     number("tries", 0),
     number("wish", 0),
+    number("stir", 0),  # the world may have changed
     sa.Column("host", Id, nullable=True),  # only the server that holds this host's link may take it
     sa.Index("ix_turn_due", "due"),
     sa.Index("ix_turn_session", "session"),

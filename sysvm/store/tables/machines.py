@@ -84,6 +84,8 @@ placement = sa.Table(
     text("document_live"),
     data("faults"),
     text("note"),
+    number("told"),  # the machine's wish that this placement was last asked to serve
+    number("settled"),  # the wish that it is known to serve
     number("failures"),
     instant("since"),  # of the present power
     *life(),
