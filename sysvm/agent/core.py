@@ -1,0 +1,236 @@
+"""Serves the host: documents, reports, tasks, the end. Knows nothing of what a role does.
+
+Documents are applied one at a time, in the order of their calls. The server repeats what it wants, so nothing is queued
+beyond that. A task's outcome is written before it is said; a crash in between is one more run of an idempotent task.
+"""
+
+import asyncio
+from typing import assert_never
+
+import msgspec
+
+from sysvm.agent.documents import Documents
+from sysvm.agent.ledger import Entry, Ledger
+from sysvm.agent.roles import Context, Progress, Role
+from sysvm.agent.transport import NoHost, connect
+from sysvm.basics.digest import digest
+from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
+from sysvm.basics.log import get_logger
+from sysvm.basics.tasks import Tasks
+from sysvm.wire.channel import (
+    PROTOCOL,
+    AgentCallBody,
+    AgentHello,
+    AgentReport,
+    Apply,
+    ForgetTask,
+    Greet,
+    PowerOff,
+    Report,
+    RunTask,
+    TaskBody,
+    TaskReport,
+)
+from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.link import Nothing
+from sysvm.wire.machines import OperationSeen, OperationState, ServiceFault
+from sysvm.wire.peer import Peer
+
+_calls: msgspec.msgpack.Decoder[AgentCallBody] = msgspec.msgpack.Decoder(AgentCallBody)
+_RETRY = (0.05, 1.0)  # seconds between attempts to reach the host: first, longest
+_TELL_EVERY = 1.0  # seconds between progress notices of one task
+log = get_logger()
+
+
+class Agent:
+    """One machine's agent."""
+
+    def __init__(self, context: Context, role: Role, *, version: str, nonce: str) -> None:
+        self._context = context
+        self._role = role
+        self._version = version
+        self._nonce = nonce
+        self._documents = Documents(context.paths.state, context.seal)
+        self._ledger = Ledger(context.paths.state / "tasks.sealed", context.seal)
+        self._applying = asyncio.Lock()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tasks: Tasks | None = None
+        self._faults: tuple[ServiceFault, ...] = ()
+
+    async def run(self, tasks: Tasks) -> None:
+        """Restores what was, then serves the host for ever; everything it starts is a child of `tasks`."""
+        self._tasks = tasks
+        await self._role.start(tasks)
+        for document in self._documents.restored():
+            await self._restore(document)
+        for name, body in self._ledger.unfinished():
+            self._start_task(name, body)
+        delay = _RETRY[0]
+        while True:
+            try:
+                stream = await connect(self._context.paths)
+            except NoHost as error:
+                log.debug("host_not_reached", why=str(error))
+                await self._context.clock.sleep(delay)
+                delay = min(delay * 2, _RETRY[1])
+                continue
+            peer = Peer(stream.reader, stream.writer, serve=self.serve, hear=_hear_nothing, strict=stream.strict)
+            self._context.line.carry_over(peer)
+            tasks.start(self._hello(), "hello")
+            await peer.run(tasks)
+            self._context.line.carry_over(None)
+            log.info("host_lost")
+            await self._context.clock.sleep(_RETRY[0])
+            delay = _RETRY[0]
+
+    async def serve(self, raw: msgspec.Raw) -> msgspec.Struct:
+        """The answer to a call of the host."""
+        body = _calls.decode(raw)
+        match body:
+            case Greet():
+                await self._hello()
+                return Nothing()
+            case Apply():
+                return await self._apply(body.document)
+            case Report():
+                return await self._report()
+            case RunTask():
+                return self._run_task(body)
+            case ForgetTask():
+                await self._forget_task(body.name)
+                return Nothing()
+            case PowerOff():
+                self._children().start(self._power_off(), "power-off")
+                return Nothing()
+            case _:
+                assert_never(body)
+
+    def _children(self) -> Tasks:
+        if self._tasks is None:
+            raise RuntimeError("the agent does not run yet")
+        return self._tasks
+
+    # ------------------------------------------------------------ documents
+    async def _restore(self, document: SystemVmDocument) -> None:
+        try:
+            await self._make_true(document)
+        except Refused as error:
+            log.error("kept_document_refused", why=error.text)
+            return
+        log.info("document_restored", faults=len(self._faults))
+
+    async def _apply(self, document: SystemVmDocument) -> AgentReport:
+        if document.machine != self._context.boot.machine:
+            raise Refused(f"this is machine {self._context.boot.machine}, the document is for {document.machine}")
+        self._documents.remember_wanted(document)
+        await self._make_true(document)
+        return await self._report()
+
+    async def _make_true(self, document: SystemVmDocument) -> None:
+        async with self._applying:
+            self._faults = await self._role.apply(document)
+            if not self._faults and await self._role.live() == digest(document):
+                self._documents.remember_good(document)
+
+    async def _report(self) -> AgentReport:
+        faults = await self._role.faults()
+        return AgentReport(
+            boot=self._nonce,
+            live=await self._role.live(),
+            faults=self._faults if faults is None else faults,
+            services=self._role.services(),
+            operations=self._ledger.operations(),
+            counters=await self._role.counters(),
+        )
+
+    async def _hello(self) -> None:
+        boot = self._context.boot
+        await self._context.line.notify(
+            AgentHello(
+                protocol=PROTOCOL,
+                machine=boot.machine,
+                incarnation=boot.incarnation,
+                kind=boot.kind,
+                version=self._version,
+                boot=self._nonce,
+                live=await self._role.live(),
+            )
+        )
+
+    # ------------------------------------------------------------ tasks
+    def _run_task(self, call: RunTask) -> OperationSeen:
+        entry = self._ledger.entry(call.name)
+        if entry is not None:
+            return entry.seen
+        try:
+            seen = self._ledger.begin(call.name, call.body)
+        except OSError as error:
+            raise Refused(f"the ledger of tasks cannot be written: {error}") from error
+        self._start_task(call.name, call.body)
+        return seen
+
+    def _start_task(self, name: str, body: TaskBody) -> None:
+        self._running[name] = self._children().start(self._task(name, body), f"task {name}")
+
+    async def _task(self, name: str, body: TaskBody) -> None:
+        error, result = "", None
+        try:
+            result = await self._role.run_task(name, body, self._progress(name))
+        except (Refused, NotYet, Unreachable, Broken, OSError) as failure:
+            error = str(failure) or type(failure).__name__
+        except Exception as bug:
+            # A bug in one task must not end the agent, which would run the task again, for ever.
+            log.exception("task_broke", task=name)
+            error = f"a bug in the agent: {type(bug).__name__}: {bug}"
+        self._running.pop(name, None)
+        self._end_task(name, result, error)
+        await self._tell(self._ledger.entry(name))
+
+    def _end_task(self, name: str, result: msgspec.Struct | None, error: str) -> None:
+        try:
+            self._ledger.end(name, result=result, error=error)
+        except OSError as failure:
+            # Not on disk: it stays "running" and a restarted agent runs it again, which finds it done.
+            log.error("outcome_not_kept", task=name, why=str(failure))
+
+    def _progress(self, name: str) -> Progress:
+        told = self._context.clock.now()
+
+        async def progress(part: float) -> None:
+            nonlocal told
+            self._ledger.move(name, part)
+            if self._context.clock.now() - told >= _TELL_EVERY:
+                told = self._context.clock.now()
+                await self._tell(self._ledger.entry(name))
+
+        return progress
+
+    async def _tell(self, entry: Entry | None) -> None:
+        if entry is not None:
+            await self._context.line.notify(TaskReport(task=entry.seen))
+
+    async def _forget_task(self, name: str) -> None:
+        running = self._running.pop(name, None)
+        if running is not None:
+            running.cancel()
+            await asyncio.wait((running,))
+        entry = self._ledger.entry(name)
+        if entry is not None:
+            if entry.seen.state is not OperationState.DONE:
+                await self._role.forget_task(name, entry.body)
+            self._ledger.forget(name)
+
+    # ------------------------------------------------------------ the end
+    async def _power_off(self) -> None:
+        log.info("power_off_asked")
+        await self._role.stop()
+        poweroff = self._context.paths.poweroff
+        try:
+            # A session of its own: it stops this very service too.
+            await asyncio.create_subprocess_exec(str(poweroff), start_new_session=True)
+        except OSError as error:
+            log.error("power_off_failed", why=str(error))
+
+
+async def _hear_nothing(raw: msgspec.Raw) -> None:
+    """A host sends no notices in this protocol version; a later one may."""

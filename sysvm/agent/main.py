@@ -1,0 +1,57 @@
+"""The agent's process. s6 starts it in every system VM; it ends on SIGTERM and never by itself.
+
+The order is chosen for boot time: NICs first, with nothing imported but what that needs, then asyncio, then the role. A
+router never imports ssl (half a second under emulation): asyncio does without it when the import fails.
+"""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from sysvm import __version__
+from sysvm.agent.boot import bring_up, read_boot_data
+from sysvm.agent.paths import Paths
+from sysvm.basics.log import configure
+from sysvm.wire.machines import BootData, Kind
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the agent of this machine."""
+    parser = argparse.ArgumentParser(prog="sysvm-agent", description="the program inside system VMs")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="where the machine's paths begin")
+    chosen = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    configure()
+    paths = Paths(chosen.root)
+    boot = read_boot_data(paths)
+    bring_up(boot)
+    if boot.kind is Kind.ROUTER and "ssl" not in sys.modules:
+        sys.modules["ssl"] = None  # type: ignore[assignment]
+    import asyncio
+
+    asyncio.run(serve(paths, boot))
+
+
+async def serve(paths: Paths, boot: BootData) -> None:
+    """Everything after the NICs are up."""
+    import asyncio
+
+    from sysvm.agent.core import Agent
+    from sysvm.agent.line import Line
+    from sysvm.agent.roles import Context, role_for
+    from sysvm.agent.seal import Seal
+    from sysvm.basics.clock import SystemClock
+    from sysvm.basics.ids import SystemIds
+    from sysvm.basics.tasks import Tasks
+
+    context = Context(boot=boot, paths=paths, clock=SystemClock(), seal=Seal(boot.state_key), line=Line())
+    agent = Agent(context, role_for(context), version=__version__, nonce=SystemIds().uuid())
+    async with Tasks() as tasks:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, tasks.stop)
+        tasks.start(agent.run(tasks), "agent")
+
+
+if __name__ == "__main__":
+    main()

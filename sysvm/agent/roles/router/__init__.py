@@ -1,0 +1,14 @@
+"""The router: one module per service, each with the same steps.
+
+    parse     the part of the document that is the service's own, into typed values; raises Wrong
+    render    typed values into files or a ruleset (pure)
+    apply     makes the rendering live
+    difference  what kernel and daemon say, against the rendering; empty when it is live
+
+- `role.py`        the router as a whole, the watch for drift
+- `service.py`     what all services share
+- `interfaces.py`  addresses, routes, forwarding
+- `dnsmasq.py`     DHCP and DNS
+- `nftables.py`    NAT, firewall, egress, counters: one atomic ruleset
+- `metadata.py`    user data, metadata, passwords
+"""
