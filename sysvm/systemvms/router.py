@@ -1,0 +1,158 @@
+"""The virtual router: from the facts about its networks to the complete document. Pure.
+
+A service that the network's offering leaves out has no section, so it is not run. Rules are sorted by their ids, so that
+equal facts make equal documents, whatever the order of the rows.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sysvm.wire.documents import (
+    DhcpNetwork,
+    Dns,
+    DnsRecord,
+    Egress,
+    EgressRule,
+    FirewallRule,
+    GuestData,
+    Interface,
+    Metadata,
+    PortForward,
+    Reservation,
+    RouterDocument,
+    SourceNat,
+    StaticNat,
+)
+
+
+Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestFacts:
+    """A guest's NIC on the router's network."""
+
+    mac: str
+    address: str
+    hostname: str
+    is_default: bool
+    userdata: bytes = b""
+    metadata: dict[str, str] = field(default_factory=dict)
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """The guest network behind the router."""
+
+    device: str
+    cidr: str
+    gateway: str
+    domain: str
+    dns: tuple[str, ...]  # of the zone
+    services: frozenset[str]
+    mtu: int
+    source_nat: str | None
+    egress_default_allow: bool
+    use_external_dns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RouterFacts:
+    """Everything that a router's document is made of."""
+
+    machine: str
+    name: str
+    network: NetworkFacts
+    interfaces: tuple[Interface, ...]
+    public_device: str | None
+    guests: tuple[GuestFacts, ...] = ()
+    static_nat: tuple[StaticNat, ...] = ()
+    port_forwards: tuple[PortForward, ...] = ()
+    firewall: tuple[FirewallRule, ...] = ()
+    egress: tuple[EgressRule, ...] = ()
+
+
+def document(facts: RouterFacts) -> RouterDocument:
+    """The complete configuration of a router."""
+    network = facts.network
+    has = network.services.__contains__
+    return RouterDocument(
+        machine=facts.machine,
+        name=facts.name,
+        interfaces=facts.interfaces,
+        dhcp=(_dhcp(facts),) if has("Dhcp") else (),
+        dns=_dns(facts) if has("Dns") else None,
+        source_nat=_source_nat(facts) if has("SourceNat") else (),
+        static_nat=_sorted(facts.static_nat) if has("StaticNat") else (),
+        port_forwards=_sorted(facts.port_forwards) if has("PortForwarding") else (),
+        firewall=_sorted(facts.firewall) if has("Firewall") else (),
+        egress=(_egress(facts),) if facts.public_device else (),
+        metadata=_metadata(facts) if has("UserData") else None,
+    )
+
+
+def _sorted(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    return tuple(sorted(rules, key=lambda rule: rule.rule))
+
+
+def _guests(facts: RouterFacts) -> list[GuestFacts]:
+    return sorted(facts.guests, key=lambda guest: guest.mac)
+
+
+def _dhcp(facts: RouterFacts) -> DhcpNetwork:
+    network = facts.network
+    own = not network.use_external_dns and "Dns" in network.services
+    return DhcpNetwork(
+        device=network.device,
+        cidr=network.cidr,
+        gateway=network.gateway,
+        dns=(network.gateway,) if own else network.dns,
+        domain=network.domain,
+        mtu=network.mtu,
+        reservations=tuple(
+            Reservation(mac=guest.mac, address=guest.address, hostname=guest.hostname, default=guest.is_default)
+            for guest in _guests(facts)
+        ),
+    )
+
+
+def _dns(facts: RouterFacts) -> Dns:
+    network = facts.network
+    own = [DnsRecord(name=guest.hostname, addresses=(guest.address,)) for guest in _guests(facts) if guest.hostname]
+    return Dns(
+        domain=network.domain,
+        listen=(network.gateway,),
+        allow=(network.cidr,),
+        forwarders=network.dns,
+        records=(DnsRecord(name="data-server", addresses=(network.gateway,)), *own),
+    )
+
+
+def _source_nat(facts: RouterFacts) -> tuple[SourceNat, ...]:
+    network = facts.network
+    if network.source_nat is None or facts.public_device is None:
+        return ()
+    return (SourceNat(device=facts.public_device, public=network.source_nat, source=network.cidr),)
+
+
+def _egress(facts: RouterFacts) -> Egress:
+    network = facts.network
+    # Without the Firewall service nobody could open what a denying policy closes.
+    allow = network.egress_default_allow or "Firewall" not in network.services
+    return Egress(
+        device=network.device,
+        source=network.cidr,
+        allow_by_default=allow,
+        rules=_sorted(facts.egress),
+    )
+
+
+def _metadata(facts: RouterFacts) -> Metadata:
+    return Metadata(
+        listen=(facts.network.gateway,),
+        guests=tuple(
+            GuestData(address=guest.address, userdata=guest.userdata, metadata=guest.metadata, password=guest.password)
+            for guest in _guests(facts)
+        ),
+    )
