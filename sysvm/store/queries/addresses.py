@@ -1,0 +1,358 @@
+"""Addresses: taking and giving back public, private, control and guest addresses.
+
+Each kind has its own book: a public address is a row of `public_ip` (taking it is an UPDATE), a private and a control
+address a row that exists while it is taken, a guest address a live row of `nic_address`. The lowest free one is found
+by halving: a stretch that holds as many taken addresses as it is long is full. That costs one index walk over the
+taken ones, in the database, and no list of the free ones.
+
+Not here: which NIC carries an address (queries/nics), and what limits an account has.
+Races: two transactions may see the same address as free; a unique constraint on each book lets one of them win and the
+store runs the other again.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.basics.errors import Refused, Why
+from sysvm.basics.ids import Ids, SystemIds
+from sysvm.store import tables
+from sysvm.store.queries import alerts, events
+from sysvm.store.store import Row, Tx
+from sysvm.store.tables import pack_address, unpack_address
+
+_ids: Ids = SystemIds()
+STRICTNESS = "system.vm.public.ip.reservation.mode.strictness"
+CONTROL = (ipaddress.ip_address("169.254.0.2"), ipaddress.ip_address("169.254.255.254"))
+METADATA_SERVICE = ipaddress.ip_address("169.254.169.254")  # of other clouds; a guest asks it through its router
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Stretch = tuple[int, int]  # first and last address as numbers, both included
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateAddress:
+    """An address of a management or storage range."""
+
+    address: str
+    prefix: int
+    gateway: str
+    ip_range_id: int
+
+
+def number_of(packed: bytes) -> int:
+    """The 16 bytes as a number."""
+    return int.from_bytes(packed, "big")
+
+
+def packed_of(number: int) -> bytes:
+    """A number as the 16 bytes that tables hold."""
+    return number.to_bytes(16, "big")
+
+
+def _number(address: str | Address) -> int:
+    return number_of(pack_address(address))
+
+
+def prefix_of(netmask: str) -> int:
+    """24 of 255.255.255.0."""
+    return ipaddress.ip_network(f"0.0.0.0/{netmask}").prefixlen if netmask else 24
+
+
+# ---------------------------------------------------------------- public
+def fill_public_range(tx: Tx, ip_range_id: int) -> int:
+    """One `public_ip` row for each address of a new range; how many there are."""
+    from_range = tx.get(tables.ip_range, ip_range_id)
+    if from_range is None:
+        raise Refused(f"There is no address range {ip_range_id}")
+    numbers = range(number_of(from_range.first), number_of(from_range.last) + 1)
+    rows = [_new_public_ip(tx, from_range, number) for number in numbers]
+    tx.connection.execute(sa.insert(tables.public_ip), rows)
+    return len(rows)
+
+
+def _new_public_ip(tx: Tx, from_range: Row, number: int) -> dict[str, Any]:
+    return {
+        "uuid": _ids.uuid(),
+        "zone_id": from_range.zone_id,
+        "ip_range_id": from_range.id,
+        "address": packed_of(number),
+        "state": "Free",
+        "created": tx.now,
+    }
+
+
+def take_public_ip(
+    tx: Tx,
+    zone_id: int,
+    *,
+    system: bool,
+    actor: events.Actor,
+    network_id: int | None = None,
+    machine_id: int | None = None,
+    source_nat: bool = False,
+    wanted: str | None = None,
+) -> Row:
+    """A public address, now allocated to the actor. Refused for capacity when none is free (see no_public_ip_alert)."""
+    free = tx.one(_free_public(tx, zone_id, system, actor, wanted))
+    if free is None:
+        if wanted is not None:
+            raise Refused(f"Public IP address {wanted} is not free in this zone, or not for this account")
+        raise Refused(
+            "Insufficient address capacity: no free public IP address in the zone; add a range with createVlanIpRange",
+            Why.CAPACITY,
+        )
+    tx.update(
+        tables.public_ip,
+        free.id,
+        state="Allocated",
+        network_id=network_id,
+        machine_id=machine_id,
+        source_nat=source_nat,
+        system=system,
+        account_id=actor.account_id,
+        domain_id=actor.domain_id,
+        domain_path=actor.domain_path,
+        allocated=tx.now,
+    )
+    taken = tx.get(tables.public_ip, free.id)
+    assert taken is not None
+    return taken
+
+
+def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted: str | None) -> sa.Select[Any]:
+    """Free addresses that this actor may have, the best first: dedicated ones, then the lowest of the oldest range."""
+    ip, pool = tables.public_ip, tables.ip_range
+    found = (
+        sa.select(ip)
+        .join(pool, pool.c.id == ip.c.ip_range_id)
+        .where(ip.c.zone_id == zone_id, ip.c.state == "Free", pool.c.removed.is_(None))
+        .order_by(pool.c.for_system_vms.desc() if system else pool.c.for_system_vms)
+        .order_by(pool.c.account_id.is_(None), pool.c.domain_id.is_(None), pool.c.id, ip.c.address)
+        .limit(1)
+    )
+    if _strict(tx, zone_id):
+        found = found.where(pool.c.for_system_vms == system)
+    if system:
+        found = found.where(pool.c.account_id.is_(None), pool.c.domain_id.is_(None))
+    else:
+        above = [int(part) for part in actor.domain_path.split("/") if part]
+        mine = sa.or_(pool.c.account_id.is_(None), pool.c.account_id == actor.account_id)
+        found = found.where(mine, sa.or_(pool.c.domain_id.is_(None), pool.c.domain_id.in_(above)))
+    return found if wanted is None else found.where(ip.c.address == pack_address(wanted))
+
+
+def _strict(tx: Tx, zone_id: int) -> bool:
+    """Whether reserved ranges and others are kept apart. Without a reserved range there is nothing to keep apart."""
+    setting, pool = tables.setting, tables.ip_range
+    value = tx.value(sa.select(setting.c.value).where(setting.c.scope == "global", setting.c.name == STRICTNESS))
+    if str(value).lower() != "true":
+        return False
+    reserved = sa.select(pool.c.id).where(
+        pool.c.zone_id == zone_id, pool.c.for_system_vms.is_(True), pool.c.removed.is_(None)
+    )
+    return tx.value(reserved.limit(1)) is not None
+
+
+def no_public_ip_alert(tx: Tx, zone_id: int) -> None:
+    """The zone has no free public address. In a transaction of its own: the refusal has rolled back the first one."""
+    zone = tx.get(tables.zone, zone_id)
+    name = zone.name if zone is not None else str(zone_id)
+    alerts.raise_alert(
+        tx,
+        alerts.AlertType.PUBLIC_IP,
+        f"No free public IP address in zone {name}",
+        "Every address of the zone's public ranges is taken. Add a range with createVlanIpRange or release addresses.",
+        zone=zone_id,
+    )
+
+
+def give_public_ip(tx: Tx, public_ip_id: int) -> None:
+    """The address is free again; nothing of its former owner stays on it."""
+    tx.update(
+        tables.public_ip,
+        public_ip_id,
+        state="Free",
+        network_id=None,
+        vpc_id=None,
+        machine_id=None,
+        guest_address=None,
+        source_nat=False,
+        static_nat=False,
+        system=False,
+        for_display=True,
+        account_id=None,
+        domain_id=None,
+        domain_path=None,
+        allocated=None,
+    )
+
+
+# ---------------------------------------------------------------- private
+def take_private_ip(tx: Tx, zone_id: int, traffic: str, nic_id: int, pod_id: int | None = None) -> PrivateAddress:
+    """The lowest free address of the zone's "Management" or "Storage" ranges, in this pod when one is given."""
+    pool = tables.ip_range
+    of_zone = sa.select(pool).where(pool.c.zone_id == zone_id, pool.c.traffic == traffic, pool.c.removed.is_(None))
+    if pod_id is not None:
+        of_zone = of_zone.where(pool.c.pod_id == pod_id)
+    for candidate in tx.all(of_zone.order_by(pool.c.id)):
+        whole = (number_of(candidate.first), number_of(candidate.last))
+        without = [_single(candidate.gateway)] if candidate.gateway else []
+        found = _lowest(tx, PRIVATE_TAKEN, candidate.id, whole, without)
+        if found is not None:
+            tx.insert(tables.private_ip, ip_range_id=candidate.id, address=packed_of(found), nic_id=nic_id)
+            text = unpack_address(packed_of(found))
+            return PrivateAddress(text, prefix_of(candidate.netmask), candidate.gateway, candidate.id)
+    raise Refused(f"Insufficient address capacity: no free {traffic.lower()} address in the zone", Why.CAPACITY)
+
+
+def give_private_ips(tx: Tx, nic_id: int) -> None:
+    """All private addresses of a NIC are free again."""
+    tx.change(sa.delete(tables.private_ip).where(tables.private_ip.c.nic_id == nic_id))
+
+
+# ---------------------------------------------------------------- control
+def take_control_ip(tx: Tx, host_id: int, machine_id: int) -> str:
+    """The machine's link-local address on a host: the one that it has there, else the lowest free one."""
+    book = tables.control_ip
+    has = tx.value(sa.select(book.c.address).where(book.c.host_id == host_id, book.c.machine_id == machine_id))
+    if has is not None:
+        return unpack_address(has)
+    whole = (_number(CONTROL[0]), _number(CONTROL[1]))
+    found = _lowest(tx, CONTROL_TAKEN, host_id, whole, [_single(METADATA_SERVICE)])
+    if found is None:
+        raise Refused("Insufficient address capacity: the host has no free control address", Why.CAPACITY)
+    tx.insert(book, host_id=host_id, address=packed_of(found), machine_id=machine_id)
+    return unpack_address(packed_of(found))
+
+
+def give_control_ip(tx: Tx, host_id: int, machine_id: int) -> None:
+    """The machine no longer has an address on the host."""
+    book = tables.control_ip
+    tx.change(sa.delete(book).where(book.c.host_id == host_id, book.c.machine_id == machine_id))
+
+
+# ---------------------------------------------------------------- guest
+def take_guest_ip(tx: Tx, network: Row, wanted: str | None = None) -> str:
+    """An address of a guest network that no live NIC has: the wanted one, or the lowest.
+
+    It is taken when the caller adds it to a NIC in the same transaction.
+    """
+    if wanted is not None:
+        return _wanted_guest_ip(tx, network, wanted)
+    for stretch in guest_stretches(tx, network):
+        found = _lowest(tx, GUEST_TAKEN, network.id, stretch, _not_for_guests(network))
+        if found is not None:
+            return unpack_address(packed_of(found))
+    raise Refused(f"Insufficient address capacity: no free IP address in network {network.name}", Why.CAPACITY)
+
+
+def _wanted_guest_ip(tx: Tx, network: Row, wanted: str) -> str:
+    try:
+        number = _number(wanted.strip())
+    except ValueError:
+        raise Refused(f"Invalid IP address {wanted}") from None
+    if not any(first <= number <= last for first, last in guest_stretches(tx, network)):
+        raise Refused(f"The requested ip address {wanted} is not in the range of network {network.name} for guests")
+    if any(first <= number <= last for first, last in _not_for_guests(network)):
+        raise Refused(f"The requested ip address {wanted} is reserved in network {network.name}")
+    if tx.sql(GUEST_TAKEN, book=network.id, first=packed_of(number), last=packed_of(number))[0][0]:
+        raise Refused(f"The requested ip address {wanted} is already in use in network {network.name}")
+    return unpack_address(packed_of(number))
+
+
+def guest_stretches(tx: Tx, network: Row) -> list[Stretch]:
+    """Where guests get addresses: the ranges of a shared network, else from first to last, else the whole CIDR."""
+    pool = tables.ip_range
+    ranges = sa.select(pool.c.first, pool.c.last).where(pool.c.network_id == network.id, pool.c.removed.is_(None))
+    given = [(number_of(row.first), number_of(row.last)) for row in tx.all(ranges.order_by(pool.c.id))]
+    if given:
+        return given
+    if network.first is not None and network.last is not None:
+        return [(number_of(network.first), number_of(network.last))]
+    if not network.cidr:
+        return []
+    whole = ipaddress.ip_network(network.cidr)
+    return [(_number(whole.network_address) + 1, _number(whole.broadcast_address) - 1)]
+
+
+def _not_for_guests(network: Row) -> list[Stretch]:
+    """The gateway, the network's first and last address, and what the owner keeps for machines of another kind."""
+    without = parse_ranges(network.reserved_range)
+    if network.gateway:
+        without.append(_single(network.gateway))
+    if network.cidr:
+        whole = ipaddress.ip_network(network.cidr)
+        without += [_single(whole.network_address), _single(whole.broadcast_address)]
+    return without
+
+
+def parse_ranges(text: str) -> list[Stretch]:
+    """ "10.1.1.128-10.1.1.254,10.1.2.0/28" as stretches."""
+    found = []
+    for part in filter(None, (part.strip() for part in (text or "").split(","))):
+        if "/" in part:
+            whole = ipaddress.ip_network(part, strict=False)
+            found.append((_number(whole.network_address), _number(whole.broadcast_address)))
+        else:
+            first, _, last = part.partition("-")
+            found.append((_number(first.strip()), _number((last or first).strip())))
+    return found
+
+
+def _single(address: str | Address) -> Stretch:
+    number = _number(address)
+    return number, number
+
+
+# ---------------------------------------------------------------- the lowest free one
+PRIVATE_TAKEN = (
+    "select count(*) from private_ip where ip_range_id = :book and address >= :first and address <= :last"
+)  # fmt: skip
+CONTROL_TAKEN = "select count(*) from control_ip where host_id = :book and address >= :first and address <= :last"
+GUEST_TAKEN = (
+    "select count(*) from nic_address where network_id = :book and removed is null"
+    " and address >= :first and address <= :last"
+)
+
+
+def _lowest(tx: Tx, taken: str, book: int, whole: Stretch, without: list[Stretch]) -> int | None:
+    for stretch in subtract(whole, without):
+        found = _lowest_in(tx, taken, book, *stretch)
+        if found is not None:
+            return found
+    return None
+
+
+def _lowest_in(tx: Tx, taken: str, book: int, first: int, last: int) -> int | None:
+    if _full(tx, taken, book, first, last):
+        return None
+    while first < last:
+        middle = (first + last) // 2
+        if _full(tx, taken, book, first, middle):
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+def _full(tx: Tx, taken: str, book: int, first: int, last: int) -> bool:
+    ((count,),) = tx.sql(taken, book=book, first=packed_of(first), last=packed_of(last))
+    return int(count) > last - first
+
+
+def subtract(whole: Stretch, without: list[Stretch]) -> list[Stretch]:
+    """What is left of a stretch, in order, when others are cut out of it."""
+    left = []
+    first, last = whole
+    for cut_first, cut_last in sorted(without):
+        if cut_last < first or cut_first > last:
+            continue
+        if cut_first > first:
+            left.append((first, cut_first - 1))
+        first = cut_last + 1
+    if first <= last:
+        left.append((first, last))
+    return left

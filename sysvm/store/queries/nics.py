@@ -1,0 +1,222 @@
+"""NICs of machines and the addresses on them.
+
+A NIC has any number of addresses of both families; the first of each family is the primary one. MAC addresses are
+locally administered (06:...), random, and unique among live NICs.
+
+Not here: choosing an address (queries/addresses). Races: two transactions may draw the same MAC or address; a unique
+index lets one of them win.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from sysvm.basics.ids import Ids, SystemIds
+from sysvm.store import tables
+from sysvm.store.queries import addresses
+from sysvm.store.store import Row, Tx
+from sysvm.store.tables import pack_address, unpack_address
+
+_ids: Ids = SystemIds()
+OUR_PREFIX = 0x06  # locally administered, unicast
+
+
+@dataclass(frozen=True, slots=True)
+class NicAddress:
+    """An address of a NIC."""
+
+    id: int
+    uuid: str
+    text: str
+    prefix: int
+    is_primary: bool
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.text else 4
+
+
+@dataclass(frozen=True, slots=True)
+class NicRow:
+    """A NIC with its addresses, primary ones first."""
+
+    id: int
+    uuid: str
+    machine_id: int
+    network_id: int | None
+    traffic: str
+    device: int
+    mac: str
+    gateway: str
+    gateway6: str
+    netmask: str
+    is_default: bool
+    public_range_id: int | None
+    mtu: int
+    rate_mbit: int
+    addresses: tuple[NicAddress, ...] = ()
+
+    @property
+    def primary(self) -> NicAddress | None:
+        """Its first IPv4 address."""
+        return next((address for address in self.addresses if address.family == 4 and address.is_primary), None)
+
+    @property
+    def primary6(self) -> NicAddress | None:
+        """Its first IPv6 address."""
+        return next((address for address in self.addresses if address.family == 6 and address.is_primary), None)
+
+
+def new_mac(tx: Tx) -> str:
+    """A MAC address that no live NIC has."""
+    while True:
+        number = (OUR_PREFIX << 40) | _ids.number(1 << 40)
+        mac = ":".join(f"{byte:02x}" for byte in number.to_bytes(6, "big"))
+        if not mac_in_use(tx, mac):
+            return mac
+
+
+def mac_in_use(tx: Tx, mac: str) -> bool:
+    """Whether a live NIC has it."""
+    return bool(tx.sql("select 1 from nic where mac = :mac and removed is null", mac=mac))
+
+
+def add_nic(
+    tx: Tx,
+    machine_id: int,
+    device: int,
+    traffic: str,
+    *,
+    network_id: int | None = None,
+    addresses: Sequence[tuple[str, int]] = (),
+    gateway: str = "",
+    gateway6: str = "",
+    is_default: bool = False,
+    mac: str | None = None,
+    public_range_id: int | None = None,
+    mtu: int = 1500,
+    rate_mbit: int = 0,
+) -> int:
+    """A new NIC with these (address, prefix) pairs; its id. `traffic` as in wire.machines.Traffic ("guest", ...)."""
+    nic = tx.insert(
+        tables.nic,
+        uuid=_ids.uuid(),
+        machine_id=machine_id,
+        network_id=network_id,
+        traffic=traffic,
+        device=device,
+        mac=(mac or new_mac(tx)).lower(),
+        gateway=gateway,
+        gateway6=gateway6,
+        netmask=_netmask(addresses),
+        is_default=is_default,
+        public_range_id=public_range_id,
+        mtu=mtu,
+        rate_mbit=rate_mbit,
+        created=tx.now,
+    )
+    families: set[int] = set()
+    for text, prefix in addresses:
+        family = ipaddress.ip_address(text).version
+        add_address(tx, nic, text, prefix, network_id=network_id, is_primary=family not in families)
+        families.add(family)
+    return nic
+
+
+def _netmask(addresses: Sequence[tuple[str, int]]) -> str:
+    prefix = next((prefix for text, prefix in addresses if ":" not in text), None)
+    return "" if prefix is None else str(ipaddress.ip_network(f"0.0.0.0/{prefix}").netmask)
+
+
+def add_address(
+    tx: Tx, nic_id: int, text: str, prefix: int, *, network_id: int | None = None, is_primary: bool = False
+) -> int:
+    """One more address on a NIC; its id."""
+    return tx.insert(
+        tables.nic_address,
+        uuid=_ids.uuid(),
+        nic_id=nic_id,
+        network_id=network_id,
+        address=pack_address(text),
+        prefix=prefix,
+        is_primary=is_primary,
+        created=tx.now,
+    )
+
+
+def set_primary(tx: Tx, nic_id: int, text: str, prefix: int, gateway: str) -> None:
+    """The NIC's primary IPv4 address is this one and no other; it may have had none (a private one comes later)."""
+    book = tables.nic_address
+    for row in tx.all(sa.select(book).where(book.c.nic_id == nic_id, book.c.removed.is_(None), book.c.is_primary)):
+        if len(ipaddress.ip_address(unpack_address(row.address)).packed) == 4:
+            tx.update(book, row.id, removed=tx.now)
+    nic = tx.get(tables.nic, nic_id)
+    add_address(tx, nic_id, text, prefix, network_id=nic.network_id if nic is not None else None, is_primary=True)
+    tx.update(tables.nic, nic_id, gateway=gateway, netmask=_netmask([(text, prefix)]))
+
+
+def of_machine(tx: Tx, machine_id: int) -> list[NicRow]:
+    """Live NICs of a machine by device number."""
+    return of_machines(tx, [machine_id]).get(machine_id, [])
+
+
+def of_machines(tx: Tx, machine_ids: Sequence[int]) -> dict[int, list[NicRow]]:
+    """Live NICs of many machines, by machine; for pages of rows."""
+    if not machine_ids:
+        return {}
+    table = tables.nic
+    live = sa.select(table).where(table.c.machine_id.in_(machine_ids), table.c.removed.is_(None))
+    found: dict[int, list[NicRow]] = {}
+    for nic in with_addresses(tx, tx.all(live.order_by(table.c.device, table.c.id))):
+        found.setdefault(nic.machine_id, []).append(nic)
+    return found
+
+
+def with_addresses(tx: Tx, rows: Sequence[Row]) -> list[NicRow]:
+    """Rows of `nic`, in the same order, with their live addresses."""
+    book = tables.nic_address
+    live = sa.select(book).where(book.c.nic_id.in_([row.id for row in rows]), book.c.removed.is_(None))
+    held: dict[int, list[NicAddress]] = {}
+    for row in tx.all(live.order_by(book.c.is_primary.desc(), book.c.id)) if rows else ():
+        address = NicAddress(row.id, row.uuid, unpack_address(row.address), row.prefix, bool(row.is_primary))
+        held.setdefault(row.nic_id, []).append(address)
+    return [_nic(row, tuple(held.get(row.id, ()))) for row in rows]
+
+
+def _nic(row: Row, held: tuple[NicAddress, ...]) -> NicRow:
+    return NicRow(
+        id=row.id,
+        uuid=row.uuid,
+        machine_id=row.machine_id,
+        network_id=row.network_id,
+        traffic=row.traffic,
+        device=row.device,
+        mac=row.mac,
+        gateway=row.gateway,
+        gateway6=row.gateway6,
+        netmask=row.netmask,
+        is_default=bool(row.is_default),
+        public_range_id=row.public_range_id,
+        mtu=row.mtu,
+        rate_mbit=row.rate_mbit,
+        addresses=held,
+    )
+
+
+def remove_nic(tx: Tx, nic_id: int) -> None:
+    """The NIC and its addresses are gone; private ones are free again."""
+    book = tables.nic_address
+    tx.change(sa.update(book).where(book.c.nic_id == nic_id, book.c.removed.is_(None)).values(removed=tx.now))
+    tx.update(tables.nic, nic_id, removed=tx.now)
+    addresses.give_private_ips(tx, nic_id)
+
+
+def remove_of_machine(tx: Tx, machine_id: int) -> None:
+    """All NICs of a machine are gone. Public and control addresses are given back by whoever took them."""
+    table = tables.nic
+    live = sa.select(table.c.id).where(table.c.machine_id == machine_id, table.c.removed.is_(None))
+    for row in tx.all(live):
+        remove_nic(tx, row.id)
