@@ -65,7 +65,7 @@ class Ledger:
         if entry is None:
             return None
         state = OperationState.FAILED if error else OperationState.DONE
-        raw = None if result is None else msgspec.Raw(msgspec.msgpack.encode(result))
+        raw = None if result is None else msgspec.msgpack.encode(result)
         progress = entry.seen.progress if error else 1.0
         seen = OperationSeen(name=name, state=state, progress=progress, result=raw, error=error)
         self._write({**self._entries, name: Entry(body=entry.body, seen=seen)})

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
+# msgspec cannot decode `Raw | None`, so that the lack of a body is MessagePack's nil.
+NOTHING = msgspec.Raw(b"\xc0")
+
 
 class FaultKind(StrEnum):
     """Why a call was not done."""
@@ -38,7 +41,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """What became of the call with this number."""
 
     number: int
-    body: msgspec.Raw | None = None
+    body: msgspec.Raw = NOTHING
     fault: Fault | None = None
 
 

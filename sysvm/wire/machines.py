@@ -157,7 +157,7 @@ class OperationSeen(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: OperationState
     progress: float = 0.0  # 0..1
-    result: msgspec.Raw | None = None  # MessagePack of the operation's own result struct
+    result: bytes | None = None  # MessagePack of the operation's own result struct
     error: str = ""
 
 

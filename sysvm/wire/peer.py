@@ -127,7 +127,7 @@ class Peer:
             self._waiting.pop(number, None)
         if got.fault is not None:
             raise error_of(got.fault)
-        return msgspec.msgpack.decode(got.body or b"\xc0", type=answer)
+        return msgspec.msgpack.decode(got.body, type=answer)
 
     async def notify(self, body: msgspec.Struct) -> None:
         """Sends news; silently lost when the link is down."""
