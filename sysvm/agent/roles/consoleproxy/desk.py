@@ -1,0 +1,124 @@
+"""The desk: admits viewers, redeems their tickets, opens their screens, tells the server who is here.
+
+A ticket travels from the browser to the server and nowhere else; it is in no log line. A viewer that shows none within
+TICKET_SECONDS is sent away. Opening happens in a task of its own; an open session has none.
+Races thought of: a viewer may leave while its ticket is with the server or its relay is dialled (the screen is then closed
+again); a session that comes back on a second websocket replaces the first; limits may change under open sessions.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from sysvm.agent.roles.consoleproxy import control
+from sysvm.agent.roles.consoleproxy.control import Refusal
+from sysvm.agent.roles.consoleproxy.relay import Screen, open_screen
+from sysvm.agent.roles.consoleproxy.sessions import SessionTable
+from sysvm.agent.roles.consoleproxy.viewer import Viewer
+from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
+from sysvm.wire.channel import ConsoleTarget, LoadReport, RedeemTicket
+
+TICKET_SECONDS = 10.0
+
+Redeem = Callable[[RedeemTicket], Awaitable[ConsoleTarget]]
+Tell = Callable[[LoadReport], Awaitable[None]]
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the desk needs of the world."""
+
+    redeem: Redeem
+    spawn: Spawn
+    now: Callable[[], float]  # never steps
+    changed: Callable[[], None]  # the sessions are others than before
+
+
+class ProxyDesk:
+    """See `viewer.Desk`."""
+
+    def __init__(self, table: SessionTable, outside: Outside) -> None:
+        self.table = table
+        self.relays: ssl.SSLContext | None = None
+        self._outside = outside
+        self._viewers: dict[int, Viewer] = {}
+        self._waiting: dict[int, asyncio.TimerHandle] = {}
+
+    # ------------------------------------------------------------ what viewers say
+    def arrived(self, viewer: Viewer) -> None:
+        """Its websocket stands."""
+        self._viewers[viewer.number] = viewer
+        if why := self.table.admit(viewer.number):
+            viewer.turn_away(Refusal(control.FULL, why))
+            return
+        late = Refusal(control.TICKET, "no ticket was shown: open the console again")
+        timer = asyncio.get_running_loop().call_later(TICKET_SECONDS, viewer.turn_away, late)
+        self._waiting[viewer.number] = timer
+
+    def showed(self, viewer: Viewer, ticket: str) -> None:
+        """Its ticket is here."""
+        timer = self._waiting.pop(viewer.number, None)
+        if timer is not None:
+            timer.cancel()
+            self._outside.spawn(self._open(viewer, ticket), "console")
+
+    def worked(self, viewer: Viewer) -> None:
+        """Its user did something."""
+        self.table.touch(viewer.number, self._outside.now())
+
+    def left(self, viewer: Viewer) -> None:
+        """It is gone."""
+        self._viewers.pop(viewer.number, None)
+        timer = self._waiting.pop(viewer.number, None)
+        if timer is not None:
+            timer.cancel()
+        self.table.leave(viewer.number)
+        self._tell_if_changed()
+
+    # ------------------------------------------------------------ what time brings
+    def end_idle(self) -> None:
+        """Ends the sessions whose users do nothing."""
+        refusal = Refusal(control.IDLE, "nobody used this console for a while: open it again")
+        for number in self.table.idle(self._outside.now()):
+            self._viewers[number].turn_away(refusal)
+
+    def end_all(self) -> None:
+        """Ends every session (the machine stops)."""
+        for viewer in list(self._viewers.values()):
+            viewer.turn_away(Refusal(control.FULL, "this console proxy is stopping: open the console again"))
+
+    # ------------------------------------------------------------ inside
+    async def _open(self, viewer: Viewer, ticket: str) -> None:
+        try:
+            target = await self._outside.redeem(RedeemTicket(ticket=ticket, client=viewer.client))
+            screen = await self._screen(target)
+        except Refused as error:
+            viewer.turn_away(Refusal(control.TICKET, error.text))
+        except NotYet as error:
+            viewer.turn_away(Refusal(control.ASLEEP, error.why))
+        except (Unreachable, Broken) as error:
+            viewer.turn_away(Refusal(control.ASLEEP, str(error)))
+        else:
+            self._begin(viewer, target, screen)
+
+    async def _screen(self, target: ConsoleTarget) -> Screen:
+        if self.relays is None:
+            raise NotYet(5, "this console proxy has no certificate for the hosts yet: try again in a moment")
+        return await open_screen(target, self.relays)
+
+    def _begin(self, viewer: Viewer, target: ConsoleTarget, screen: Screen) -> None:
+        if viewer.gone:
+            screen.close()
+            return
+        older = self.table.begin(viewer.number, target.session, target.guest, viewer.client, self._outside.now())
+        if older is not None and older in self._viewers:
+            self._viewers[older].turn_away(Refusal(control.REPLACED, "this console was opened elsewhere"))
+        viewer.greet(target, screen)
+        self._tell_if_changed()
+
+    def _tell_if_changed(self) -> None:
+        if self.table.changed:
+            self._outside.changed()

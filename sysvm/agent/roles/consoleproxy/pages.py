@@ -1,0 +1,120 @@
+"""The console page and the status command: plain HTTP answers of the proxy. No console bytes pass here.
+
+/                                    -> the page
+/ajax?token=, /client/console?token= -> the page, for links of older times; the token goes with them
+/resource/noVNC/vnc.html             the page
+/resource/...                        its scripts, pictures and libraries
+/cmd/getstatus                       sessions as JSON (management and control NICs only)
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from socket import socket
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import web
+
+from sysvm.wire.channel import ConsoleSession
+
+PAGE = "/resource/noVNC/vnc.html"
+WEB = Path(__file__).resolve().parents[3] / "web" / "console"
+
+# The page runs nothing but its own scripts, and is shown inside no other site's page. Images come as blobs and data.
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; "
+    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",  # a ticket is in the page's address
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpAcceptor:
+    """An aiohttp site on one socket."""
+
+    def __init__(self, site: web.SockSite) -> None:
+        self._site = site
+
+    async def close(self) -> None:
+        """No more connections from here; those that are open end by themselves."""
+        await self._site.stop()
+
+
+class Pages:
+    """An HTTP application that can be served at several doors."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=15)
+
+    async def start(self) -> None:
+        """Must be called before `accept`."""
+        await self._runner.setup()
+
+    async def accept(self, listening: socket, context: ssl.SSLContext | None) -> HttpAcceptor:
+        """See `door.Accept`."""
+        site = web.SockSite(self._runner, listening, ssl_context=context)
+        await site.start()
+        return HttpAcceptor(site)
+
+    async def stop(self) -> None:
+        """Ends all connections."""
+        await self._runner.cleanup()
+
+
+def console_pages() -> web.Application:
+    """What browsers see."""
+    app = web.Application(middlewares=[_with_headers])
+    for old in ("/", "/ajax", "/client/console"):
+        app.router.add_get(old, _to_page)
+    app.router.add_get(PAGE, _page)
+    app.router.add_static("/resource", WEB)
+    return app
+
+
+def status_pages(sessions: Callable[[], tuple[ConsoleSession, ...]]) -> web.Application:
+    """What operators and monitors see."""
+
+    async def status(_: web.Request) -> web.Response:
+        return web.Response(body=status_text(sessions()), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/cmd/getstatus", status)
+    return app
+
+
+def status_text(sessions: tuple[ConsoleSession, ...]) -> bytes:
+    """The sessions under the names that CloudStack's proxies use."""
+    rows = [
+        {
+            "sessionUuid": session.session,
+            "tag": session.guest,
+            "clientInfo": session.client,
+            "createTime": int(session.since * 1000),
+            "lastUsedTime": int(session.last_used * 1000),
+        }
+        for session in sessions
+    ]
+    return msgspec.json.encode({"connections": rows})
+
+
+@web.middleware
+async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    response.headers.update(_HEADERS)
+    return response
+
+
+async def _page(_: web.Request) -> web.StreamResponse:
+    return web.FileResponse(WEB / "vnc.html")
+
+
+async def _to_page(request: web.Request) -> web.StreamResponse:
+    query = {name: request.query[name] for name in ("token", "port", "language", "extra") if name in request.query}
+    raise web.HTTPFound(f"{PAGE}?{urlencode({'autoconnect': 'true', **query})}")
