@@ -125,7 +125,7 @@ async def test_a_browser_that_does_not_read_stops_the_screen_instead_of_filling_
         sending.cancel()
 
     proxy.ticket("stalled", serve)
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.role.ports["websocket"], limit=4096)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", proxy.role.ports["websocket"], limit=4096)
     writer.write(
         b"GET /websockify?token=stalled HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -145,7 +145,7 @@ async def test_a_ticket_works_once_and_an_unknown_one_never(proxy: Stage) -> Non
         expected = (control.TICKET, "this ticket is not known or was used")
         assert expected == await closing(await open_console(web, proxy, "once"))
         assert expected == await closing(await open_console(web, proxy, "guessed"))
-    assert "127.0.0.1" == proxy.server.asked[0].client
+    assert proxy.server.asked[0].client == "127.0.0.1"
 
 
 async def test_a_refused_grant_is_said_in_words(proxy: Stage) -> None:
@@ -153,7 +153,7 @@ async def test_a_refused_grant_is_said_in_words(proxy: Stage) -> None:
     proxy.ticket("denied", None)
     async with aiohttp.ClientSession() as web:
         got = await closing(await open_console(web, proxy, "denied"))
-    assert (control.TICKET, "the host's relay refused: this grant is not known") == got
+    assert got == (control.TICKET, "the host's relay refused: this grant is not known")
 
 
 async def test_a_relay_of_another_cloud_is_not_spoken_to(proxy: Stage) -> None:
@@ -162,7 +162,7 @@ async def test_a_relay_of_another_cloud_is_not_spoken_to(proxy: Stage) -> None:
     proxy.ticket("foreign", echo_screen())
     async with aiohttp.ClientSession() as web:
         code, reason = await closing(await open_console(web, proxy, "foreign"))
-    assert control.ASLEEP == code
+    assert code == control.ASLEEP
     assert "cannot be reached" in reason
 
 
@@ -193,10 +193,10 @@ async def test_a_page_that_speaks_control_frames_shows_its_ticket_in_the_first_o
     proxy.ticket("page", echo_screen(), view_only=False)
     async with aiohttp.ClientSession() as web:
         socket = await web.ws_connect(f"ws{proxy.websocket}", protocols=(control.SUBPROTOCOL, "binary"))
-        assert control.SUBPROTOCOL == socket.protocol
+        assert socket.protocol == control.SUBPROTOCOL
         await socket.send_str(json.dumps({"say": "open", "ticket": "page", "later": 1}))
         opened = json.loads(await socket.receive_str())
-        assert {"say": "opened", "kind": "vnc", "name": "web1", "session": "session-page", "view_only": False} == opened
+        assert opened == {"say": "opened", "kind": "vnc", "name": "web1", "session": "session-page", "view_only": False}
         assert await echoes(socket, b"RFB")
 
 
@@ -219,8 +219,8 @@ async def test_a_certificate_that_does_not_fit_its_key_is_a_fault_and_the_last_g
     await proxy.role.apply(proxy.document(certificate=good))
     mixed = type(good)(chain=other.chain, key=good.key)
     faults = await proxy.role.apply(proxy.document(certificate=mixed))
-    assert ["certificate"] == [fault.service for fault in faults]
-    assert "" == await proxy.role.live()
+    assert [fault.service for fault in faults] == ["certificate"]
+    assert await proxy.role.live() == ""
     assert await shown(proxy.role.ports["websocket"]) == ssl.PEM_cert_to_DER_cert(good.chain)
 
 
@@ -240,12 +240,12 @@ async def test_sessions_are_reported_at_once_and_so_is_their_end(proxy: Stage) -
     async with aiohttp.ClientSession() as web:
         socket = await open_console(web, proxy, "seen")
         report = await proxy.server.report_where(lambda report: bool(report.sessions))
-        assert [("session-seen", "guest-1", "127.0.0.1")] == [(s.session, s.guest, s.client) for s in report.sessions]
+        assert [(s.session, s.guest, s.client) for s in report.sessions] == [("session-seen", "guest-1", "127.0.0.1")]
         async with web.get(f"http://127.0.0.2:{proxy.role.ports['status 127.0.0.2']}/cmd/getstatus") as answer:
-            assert ["session-seen"] == [row["sessionUuid"] for row in (await answer.json())["connections"]]
+            assert [row["sessionUuid"] for row in (await answer.json())["connections"]] == ["session-seen"]
         await socket.close()
         report = await proxy.server.report_where(lambda report: not report.sessions)
-    assert ("session-seen",) == report.removed
+    assert report.removed == ("session-seen",)
 
 
 async def test_a_draining_or_full_proxy_takes_no_new_sessions_and_keeps_the_old(proxy: Stage) -> None:
@@ -256,10 +256,10 @@ async def test_a_draining_or_full_proxy_takes_no_new_sessions_and_keeps_the_old(
         first = await open_console(web, proxy, "a")
         assert await echoes(first, b"x")
         code, reason = await closing(await open_console(web, proxy, "b"))
-        assert (control.FULL, True) == (code, "full" in reason)
+        assert (code, "full" in reason) == (control.FULL, True)
         await proxy.role.apply(proxy.document(draining=True))
         code, reason = await closing(await open_console(web, proxy, "b"))
-        assert (control.FULL, True) == (code, "no new sessions" in reason)
+        assert (code, "no new sessions" in reason) == (control.FULL, True)
         assert await echoes(first, b"y")
     assert "b" in proxy.server.targets, "a ticket that was turned away at the door is not used up"
 
@@ -269,7 +269,7 @@ async def test_a_session_in_which_nobody_works_ends(proxy: Stage) -> None:
     proxy.ticket("idle", echo_screen())
     async with aiohttp.ClientSession() as web:
         code, _ = await closing(await open_console(web, proxy, "idle"))
-    assert control.IDLE == code
+    assert code == control.IDLE
 
 
 async def test_the_end_of_the_screen_ends_the_session_and_leaves_no_connection(proxy: Stage) -> None:
@@ -279,19 +279,20 @@ async def test_the_end_of_the_screen_ends_the_session_and_leaves_no_connection(p
     await proxy.role.apply(proxy.document())
     proxy.ticket("short", short)
     async with aiohttp.ClientSession() as web:
-        assert (control.GONE, "the machine's console has ended") == await closing(
-            await open_console(web, proxy, "short")
+        assert await closing(await open_console(web, proxy, "short")) == (
+            control.GONE,
+            "the machine's console has ended",
         )
     await proxy.server.report_where(lambda report: not report.sessions and "session-short" in report.removed)
-    assert 0 == proxy.relay.connections
+    assert proxy.relay.connections == 0
 
 
 async def test_the_page_is_served_and_old_links_lead_to_it(proxy: Stage) -> None:
     await proxy.role.apply(proxy.document())
     async with aiohttp.ClientSession() as web:
         async with web.get(f"http{proxy.page}/ajax?token=abc&evil=1", allow_redirects=False) as answer:
-            assert "/resource/noVNC/vnc.html?autoconnect=true&token=abc" == answer.headers["Location"]
+            assert answer.headers["Location"] == "/resource/noVNC/vnc.html?autoconnect=true&token=abc"
         async with web.get(f"http{proxy.page}/resource/noVNC/vnc.html?token=abc") as answer:
-            assert (200, "no-referrer") == (answer.status, answer.headers["Referrer-Policy"])
+            assert (answer.status, answer.headers["Referrer-Policy"]) == (200, "no-referrer")
         async with web.get(f"http{proxy.page}/resource/../../role.py") as answer:
-            assert 404 == answer.status
+            assert answer.status == 404

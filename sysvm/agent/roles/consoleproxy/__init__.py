@@ -3,8 +3,8 @@
 - `sessions.py`  who is here (sans-IO)         - `knock.py`   who may come in (pure)
 - `rfb.py`       what viewers say (sans-IO)    - `control.py` frames between page and proxy (pure)
 - `viewer.py`    one browser's websocket       - `relay.py`   one screen's connection
-- `desk.py`      brings both together          - `door.py`    ports whose certificate can be changed
-- `pages.py`     the page, the status command  - `role.py`    the document made true
+- `desk.py`      brings both together          - `pages.py`   the page, the status command
+- `role.py`      the document made true
 """
 
 from typing import TYPE_CHECKING

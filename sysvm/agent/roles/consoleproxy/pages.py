@@ -7,10 +7,8 @@
 /cmd/getstatus                       sessions as JSON (management and control NICs only)
 """
 
-import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from socket import socket
 from urllib.parse import urlencode
 
 import msgspec
@@ -34,38 +32,6 @@ _HEADERS = {
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class HttpAcceptor:
-    """An aiohttp site on one socket."""
-
-    def __init__(self, site: web.SockSite) -> None:
-        self._site = site
-
-    async def close(self) -> None:
-        """No more connections from here; those that are open end by themselves."""
-        await self._site.stop()
-
-
-class Pages:
-    """An HTTP application that can be served at several doors."""
-
-    def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=15)
-
-    async def start(self) -> None:
-        """Must be called before `accept`."""
-        await self._runner.setup()
-
-    async def accept(self, listening: socket, context: ssl.SSLContext | None) -> HttpAcceptor:
-        """See `door.Accept`."""
-        site = web.SockSite(self._runner, listening, ssl_context=context)
-        await site.start()
-        return HttpAcceptor(site)
-
-    async def stop(self) -> None:
-        """Ends all connections."""
-        await self._runner.cleanup()
 
 
 def console_pages() -> web.Application:

@@ -14,13 +14,15 @@ import msgspec
 from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
 from sysvm.agent.roles import Context, Progress, Role
-from sysvm.agent.roles.consoleproxy import memory, pages
+from sysvm.agent.roles.consoleproxy import pages
 from sysvm.agent.roles.consoleproxy.desk import Outside, ProxyDesk
-from sysvm.agent.roles.consoleproxy.door import Door
 from sysvm.agent.roles.consoleproxy.knock import TurnedAway, read_knock
 from sysvm.agent.roles.consoleproxy.sessions import Limits, SessionTable
-from sysvm.agent.roles.consoleproxy.tls import BadCertificate, relay_context, server_context
 from sysvm.agent.roles.consoleproxy.viewer import Viewer
+from sysvm.agent.roles.serving import memory
+from sysvm.agent.roles.serving.door import Door
+from sysvm.agent.roles.serving.http import Site
+from sysvm.agent.roles.serving.tls import BadCertificate, relay_context, server_context
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
@@ -58,8 +60,8 @@ class ConsoleProxyRole(Role):
         self._document: ConsoleProxyDocument | None = None
         self._live: ConsoleProxyDocument | None = None
         self._faults: tuple[ServiceFault, ...] = ()
-        self._pages = pages.Pages(pages.console_pages())
-        self._status = pages.Pages(pages.status_pages(self._sessions))
+        self._pages = Site(pages.console_pages())
+        self._status = Site(pages.status_pages(self._sessions))
         self._doors = {"page": Door(self._pages.accept), "websocket": Door(self._accept)}
         self._status_doors: dict[str, Door] = {}
 

@@ -1,0 +1,1 @@
+"""What the serving roles (console proxy, secondary storage) share: ports, certificates, HTTP sites, memory settings."""
