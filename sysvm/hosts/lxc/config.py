@@ -1,0 +1,96 @@
+"""The configuration of a container, as text. Pure.
+
+Limits are limits, not reservations: memory as asked, processors as many as asked; the clock rate only weighs machines
+against each other.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sysvm.hosts.lxc.ids import SIZE
+from sysvm.wire.machines import Kind, MachineSpec
+
+INIT = "/usr/lib/sysvm/init"
+SECCOMP = Path("/usr/share/lxc/config/common.seccomp")
+_PERIOD = 100_000
+_PROCESSES = 4096
+# What a container in a user namespace of its own could still do to the machine as a whole.
+_DROPPED = "mac_admin mac_override sys_module sys_rawio sys_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts of one container are on the host."""
+
+    root: Path
+    boot: Path
+    state: Path
+    channel: Path
+    user_namespace: Path
+    net_namespace: Path
+    console_log: Path
+    log: Path
+    cgroup: str
+    base: int
+
+
+def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
+    """The file `config` of the container."""
+    lines = [
+        f"lxc.uts.name = {spec.hostname}",
+        f"lxc.rootfs.path = dir:{places.root}",
+        f"lxc.idmap = u 0 {places.base} {SIZE}",
+        f"lxc.idmap = g 0 {places.base} {SIZE}",
+        f"lxc.namespace.share.user = {places.user_namespace}",
+        f"lxc.namespace.share.net = {places.net_namespace}",
+        "lxc.mount.auto = proc:mixed sys:mixed",
+        "lxc.mount.entry = /dev/net/tun dev/net/tun none bind,create=file 0 0",
+        "lxc.pty.max = 64",
+        "lxc.tty.max = 1",
+        f"lxc.cap.drop = {_DROPPED}",
+        "lxc.apparmor.profile = unconfined",
+        "lxc.signal.halt = SIGPWR",
+        f"lxc.console.logfile = {places.console_log}",
+        "lxc.console.size = 1MB",
+        f"lxc.log.file = {places.log}",
+        "lxc.log.level = ERROR",
+        f"lxc.cgroup.dir = {places.cgroup}",
+        *_limits(spec, unified_cgroup=unified_cgroup),
+        *_inside(spec, places),
+    ]
+    if SECCOMP.exists():
+        lines.append(f"lxc.seccomp.profile = {SECCOMP}")
+    return "\n".join([*lines, ""])
+
+
+def _inside(spec: MachineSpec, places: Places) -> Iterator[str]:
+    if spec.kind is Kind.GUEST:
+        yield "lxc.init.cmd = /sbin/init"
+        return
+    yield f"lxc.init.cmd = {INIT}"
+    yield f"lxc.mount.entry = {_escape(places.boot)} sysvm/boot none bind,ro,create=dir 0 0"
+    yield f"lxc.mount.entry = {_escape(places.state)} sysvm/state none bind,create=dir 0 0"
+    yield f"lxc.mount.entry = {_escape(places.channel)} sysvm/host none bind,ro,create=dir 0 0"
+    for store in spec.stores:
+        yield f"lxc.mount.entry = {_escape(Path(store.path))} sysvm/store/{store.store} none bind,create=dir 0 0"
+
+
+def _limits(spec: MachineSpec, *, unified_cgroup: bool) -> Iterator[str]:
+    quota = spec.cpus * _PERIOD
+    share = spec.cpus * spec.cpu_mhz
+    if unified_cgroup:
+        yield f"lxc.cgroup2.memory.max = {spec.memory_mb}M"
+        yield f"lxc.cgroup2.cpu.max = {quota} {_PERIOD}"
+        yield f"lxc.cgroup2.cpu.weight = {min(10000, max(1, share // 10))}"
+        yield f"lxc.cgroup2.pids.max = {_PROCESSES}"
+    else:
+        yield f"lxc.cgroup.memory.limit_in_bytes = {spec.memory_mb}M"
+        yield f"lxc.cgroup.cpu.cfs_period_us = {_PERIOD}"
+        yield f"lxc.cgroup.cpu.cfs_quota_us = {quota}"
+        yield f"lxc.cgroup.cpu.shares = {max(2, share)}"
+        yield f"lxc.cgroup.pids.max = {_PROCESSES}"
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace(" ", "\\040")

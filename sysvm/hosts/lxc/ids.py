@@ -1,0 +1,56 @@
+"""Ranges of 65,536 user ids, one for each machine, so that root of one container is nobody in all others.
+
+The table is durable: files of a machine carry its ids. Where the ranges of a host begin depends on the hash of its state
+folder, so that two hosts on one machine are unlikely to share any. One process writes it (the host agent), under one
+lock.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from sysvm.basics.errors import Refused, Why
+from sysvm.hosts.durable import write_durably
+
+SIZE = 65536
+_FIRST = 8192  # 536,870,912: above what distributions give to users
+_LAST = 32767  # ids from 2^31 on are negative to some programs
+
+
+class Ids:
+    """The id ranges of a host's containers."""
+
+    def __init__(self, table: Path, seed: str) -> None:
+        self._table = table
+        self._start = _FIRST + int(seed, 16) % (_LAST - _FIRST)
+        self._slots = msgspec.json.decode(table.read_bytes(), type=dict[str, int]) if table.exists() else {}
+
+    def base(self, machine: str) -> int:
+        """The first id of the machine, the same at each call."""
+        slot = self._slots.get(machine)
+        if slot is None:
+            slot = self._free()
+            self._slots[machine] = slot
+            self._write()
+        return slot * SIZE
+
+    def known(self, machine: str) -> int | None:
+        """The first id of a machine that has a range."""
+        slot = self._slots.get(machine)
+        return None if slot is None else slot * SIZE
+
+    def forget(self, machine: str) -> None:
+        """The machine is gone; its range may be given to another one."""
+        if self._slots.pop(machine, None) is not None:
+            self._write()
+
+    def _free(self) -> int:
+        taken = set(self._slots.values())
+        order = (*range(self._start, _LAST + 1), *range(_FIRST, self._start))
+        for slot in order:
+            if slot not in taken:
+                return slot
+        raise Refused(f"all {len(order)} id ranges for containers are taken", Why.CAPACITY)
+
+    def _write(self) -> None:
+        write_durably(self._table, msgspec.json.encode(self._slots))
