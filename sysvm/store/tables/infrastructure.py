@@ -108,6 +108,7 @@ host_certificate = sa.Table(
     key(),
     ref("host_id", "host"),
     sa.Column("serial", sa.String(64), nullable=False, unique=True),
+    sa.Column("key_fingerprint", sa.String(64), nullable=False, index=True),
     instant("not_after", null=False),
     instant("revoked"),
     instant("created", null=False),

@@ -1,0 +1,51 @@
+"""The hosts that are linked to this server process.
+
+A link is anything that can be asked (`Link`): a TLS peer, or a simulated host in the same process. Losing a link makes
+waiting calls raise Unreachable; nothing is known about their outcome.
+"""
+
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from sysvm.basics.errors import Unreachable
+
+T = TypeVar("T")
+
+
+class Link(Protocol):
+    """How to ask a host."""
+
+    async def call(self, body: msgspec.Struct, answer: type[T], *, seconds: float = 20.0) -> T:
+        """See wire.peer.Peer.call."""
+        ...
+
+
+class Links:
+    """Host id -> link."""
+
+    def __init__(self) -> None:
+        self._links: dict[int, Link] = {}
+
+    def attach(self, host_id: int, link: Link) -> Link | None:
+        """The host is reached through `link` from now on; the link it replaces, if any."""
+        old = self._links.get(host_id)
+        self._links[host_id] = link
+        return old
+
+    def detach(self, host_id: int, link: Link) -> bool:
+        """Forgets the link unless a newer one has taken its place; whether it did."""
+        if self._links.get(host_id) is link:
+            del self._links[host_id]
+            return True
+        return False
+
+    def to(self, host_id: int) -> Link:
+        """The link of a host. Raises Unreachable."""
+        link = self._links.get(host_id)
+        if link is None:
+            raise Unreachable("the host is not linked to this server")
+        return link
+
+    def __len__(self) -> int:
+        return len(self._links)

@@ -1,0 +1,190 @@
+"""Links of hosts: which server holds which host, and what a host said about itself when it came."""
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+import sqlalchemy as sa
+
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import alerts, events, turns
+from sysvm.store.queries.alerts import AlertType
+from sysvm.store.queries.events import About
+from sysvm.store.store import Row, Tx
+from sysvm.wire.link import HostFacts, HostHello
+
+EXPIRED_GRACE_S = 30 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What the hub needs to know of a host that has come."""
+
+    host_id: int
+    cloud: str
+    epoch: int
+
+
+def token_hash(token: str) -> str:
+    """How a one-time token is kept."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _host(tx: Tx, uuid: str) -> Row:
+    table = tables.host
+    row = tx.one(sa.select(table).where(table.c.uuid == uuid, table.c.removed.is_(None)))
+    if row is None:
+        raise Refused(f"host {uuid} is not a host of this cloud")
+    return row
+
+
+def _about(host: Row) -> About:
+    return About("Host", host.id, host.uuid, host.name)
+
+
+def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linked:
+    """The host's link is held by `session` from now on; everything on it is looked at again."""
+    (cloud,) = tx.all(sa.select(tables.cloud))
+    if hello.cloud and hello.cloud != cloud.uuid:
+        raise Refused(f"this is cloud {cloud.uuid}, not {hello.cloud}")
+    host = _host(tx, hello.host)
+    if serial is not None and _is_revoked(tx, serial):
+        raise Refused("this certificate has been revoked", Why.NOT_ALLOWED)
+    if hello.epoch > cloud.epoch:
+        tx.update(tables.cloud, cloud.id, read_only=True)
+        alerts.raise_alert(
+            tx,
+            AlertType.MANAGEMENT_SERVER,
+            f"Host {host.name} has obeyed epoch {hello.epoch}, this database is of epoch {cloud.epoch}: it was rolled "
+            "back. Nothing is changed on hosts until `sysvm recover` has been run",
+        )
+    facts = hello.facts
+    was_up = host.state == "Up"
+    tx.update(
+        tables.host,
+        host.id,
+        link_session=session,
+        link_epoch=cloud.epoch,
+        boot_id=hello.boot,
+        version=hello.version,
+        facts=msgspec.to_builtins(facts),
+        cpus=facts.cpus,
+        cpu_mhz=facts.cpu_mhz,
+        memory_bytes=facts.memory_bytes,
+        state="Up",
+        why="",
+        connected=tx.now,
+        disconnected=None,
+        last_seen=tx.now,
+    )
+    if not was_up:
+        events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
+        alerts.resolve(tx, AlertType.HOST, zone=host.zone_id)
+    turns.wish(tx, "host", host.id, host=host.id)
+    turns.wish(tx, "zone", host.zone_id)
+    stir_placements(tx, host.id)
+    return Linked(host.id, cloud.uuid, cloud.epoch)
+
+
+def link_down(tx: Tx, host_id: int, session: str) -> None:
+    """The link is gone. That proves nothing about the machines on the host."""
+    host = tx.get(tables.host, host_id)
+    if host is None or host.link_session != session:
+        return
+    tx.update(
+        tables.host,
+        host_id,
+        link_session=None,
+        state="Disconnected",
+        disconnected=tx.now,
+        why="its link ended; what runs there is unknown and is left alone",
+    )
+    events.record(tx, "HOST.DISCONNECT", f"Host {host.name} is disconnected", about=_about(host), level="WARN")
+    turns.wish(tx, "zone", host.zone_id)
+
+
+def stir_placements(tx: Tx, host_id: int) -> None:
+    """Everything on this host is looked at again."""
+    table = tables.placement
+    for (id_,) in tx.all(sa.select(table.c.id).where(table.c.host_id == host_id, table.c.removed.is_(None))):
+        turns.look_again(tx, "placement", id_)
+
+
+def stir_machine(tx: Tx, host_id: int, machine: str) -> None:
+    """Something about a machine (UUID) on this host has changed."""
+    table, machines = tables.placement, tables.machine
+    query = (
+        sa.select(table.c.id)
+        .join(machines, machines.c.id == table.c.machine_id)
+        .where(machines.c.uuid == machine, table.c.host_id == host_id, table.c.removed.is_(None))
+    )
+    for (id_,) in tx.all(query):
+        turns.look_again(tx, "placement", id_)
+
+
+# ---------------------------------------------------------------- certificates
+def _is_revoked(tx: Tx, serial: str) -> bool:
+    table = tables.host_certificate
+    row = tx.one(sa.select(table.c.revoked).where(table.c.serial == serial))
+    return row is None or row.revoked is not None
+
+
+def redeem_token(tx: Tx, token: str) -> Row | None:
+    """The host that a one-time token belongs to; the token is spent.
+
+    None: it was spent before. Then the host's certificates are revoked, since two parties hold the token, and an alert
+    tells so. (An answer, not an exception: an exception would undo the revocation.)
+    """
+    table = tables.host_token
+    row = tx.one(sa.select(table).where(table.c.token_hash == token_hash(token)))
+    if row is None or row.until < tx.now:
+        raise Refused("this token is unknown or has expired; ask for a new one with addHost or reconnectHost")
+    host = tx.get(tables.host, row.host_id)
+    assert host is not None
+    if row.redeemed is not None:
+        _revoke_all(tx, host)
+        return None
+    tx.update(table, row.id, redeemed=tx.now)
+    return host
+
+
+def _revoke_all(tx: Tx, host: Row) -> None:
+    revoked = sa.update(tables.host_certificate).where(tables.host_certificate.c.host_id == host.id)
+    tx.change(revoked.values(revoked=tx.now))
+    alerts.raise_alert(
+        tx,
+        AlertType.CA_CERT,
+        f"The one-time token of host {host.name} was used twice: its certificates are revoked. Find out who has it, "
+        "then reconnect the host with a new token",
+        zone=host.zone_id,
+    )
+
+
+def add_certificate(tx: Tx, host_id: int, serial: str, fingerprint: str, not_after: float) -> None:
+    """A certificate was issued."""
+    tx.insert(
+        tables.host_certificate,
+        host_id=host_id,
+        serial=serial,
+        key_fingerprint=fingerprint,
+        not_after=not_after,
+        created=tx.now,
+    )
+
+
+def host_of_key(tx: Tx, fingerprint: str) -> Row:
+    """The host whose certificate, alive or expired for less than 30 days, has this key."""
+    table = tables.host_certificate
+    row = tx.one(sa.select(table).where(table.c.key_fingerprint == fingerprint).order_by(table.c.id.desc()))
+    if row is None or row.revoked is not None or row.not_after + EXPIRED_GRACE_S < tx.now:
+        raise Refused("this key has no certificate that could be renewed; join again with a new token")
+    host = tx.get(tables.host, row.host_id)
+    if host is None or host.removed is not None:
+        raise Refused("this host has been removed")
+    return host
+
+
+def facts_of(host: Row) -> HostFacts | None:
+    """What the host said about itself, or None before its first link."""
+    return msgspec.convert(host.facts, HostFacts) if host.facts else None
