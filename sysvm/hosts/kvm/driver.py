@@ -1,0 +1,388 @@
+"""System VMs and guests as QEMU machines under the private libvirtd. Satisfies driver.Driver.
+
+An incarnation exists from its spec.json (written first) to its removal (spec.json goes last); what a crash left in between is
+finished or taken away by the next call. Each `ensure_running` of a stopped machine makes boot data, taps and the definition anew.
+
+A host that never had a VM has no libvirtd: where neither a spec nor a definition is on disk, absence is proved without it.
+Races thought of: a machine that ends while it is being stopped (libvirt's "not running" is success); a power button
+pressed before the guest listens (pressed again every few seconds); two libvirtd starters (daemon.py).
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from sysvm.basics.clock import Clock, SystemClock
+from sysvm.basics.errors import NotYet, Refused, Why
+from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
+from sysvm.hosts.durable import remove_durably, write_durably
+from sysvm.hosts.kvm import domain, media, probe
+from sysvm.hosts.kvm.connection import Connection, load
+from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
+from sysvm.hosts.kvm.power import power_of
+from sysvm.hosts.layout import Layout, image_path, spec_digest, volume_path
+from sysvm.hosts.network.host import HostNetwork, note_of
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime
+
+T = TypeVar("T")
+
+_START_S = 60.0
+_KILL_S = 40.0
+_PRESS_EVERY = 5.0
+_POLL = 0.2
+
+
+class KvmDriver:
+    """Runs QEMU machines below one state folder."""
+
+    def __init__(self, layout: Layout, network: HostNetwork, clock: Clock | None = None) -> None:
+        self._layout = layout
+        self._network = network
+        self._clock = clock or SystemClock()
+        self._daemon = Daemon(layout)
+        self._libvirt = Connection(self._daemon)
+        self._start_faults: dict[tuple[str, int], str] = {}
+
+    async def capabilities(self) -> Capabilities:
+        """QEMU and libvirt are installed; accelerated where a tiny guest has proved it."""
+        for program in (domain.EMULATOR, LIBVIRTD):
+            if not Path(program).exists():
+                return Capabilities(hypervisor="KVM", usable=False, why=f"{program} is not installed")
+        try:
+            load()
+        except DriverUnavailable as error:
+            return Capabilities(hypervisor="KVM", usable=False, why=str(error))
+        proof = await probe.proof(self._layout)
+        return Capabilities(hypervisor="KVM", accelerated=proof.works, why=proof.why)
+
+    # ------------------------------------------------------------ looking
+    async def look(self, machine: str) -> tuple[MachineSeen, ...]:
+        """Every incarnation that has a spec or a domain."""
+        return await self._look(machine)
+
+    async def look_all(self) -> tuple[MachineSeen, ...]:
+        """All VMs of this state folder."""
+        return await self._look(None)
+
+    async def _look(self, machine: str | None) -> tuple[MachineSeen, ...]:
+        specs = self._specs(machine)
+        if not specs and not self._daemon.was_ever_used():
+            return ()
+        domains = await self._libvirt.call(lambda connection: _domains(connection, machine))
+        # Without a domain it is half made: it exists, and does not run.
+        half = {
+            (spec.machine, spec.incarnation): MachineSeen(
+                machine=spec.machine, incarnation=spec.incarnation, power=Power.STOPPED, spec=spec_digest(spec)
+            )
+            for spec in specs
+        }
+        found = half | {(seen.machine, seen.incarnation): seen for seen in domains}
+        return tuple(self._with_fault(found[key]) for key in sorted(found))
+
+    def _with_fault(self, seen: MachineSeen) -> MachineSeen:
+        fault = self._start_faults.get((seen.machine, seen.incarnation))
+        if fault and seen.power is Power.STOPPED:
+            return msgspec.structs.replace(seen, why=fault)
+        return seen
+
+    # ------------------------------------------------------------ acts
+    async def ensure_created(self, spec: MachineSpec) -> None:
+        """All parts and the definition exist; a running machine is left alone."""
+        if await self._power(spec.machine, spec.incarnation) in (Power.ABSENT, Power.STOPPED):
+            await self._prepare(spec)
+
+    async def ensure_running(self, spec: MachineSpec) -> None:
+        """It runs. One that is ending is waited for by its caller, and started again."""
+        match await self._power(spec.machine, spec.incarnation):
+            case Power.RUNNING:
+                await self.ensure_nics(spec)
+            case Power.ABSENT | Power.STOPPED:
+                await self._prepare(spec)
+                await self._start(spec)
+            case power:
+                raise NotYet(1, f"{spec.name} is {power}")
+
+    async def ensure_stopped(self, machine: str, incarnation: int, grace_s: float) -> None:
+        """No QEMU of it is left."""
+        if await self._power(machine, incarnation) in (Power.ABSENT, Power.STOPPED):
+            return
+        if grace_s > 0 and await self._ask_to_stop(machine, incarnation, grace_s):
+            return
+        await self._domain(machine, incarnation, _destroy, seconds=_KILL_S)
+
+    async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
+        """Nothing is left but volumes. Containers of that name are not touched."""
+        del kept_network  # the network of a VM's router is inside the VM
+        known = self._spec(machine, incarnation) is not None
+        if not known and await self._power(machine, incarnation) is Power.ABSENT:
+            return
+        await self._domain(machine, incarnation, _destroy, seconds=_KILL_S)
+        await self._domain(machine, incarnation, _undefine)
+        for port in await self._network.ports_of(f"{machine}:{incarnation}:"):
+            await self._network.remove_port(port)
+        await asyncio.to_thread(self._remove_files, machine, incarnation)
+        self._start_faults.pop((machine, incarnation), None)
+
+    async def ensure_nics(self, spec: MachineSpec) -> None:
+        """Ports are those of `spec` in their rights. A NIC more or less needs the machine to be stopped."""
+        for nic in spec.nics:
+            port = self._layout.port(spec.machine, spec.incarnation, nic.device)
+            await self._network.ensure_tap(port, nic, note_of(spec.machine, spec.incarnation, nic.device))
+
+    async def watch(self, changed: Changed) -> None:
+        """Tells of each transition. After a lost connection everything may have changed, so all are told."""
+
+        def heard(name: str) -> None:
+            label = domain.label_of_name(name)
+            if label is not None:
+                changed(label.machine)
+
+        while True:
+            if self._specs(None) or self._daemon.was_ever_used():
+                try:
+                    await self._libvirt.watch(heard)
+                except DriverUnavailable:
+                    await self._clock.sleep(2)
+                for spec in self._specs(None):
+                    changed(spec.machine)
+            await self._clock.sleep(1)
+
+    def channel(self, machine: str, incarnation: int) -> ChannelEnd | None:
+        """The host's end of a system VM's virtio-serial port."""
+        spec = self._spec(machine, incarnation)
+        if spec is None or spec.kind is Kind.GUEST:
+            return None
+        return DialTo(self._places(spec).channel)
+
+    def console(self, machine: str) -> Console | None:
+        """The screen of the newest incarnation."""
+        specs = self._specs(machine)
+        return VncSocket(self._places(specs[-1]).vnc) if specs else None
+
+    def close(self) -> None:
+        """Lets go of libvirtd; machines go on running."""
+        self._libvirt.close()
+
+    # ------------------------------------------------------------ parts
+    async def _prepare(self, spec: MachineSpec) -> None:
+        places = self._places(spec)
+        self._need_parts(spec, places)
+        path = self._layout.spec(spec.machine, spec.incarnation)
+        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+        places.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._remove_other_ports(spec)
+        await self.ensure_nics(spec)
+        if places.state is not None:
+            await media.make_state_disk(places.state)
+            await media.make_boot_disk(spec, self._layout.boot(spec.machine, spec.incarnation))
+        accelerated = (await probe.proof(self._layout)).works
+        xml = domain.domain_xml(spec, places, host=self._layout.hash8, accelerated=accelerated)
+        await self._libvirt.call(lambda connection: connection.defineXML(xml))
+
+    async def _start(self, spec: MachineSpec) -> None:
+        key = (spec.machine, spec.incarnation)
+        try:
+            await self._domain(*key, _create, seconds=_START_S)
+        except load().libvirtError as error:
+            self._start_faults[key] = str(error)
+            raise NotYet(5, f"{spec.name} does not start: {error}") from error
+        self._start_faults.pop(key, None)
+
+    async def _remove_other_ports(self, spec: MachineSpec) -> None:
+        wanted = {self._layout.port(spec.machine, spec.incarnation, nic.device) for nic in spec.nics}
+        for port in await self._network.ports_of(f"{spec.machine}:{spec.incarnation}:"):
+            if port not in wanted:
+                await self._network.remove_port(port)
+
+    async def _ask_to_stop(self, machine: str, incarnation: int, grace_s: float) -> bool:
+        """Presses the power button until the machine has ended (True) or the time is over."""
+        now = self._clock.now()
+        until, press = now + grace_s, now
+        while (now := self._clock.now()) < until:
+            if now >= press:
+                await self._domain(machine, incarnation, _press_power_button)
+                press = now + _PRESS_EVERY
+            await self._clock.sleep(_POLL)
+            if await self._power(machine, incarnation) in (Power.ABSENT, Power.STOPPED):
+                return True
+        return False
+
+    def _need_parts(self, spec: MachineSpec, places: domain.Places) -> None:
+        if spec.kind is Kind.GUEST:
+            missing = [volume_path(disk) for disk in spec.disks if not volume_path(disk).is_file()]
+            missing += [places.iso] if places.iso is not None and not places.iso.is_file() else []
+            if missing:
+                raise NotYet(5, f"{spec.name}: {missing[0]} is not there yet")
+            return
+        parts = (places.base, places.modules, places.kernel, places.initrd)
+        if any(part is None or not part.is_file() for part in parts):
+            raise Refused(f"system VM template {spec.template!r} is not on this host", Why.UNAVAILABLE)
+        if places.agent is None:
+            raise Refused(f"no agent has been built on this host ({self._layout.cache / 'agents'})", Why.UNAVAILABLE)
+
+    def _places(self, spec: MachineSpec) -> domain.Places:
+        folder = self._layout.incarnation(spec.machine, spec.incarnation)
+        sockets = self._layout.channel(spec.machine, spec.incarnation)
+        ports = {nic.device: self._layout.port(spec.machine, spec.incarnation, nic.device) for nic in spec.nics}
+        log = folder / "console.log"
+        if spec.kind is Kind.GUEST:
+            iso = Path(image_path(spec.iso.pool, spec.iso.image, "iso")) if spec.iso else None
+            return domain.Places(sockets=sockets, console_log=log, ports=ports, iso=iso)
+        template = self._layout.cache / "templates" / spec.template
+        return domain.Places(
+            sockets=sockets,
+            console_log=log,
+            ports=ports,
+            base=template / "base.squashfs",
+            modules=template / "modules.squashfs",
+            kernel=template / "vmlinuz",
+            initrd=template / "initrd",
+            agent=_newest_agent(self._layout.cache),
+            boot=self._layout.boot(spec.machine, spec.incarnation) / "boot.img",
+            state=folder / "state.img",
+        )
+
+    def _remove_files(self, machine: str, incarnation: int) -> None:
+        folder = self._layout.incarnation(machine, incarnation)
+        for gone in (self._layout.boot(machine, incarnation), self._layout.channel(machine, incarnation)):
+            _remove_tree(gone)
+        for file in folder.glob("*"):
+            if file.name != "spec.json":
+                file.unlink()
+        remove_durably(folder / "spec.json")
+        _remove_tree(folder)
+        parent = self._layout.machine(machine)
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+
+    # ------------------------------------------------------------ libvirt and specs
+    async def _power(self, machine: str, incarnation: int) -> Power:
+        seen = [one for one in await self.look(machine) if one.incarnation == incarnation]
+        return seen[0].power if seen else Power.ABSENT
+
+    async def _domain(
+        self, machine: str, incarnation: int, act: Callable[[Any], None], *, seconds: float = 20.0
+    ) -> None:
+        """Does `act` to the domain; nothing when there is none."""
+        name = domain.domain_name(machine, incarnation)
+
+        def work(connection: Any) -> None:
+            found = _find(connection, name)
+            if found is not None:
+                act(found)
+
+        await self._libvirt.call(work, seconds=seconds)
+
+    def _specs(self, machine: str | None) -> tuple[MachineSpec, ...]:
+        """Of one machine, or of all; older incarnations first."""
+        folder = self._layout.machines
+        everyone = sorted(folder.iterdir()) if machine is None and folder.is_dir() else []
+        folders = everyone if machine is None else [folder / machine]
+        numbers = (
+            (one.name, int(entry.name))
+            for one in folders
+            if one.is_dir()
+            for entry in one.iterdir()
+            if entry.name.isdigit()
+        )
+        found = (self._spec(name, number) for name, number in sorted(numbers))
+        return tuple(spec for spec in found if spec is not None)
+
+    def _spec(self, machine: str, incarnation: int) -> MachineSpec | None:
+        try:
+            raw = self._layout.spec(machine, incarnation).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        spec = msgspec.json.decode(raw, type=MachineSpec)
+        return spec if spec.runtime is Runtime.VM else None
+
+
+# ---------------------------------------------------------------- in libvirt's thread
+def _domains(connection: Any, machine: str | None) -> list[MachineSeen]:
+    """What libvirt knows of one machine, or of all of ours."""
+    candidates = (one for one in connection.listAllDomains(0) if one.name().startswith(f"{machine or ''}"))
+    seen = (_seen(one) for one in candidates)
+    return [one for one in seen if one is not None and machine in (None, one.machine)]
+
+
+def _seen(one: Any) -> MachineSeen | None:
+    libvirt = load()
+    try:
+        state, reason = one.state()
+        label = _label(one)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # removed meanwhile
+            return None
+        raise
+    if label is None:
+        return None
+    power, why = power_of(state, reason)
+    return MachineSeen(machine=label.machine, incarnation=label.incarnation, power=power, spec=label.spec, why=why)
+
+
+def _label(one: Any) -> domain.Label | None:
+    """From its metadata; from its name alone when somebody has taken the metadata away."""
+    libvirt = load()
+    try:
+        found = domain.label_of(one.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, domain.METADATA))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            raise
+        found = None
+    return found or domain.label_of_name(one.name())
+
+
+def _find(connection: Any, name: str) -> Any:
+    libvirt = load()
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _unless_stopped(act: Callable[[], object]) -> None:
+    libvirt = load()
+    try:
+        act()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+            raise
+
+
+def _create(one: Any) -> None:
+    if not one.isActive():
+        one.create()
+
+
+def _destroy(one: Any) -> None:
+    _unless_stopped(one.destroy)
+
+
+def _press_power_button(one: Any) -> None:
+    _unless_stopped(lambda: one.shutdownFlags(load().VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
+
+
+def _undefine(one: Any) -> None:
+    libvirt = load()
+    one.undefineFlags(
+        libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    )
+
+
+def _newest_agent(cache: Path) -> Path | None:
+    images = cache.glob("agents/[!.]*/agent.squashfs")
+    return max(images, key=lambda image: image.stat().st_mtime, default=None)
+
+
+def _remove_tree(path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
