@@ -1,0 +1,1 @@
+"""Rows become JSON objects, a module per noun. Nothing here changes anything."""

@@ -1,0 +1,263 @@
+"""One call: who asks for what, in which transaction; and what can be answered.
+
+A handler reads typed parameters (`call["name"]`, `call.get("zoneid")`), finds objects (`call.row(tables.zone, "zoneid")`,
+which also checks that the caller may touch them), changes rows through `call.tx`, and returns a reply. It raises
+`basics.errors.Refused` for whatever the caller did wrong.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.api import errors
+from sysvm.api.catalogue import Command
+from sysvm.api.params import NONE_UUID
+from sysvm.basics.errors import Refused
+from sysvm.basics.ids import Ids
+from sysvm.store import tables
+from sysvm.store.queries.events import About, Actor
+from sysvm.store.queries.jobs import Part
+from sysvm.store.secrets import Vault
+from sysvm.store.store import Row, Tx
+
+ADMIN, RESOURCE_ADMIN, DOMAIN_ADMIN, USER = "Admin", "ResourceAdmin", "DomainAdmin", "User"
+PROJECT_ACCOUNT = 5  # account.type
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks."""
+
+    user_id: int
+    user_uuid: str
+    username: str
+    account_id: int
+    account_uuid: str
+    account_name: str
+    account_type: int
+    domain_id: int
+    domain_uuid: str
+    domain_path: str  # of ids: /1/4/
+    role_id: int
+    role_type: str  # Admin | ResourceAdmin | DomainAdmin | User
+    numeric_ids: bool = False  # the integration port also takes internal ids
+    address: str = ""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether everything is visible."""
+        return self.role_type == ADMIN
+
+    @property
+    def is_domain_admin(self) -> bool:
+        """Whether a domain and those below it are visible."""
+        return self.role_type == DOMAIN_ADMIN
+
+    @property
+    def actor(self) -> Actor:
+        """As events and jobs know it."""
+        return Actor(self.user_id, self.account_id, self.domain_id, self.domain_path)
+
+    def sees_domain(self, domain_path: str) -> bool:
+        """Whether objects of that domain are this caller's to administer."""
+        return self.is_root or (self.is_domain_admin and domain_path.startswith(self.domain_path))
+
+    def sees(self, account_id: int | None, domain_path: str | None) -> bool:
+        """Whether the caller may touch what belongs to that account."""
+        return account_id == self.account_id or self.sees_domain(domain_path or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a new object is; `columns` go straight into an insert."""
+
+    account_id: int
+    domain_id: int
+    domain_path: str
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The owner columns of every owned table."""
+        return {"account_id": self.account_id, "domain_id": self.domain_id, "domain_path": self.domain_path}
+
+
+# ---------------------------------------------------------------- replies
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A page of a list, and how many there are in all. `key` replaces the catalogue's where a parameter decides it."""
+
+    rows: list[dict[str, Any]]
+    count: int
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One object. For a change: what it is about and what was done, for the event."""
+
+    row: dict[str, Any]
+    about: About | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """It is done."""
+
+    displaytext: str = ""
+    about: About | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """A body without an object's key around it."""
+
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An asynchronous command: the job waits for `parts` (none: it is done at once). `about.uuid` is the new object's id
+    in the answer of a create command."""
+
+    parts: tuple[Part, ...]
+    about: About
+    description: str
+    params: dict[str, Any] = field(default_factory=dict)
+    secret: bool = False
+
+
+Reply = Rows | One | Success | Flat | Accepted
+
+
+# ---------------------------------------------------------------- the call
+class Call:
+    """What a handler gets."""
+
+    __slots__ = ("caller", "command", "extra", "ids", "params", "raw", "tx", "vault")
+
+    def __init__(
+        self,
+        tx: Tx,
+        caller: Caller,
+        command: Command,
+        params: dict[str, Any],
+        *,
+        ids: Ids,
+        vault: Vault,
+        raw: dict[str, str] | None = None,
+        extra: Any = None,
+    ) -> None:
+        self.tx = tx
+        self.caller = caller
+        self.command = command
+        self.params = params
+        self.ids = ids
+        self.vault = vault
+        self.raw = raw or {}
+        self.extra = extra
+
+    @property
+    def now(self) -> float:
+        """The transaction's instant."""
+        return self.tx.now
+
+    def __getitem__(self, name: str) -> Any:
+        """A required parameter."""
+        return self.params[name]
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it was given."""
+        return name in self.params
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An optional parameter, typed by the catalogue; `default` when it was not given."""
+        return self.params.get(name, default)
+
+    def row(self, table: sa.Table, name: str, *, check: bool = True) -> Row | None:
+        """The row that a uuid parameter names; None when it was not given (or is -1, which means none).
+
+        Unknown or removed: 431. With `check`, an owned row of somebody else: 531.
+        """
+        value = self.params.get(name)
+        return None if value is None or value == NONE_UUID else self.find(table, str(value), name, check=check)
+
+    def need(self, table: sa.Table, name: str, *, check: bool = True) -> Row:
+        """Like `row`, of a parameter that must be there."""
+        found = self.row(table, name, check=check)
+        if found is None:
+            raise errors.missing(self.command.name, name)
+        return found
+
+    def rows(self, table: sa.Table, name: str, *, check: bool = True) -> tuple[Row, ...]:
+        """The rows that a list parameter of uuids names."""
+        return tuple(self.find(table, value, name, check=check) for value in self.params.get(name, ()))
+
+    def find(self, table: sa.Table, value: str, name: str, *, check: bool = True) -> Row:
+        """The row with this uuid, said to be the value of parameter `name`."""
+        numeric = self.caller.numeric_ids and value.isdecimal()
+        wanted = sa.select(table).where(table.c.id == int(value) if numeric else table.c.uuid == value)
+        if "removed" in table.c:
+            wanted = wanted.where(table.c.removed.is_(None))
+        found = self.tx.one(wanted)
+        if found is None:
+            raise errors.unknown_entity(self.command.name, name, value)
+        if check:
+            self.check_access(table, found)
+        return found
+
+    def check_access(self, table: sa.Table, row: Row) -> None:
+        """Refused (531) unless the caller may touch this row; tables without an owner are everybody's to name."""
+        if table is tables.domain:
+            allowed = self.caller.sees_domain(row.id_path) or row.id == self.caller.domain_id
+        elif table is tables.account:
+            allowed = self.caller.sees(row.id, row.domain_path)
+        elif "domain_path" in table.c and "account_id" in table.c:
+            allowed = self.caller.sees(row.account_id, row.domain_path) or self._is_member(row.account_id)
+        else:
+            return
+        if not allowed:
+            raise errors.no_access(self.caller.account_name, f"{table.name} {getattr(row, 'uuid', row.id)}")
+
+    def _is_member(self, account_id: int | None) -> bool:
+        """Whether that is the account of a project that the caller owns."""
+        project = tables.project
+        mine = sa.select(project.c.id).where(
+            project.c.project_account_id == account_id, project.c.account_id == self.caller.account_id
+        )
+        return self.tx.one(mine) is not None
+
+    def owner(self) -> Owner:
+        """Whose the new object shall be: `projectid`, or `account` with `domainid`, or the caller."""
+        project = self.row(tables.project, "projectid")
+        if project is not None:
+            return Owner(project.project_account_id, project.domain_id, project.domain_path)
+        account = self.named_account()
+        if account is not None:
+            return Owner(account.id, account.domain_id, account.domain_path)
+        domain = self.row(tables.domain, "domainid")
+        if domain is not None and domain.id != self.caller.domain_id:
+            raise Refused("Account must be specified together with the domain id")
+        return Owner(self.caller.account_id, self.caller.domain_id, self.caller.domain_path)
+
+    def named_account(self) -> Row | None:
+        """The account of `account` and `domainid` (the caller's domain when that is not given)."""
+        name = self.params.get("account")
+        if not name:
+            return None
+        domain = self.row(tables.domain, "domainid")
+        domain_id = self.caller.domain_id if domain is None else domain.id
+        table = tables.account
+        found = self.tx.one(
+            sa.select(table).where(table.c.name == name, table.c.domain_id == domain_id, table.c.removed.is_(None))
+        )
+        if found is None:
+            raise Refused(f"Unable to find account {name} in domain {self.params.get('domainid', domain_id)}")
+        self.check_access(table, found)
+        return found
+
+    def about(self, type_: str, row: Row) -> About:
+        """What an event or a job is about."""
+        return About(type_, row.id, row.uuid, getattr(row, "display_name", "") or getattr(row, "name", ""))

@@ -1,0 +1,230 @@
+"""Lists: which rows the caller sees, which page of them, how many there are in all.
+
+    return list_rows(call, sa.select(machine).where(machine.c.kind == "guest"), machine, answers.guests,
+                     equal={"name": machine.c.display_name}, refs={"zoneid": (tables.zone, machine.c.zone_id)},
+                     keyword=(machine.c.display_name, machine.c.name), tagged="UserVm")
+
+Visibility, in one place for all lists of owned rows: by default the caller's own; with `listall`, or when an id is asked
+for, all that the caller may see; `domainid`, `isrecursive`, `account` and `projectid` narrow that. What belongs to a
+project shows only with `projectid`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.api import errors
+from sysvm.api.call import PROJECT_ACCOUNT, Call, Rows
+from sysvm.api.params import NONE_UUID, pairs
+from sysvm.basics.errors import Refused
+from sysvm.store import tables
+from sysvm.store.queries import settings
+from sysvm.store.store import Row, Tx
+
+Answer = Callable[[Tx, Sequence[Row]], list[dict[str, Any]]]
+PAGE_SIZE = 500
+UNLIMITED = -1
+
+
+def page(call: Call) -> tuple[int, int | None]:
+    """(offset, limit) of `page` and `pagesize`; limit None: all."""
+    number, size = call.get("page"), call.get("pagesize")
+    if size == UNLIMITED and number is None:
+        return 0, None
+    if number is None and size is None:
+        return 0, int(settings.value(call.tx, "default.page.size"))
+    if number is None:
+        raise Refused('"page" parameter is required when "pagesize" is specified')
+    if size is None:
+        raise Refused('"pagesize" parameter is required when "page" is specified')
+    most = int(settings.value(call.tx, "default.page.size"))
+    if size > most:
+        raise Refused(f"Page size can't exceed max allowed page size value: {most}")
+    if size < 1:
+        raise errors.invalid(call.command.name, "pagesize", size)
+    if number < 1:
+        raise errors.invalid(call.command.name, "page", number)
+    return (number - 1) * size, size
+
+
+def list_rows(
+    call: Call,
+    statement: sa.Select[Any],
+    table: sa.Table,
+    answer: Answer,
+    *,
+    equal: Mapping[str, sa.ColumnElement[Any]] | None = None,
+    refs: Mapping[str, tuple[sa.Table, sa.ColumnElement[Any]]] | None = None,
+    keyword: Sequence[sa.ColumnElement[Any]] = (),
+    tagged: str = "",
+    key: str = "",
+) -> Rows:
+    """The page of `statement` (a select whose main table is `table`) that the caller asks for and may see.
+
+    `equal`: parameters compared with a column; `refs`: uuid parameters of another table's rows; `tagged`: the resource
+    type under which tags of these rows are kept. Removed rows must be filtered by the statement, if they are to be.
+    """
+    conditions = [*visible(call, table), *_wanted(call, table), *_equal(call, equal or {}), *_refs(call, refs or {})]
+    if (word := call.get("keyword")) and (columns := tuple(keyword) or _name_columns(table)):
+        conditions.append(sa.or_(*(contains(column, word) for column in columns)))
+    if tagged and call.get("tags"):
+        conditions += _tag_conditions(call, table, tagged)
+    statement = statement.where(*conditions)
+    rows, count = fetch(call, statement if statement._order_by_clauses else statement.order_by(table.c.id))
+    answered = answer(call.tx, rows)
+    if tagged:
+        _add_tags(call.tx, tagged, rows, answered)
+    return Rows(answered, count, key)
+
+
+def fetch(call: Call, statement: sa.Select[Any]) -> tuple[Sequence[Row], int]:
+    """The rows of the page, and how many there are in all."""
+    offset, limit = page(call)
+    paged = statement if limit is None else statement.limit(limit).offset(offset)
+    rows = call.tx.all(paged)
+    if offset == 0 and (limit is None or len(rows) < limit):
+        return rows, len(rows)
+    return rows, int(call.tx.value(sa.select(sa.func.count()).select_from(statement.order_by(None).subquery())))
+
+
+def slice_rows(call: Call, rows: list[dict[str, Any]]) -> Rows:
+    """A page of rows that are not in a table."""
+    offset, limit = page(call)
+    return Rows(rows[offset:] if limit is None else rows[offset : offset + limit], len(rows))
+
+
+def contains(column: sa.ColumnElement[Any], word: str) -> sa.ColumnElement[bool]:
+    """Whether `word` is a part of the column, without regard to case; % and _ are themselves."""
+    return column.icontains(word, autoescape=True)
+
+
+def _name_columns(table: sa.Table) -> tuple[sa.ColumnElement[Any], ...]:
+    return tuple(table.c[name] for name in ("name", "display_name", "display_text") if name in table.c)
+
+
+def _wanted(call: Call, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    if _by_id(call):
+        found.append(table.c.id == call.find(table, call["id"], "id").id)
+    if ids := call.get("ids"):
+        found.append(table.c.uuid.in_(ids))
+    return found
+
+
+def _by_id(call: Call) -> bool:
+    """Whether one object is asked for; whether the caller may see it is checked when it is found."""
+    return "id" in call and call.command.accepts()["id"].type == "uuid"
+
+
+def _equal(call: Call, equal: Mapping[str, sa.ColumnElement[Any]]) -> list[sa.ColumnElement[bool]]:
+    return [column == call[name] for name, column in equal.items() if name in call and call[name] != ""]
+
+
+def _refs(call: Call, refs: Mapping[str, tuple[sa.Table, sa.ColumnElement[Any]]]) -> list[sa.ColumnElement[bool]]:
+    found = ((column, call.row(table, name)) for name, (table, column) in refs.items())
+    return [column == row.id for column, row in found if row is not None]
+
+
+# ---------------------------------------------------------------- visibility
+def visible(call: Call, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+    """Conditions on an owned table; none for tables without an owner."""
+    if "account_id" not in table.c or "domain_path" not in table.c:
+        return []
+    project = call.get("projectid")
+    if project is not None:
+        return [_of_projects(call, table, str(project))]
+    account = call.named_account()
+    if account is not None:
+        return [table.c.account_id == account.id]
+    domain = call.row(tables.domain, "domainid")
+    if domain is not None:
+        return _of_domain(call, table, domain)
+    if not (call.get("listall") or _by_id(call) or call.get("ids")):
+        return [table.c.account_id == call.caller.account_id]
+    return _all_seen(call, table)
+
+
+def _of_projects(call: Call, table: sa.Table, uuid: str) -> sa.ColumnElement[bool]:
+    if uuid != NONE_UUID:
+        return table.c.account_id == call.find(tables.project, uuid, "projectid").project_account_id  # type: ignore[no-any-return]
+    project = tables.project
+    seen = sa.select(project.c.project_account_id).where(project.c.removed.is_(None))
+    if not call.caller.is_root:
+        mine = project.c.account_id == call.caller.account_id
+        below = project.c.domain_path.startswith(call.caller.domain_path, autoescape=True)
+        seen = seen.where(sa.or_(mine, below) if call.caller.is_domain_admin else mine)
+    return table.c.account_id.in_(seen)
+
+
+def _of_domain(call: Call, table: sa.Table, domain: Row) -> list[sa.ColumnElement[bool]]:
+    if not call.caller.sees_domain(domain.id_path):
+        return [table.c.account_id == call.caller.account_id]
+    if call.get("isrecursive"):
+        return [table.c.domain_path.startswith(domain.id_path, autoescape=True), _no_project(table)]
+    return [table.c.domain_id == domain.id, _no_project(table)]
+
+
+def _all_seen(call: Call, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+    by_id = _by_id(call)
+    if call.caller.is_root:
+        return [] if by_id else [_no_project(table)]
+    if call.caller.is_domain_admin:
+        below = table.c.domain_path.startswith(call.caller.domain_path, autoescape=True)
+        return [below] if by_id else [below, _no_project(table)]
+    return [] if by_id else [table.c.account_id == call.caller.account_id]
+
+
+def _no_project(table: sa.Table) -> sa.ColumnElement[bool]:
+    account = tables.account
+    projects = sa.select(account.c.id).where(account.c.type == PROJECT_ACCOUNT)
+    return sa.or_(table.c.account_id.is_(None), table.c.account_id.not_in(projects))
+
+
+# ---------------------------------------------------------------- tags
+def _tag_conditions(call: Call, table: sa.Table, type_: str) -> list[sa.ColumnElement[bool]]:
+    tag = tables.tag
+    return [
+        sa.exists().where(
+            tag.c.resource_type == type_, tag.c.resource_id == table.c.id, tag.c.key == key, tag.c.value == value
+        )
+        for key, value in pairs(call["tags"]).items()
+    ]
+
+
+def _add_tags(tx: Tx, type_: str, rows: Sequence[Row], answered: list[dict[str, Any]]) -> None:
+    by_id = tags_of(tx, type_, [row.id for row in rows])
+    for row, answer in zip(rows, answered, strict=True):
+        answer["tags"] = by_id.get(row.id, [])
+
+
+def tags_of(tx: Tx, type_: str, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """The tags of resources, as rows of answers."""
+    if not ids:
+        return {}
+    tag, account, domain = tables.tag, tables.account, tables.domain
+    statement = (
+        sa.select(
+            tag,
+            account.c.name.label("account_name"),
+            domain.c.name.label("domain_name"),
+            domain.c.uuid.label("domain_uuid"),
+        )
+        .join(account, account.c.id == tag.c.account_id)
+        .join(domain, domain.c.id == tag.c.domain_id)
+        .where(tag.c.resource_type == type_, tag.c.resource_id.in_(ids))
+        .order_by(tag.c.id)
+    )
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in tx.all(statement):
+        found.setdefault(row.resource_id, []).append(tag_answer(row))
+    return found
+
+
+def tag_answer(row: Row) -> dict[str, Any]:
+    """A tag as an answer; the row carries account_name, domain_name and domain_uuid."""
+    answer = {
+        "key": row.key, "value": row.value, "resourcetype": row.resource_type, "resourceid": row.resource_uuid,
+        "account": row.account_name, "domainid": row.domain_uuid, "domain": row.domain_name,
+    }  # fmt: skip
+    return {**answer, "customer": row.customer} if row.customer else answer

@@ -1,0 +1,78 @@
+"""Settings: `value(tx, "consoleproxy.session.max", zone_id=7)`, typed, from the narrowest scope that has one.
+
+Names are looked up without regard to case, and old spellings by their alias. What is not in the table has the default of
+`store/settings.py`. One query a value; nothing is cached here.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.store import tables
+from sysvm.store.secrets import Vault
+from sysvm.store.settings import SETTINGS, Setting, canonical
+from sysvm.store.store import Tx
+
+GLOBAL = "global"
+WAKE = "setting"  # servers that keep values in memory forget them on this wake
+
+FIND = (
+    "select scope, value from setting where name = :name and ((scope = 'global' and scope_id = 0)"
+    " or (scope = :scope and scope_id = :id))"
+)
+
+
+def find(name: str) -> Setting | None:
+    """The declaration of a setting, whatever the spelling."""
+    return SETTINGS.get(canonical(name))
+
+
+def value(
+    tx: Tx,
+    name: str,
+    *,
+    zone_id: int | None = None,
+    cluster_id: int | None = None,
+    account_id: int | None = None,
+    domain_id: int | None = None,
+    pool_id: int | None = None,
+    store_id: int | None = None,
+    vault: Vault | None = None,
+) -> Any:
+    """The value in force, as bool, int, float, str or None. A hidden one needs the vault."""
+    setting = SETTINGS[canonical(name)]
+    places = {
+        "zone": zone_id, "cluster": cluster_id, "account": account_id, "domain": domain_id, "pool": pool_id,
+        "imagestore": store_id,
+    }  # fmt: skip
+    given = next((scope for scope in setting.scopes if places.get(scope) is not None), "")
+    text = _stored(tx, setting.name, given, places.get(given) or 0)
+    if text is None:
+        return setting.typed(setting.default)
+    return setting.typed(vault.open(text) if setting.hidden and vault is not None else text)
+
+
+def _stored(tx: Tx, name: str, scope: str, scope_id: int) -> str | None:
+    found = {row[0]: row[1] for row in tx.sql(FIND, name=name, scope=scope, id=scope_id)}
+    narrow = found.get(scope) if scope else None
+    return narrow if narrow is not None else found.get(GLOBAL)
+
+
+def stored(tx: Tx, scope: str = GLOBAL, scope_id: int = 0) -> dict[str, str]:
+    """Everything that is set in one scope, as text (hidden ones sealed), by name."""
+    table = tables.setting
+    rows = tx.all(sa.select(table.c.name, table.c.value).where(table.c.scope == scope, table.c.scope_id == scope_id))
+    return {row.name: row.value for row in rows if row.value is not None}
+
+
+def store(
+    tx: Tx, setting: Setting, text: str | None, *, scope: str = GLOBAL, scope_id: int = 0, vault: Vault | None = None
+) -> None:
+    """Sets a value; None unsets it: the default, or the wider scope, is in force again."""
+    table = tables.setting
+    here = (table.c.name == setting.name, table.c.scope == scope, table.c.scope_id == scope_id)
+    tx.change(sa.delete(table).where(*here))
+    if text is not None:
+        kept = vault.seal(text) if setting.hidden and vault is not None else text
+        tx.insert(table, scope=scope, scope_id=scope_id, name=setting.name, value=kept, updated=tx.now)
+    tx.wake(WAKE, 0)
