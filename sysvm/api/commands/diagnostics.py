@@ -1,0 +1,100 @@
+"""ping, traceroute and arping from inside a system VM: a task that the machine's agent does."""
+
+import ipaddress
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from sysvm.api.call import Accepted, Call, Reply
+from sysvm.api.handlers import handler, result
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import machine_rows, turns
+from sysvm.store.queries.jobs import Part
+from sysvm.store.store import Row, Tx
+from sysvm.wire.channel import Diagnose
+
+KINDS = ("ping", "traceroute", "arping")
+DEADLINE_S = 300.0
+_harmless = re.compile(r"[\w\-\s.]*")
+_hostname = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+
+
+def _target(call: Call) -> Row:
+    row = call.need(tables.machine, "targetid")
+    if row.kind == "guest":
+        raise Refused(f"Unable to find a system vm: {call['targetid']}")
+    state = machine_rows.state_of(row)
+    if state != "Running":
+        raise Refused(
+            f"Unable to execute diagnostics on {row.name}: it is {state}, it must be Running", Why.UNAVAILABLE
+        )
+    return row
+
+
+@handler("runDiagnostics")
+def run_diagnostics(call: Call) -> Reply:
+    """Exit code and output of one command."""
+    row = _target(call)
+    kind = call["type"].strip().lower()
+    if kind not in KINDS:
+        raise Refused(f"Invalid diagnostics type {call['type']}; use one of {', '.join(KINDS)}")
+    params = call.get("params", "")
+    if not _harmless.fullmatch(params):
+        raise Refused("Illegal argument passed as optional parameters: please do not use special characters")
+    body = Diagnose(kind=kind, address=_destination(call["ipaddress"]), params=params)
+    part = open_task(call, row, body)
+    return Accepted((part,), call.about("SystemVm", row), f"running {kind} on system vm: {row.uuid}", {"task": part.id})
+
+
+def _destination(text: str) -> str:
+    wanted = text.strip()
+    try:
+        return str(ipaddress.ip_address(wanted))
+    except ValueError:
+        if _hostname.fullmatch(wanted):
+            return wanted
+    raise Refused(f"{text} is not a valid IP address or host name")
+
+
+def open_task(call: Call, row: Row, body: Diagnose) -> Part:
+    """A task for a machine's agent; what to wait for."""
+    task = call.tx.insert(
+        tables.task,
+        uuid=call.ids.uuid(),
+        kind="diagnose",
+        machine_id=row.id,
+        body=msgspec.json.encode(body).decode(),
+        error="",
+        deadline=call.now + DEADLINE_S,
+        created=call.now,
+    )
+    return Part("task", task, turns.wish(call.tx, "task", task), "done")
+
+
+@result("runDiagnostics")
+def _diagnosed(tx: Tx, job: Row) -> dict[str, Any]:
+    part = tables.job_part
+    task_id = tx.value(part.select().with_only_columns(part.c.thing_id).where(part.c.job_id == job.id))
+    task = tx.get(tables.task, task_id)
+    found = json.loads(task.result or "{}") if task is not None else {}
+    return {
+        "exitcode": str(found.get("exit_code", -1)),
+        "stdout": found.get("stdout", ""),
+        "stderr": found.get("stderr", ""),
+    }
+
+
+@handler("getDiagnosticsData", reads=False)
+def get_diagnostics_data(call: Call) -> Reply:
+    """Refused: no secondary storage VM serves archives of files of other system VMs."""
+    row = _target(call)
+    raise Refused(
+        f"Files of {row.name} cannot be collected: secondary storage serves no diagnostics archives;"
+        " runDiagnostics answers with the output itself",
+        Why.UNAVAILABLE,
+    )

@@ -1,0 +1,217 @@
+"""Virtual routers: list, start, stop, reboot, destroy, change of offering.
+
+Routers are made and removed by the turns of their networks; commands here only change what is wanted of one. A stopped
+router keeps the rules of its network: they are made true when it starts.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.api.answers import routers as answers
+from sysvm.api.call import Accepted, Call, One, Reply, Rows
+from sysvm.api.handlers import handler, result
+from sysvm.api.listing import list_rows
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import machine_rows, machines, routers, settings
+from sysvm.store.queries.jobs import Part
+from sysvm.store.store import Row, Tx
+
+ABOUT = "DomainRouter"
+MINIMUM_VERSION = "minreq.sysvmtemplate.version"
+
+
+def the_router(call: Call, name: str = "id") -> Row:
+    """The router that a parameter names."""
+    row = call.need(tables.machine, name)
+    if row.kind != "router":
+        raise Refused(f"Unable to find router by id {call[name]}")
+    return row
+
+
+def answer(tx: Tx, row: Row, *, admin: bool) -> dict[str, Any]:
+    """One router, whatever became of it."""
+    view = routers.one(tx, row.id)
+    assert view is not None
+    return answers.router(view, admin=admin, minimum_version=_minimum(tx, row.zone_id))
+
+
+def _minimum(tx: Tx, zone_id: int) -> str:
+    return str(settings.value(tx, MINIMUM_VERSION, zone_id=zone_id) or "")
+
+
+@handler("listRouters")
+def list_routers(call: Call) -> Reply:
+    """Routers of networks; hosts and control addresses only for administrators."""
+    machine = tables.machine.c
+    admin = call.caller.is_root or call.caller.role_type == "ResourceAdmin"
+
+    def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
+        views = routers.views(tx, found)
+        minimum = {view.row.zone_id: _minimum(tx, view.row.zone_id) for view in views}
+        return [answers.router(view, admin=admin, minimum_version=minimum[view.row.zone_id]) for view in views]
+
+    statement = routers.statement().where(*_filters(call))
+    return list_rows(
+        call,
+        statement,
+        tables.machine,
+        rows,
+        equal={"name": machine.name, "state": machine_rows.state_column},
+        refs={
+            "zoneid": (tables.zone, machine.zone_id),
+            "podid": (tables.pod, tables.host.c.pod_id),
+            "clusterid": (tables.cluster, tables.host.c.cluster_id),
+            "hostid": (tables.host, machine.host_id),
+            "networkid": (tables.network, machine.network_id),
+        },
+        keyword=(machine.name, machine.display_name),
+    )
+
+
+def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
+    machine = tables.machine.c
+    found: list[sa.ColumnElement[bool]] = []
+    if call.get("version"):
+        found.append(machine.template_version.startswith(call["version"], autoescape=True))
+    if "forvpc" in call:
+        found.append(machine.vpc_id.is_not(None) if call["forvpc"] else machine.vpc_id.is_(None))
+    if call.get("vpcid") or call.get("healthchecksfailed"):
+        found.append(sa.false())  # there are no VPCs, and no check of a router has failed
+    return found
+
+
+def _accepted(call: Call, row: Row, what: str, *parts: Part) -> Accepted:
+    return Accepted(parts, call.about(ABOUT, row), f"{what} router Vm Id: {row.uuid}")
+
+
+@handler("startRouter")
+def start_router(call: Call) -> Reply:
+    """Running afterwards; at once when it runs already."""
+    row = the_router(call)
+    if machine_rows.state_of(row) == "Running":
+        return _accepted(call, row, "starting")
+    return _accepted(call, row, "starting", machines.want(call.tx, row, "running"))
+
+
+@handler("stopRouter")
+def stop_router(call: Call) -> Reply:
+    """Stopped afterwards; guests are without its services, rules stay."""
+    row = the_router(call)
+    if machine_rows.state_of(row) == "Stopped":
+        return _accepted(call, row, "stopping")
+    return _accepted(call, row, "stopping", machines.want(call.tx, row, "stopped", forced=bool(call.get("forced"))))
+
+
+@handler("rebootRouter")
+def reboot_router(call: Call) -> Reply:
+    """A new incarnation with the same addresses."""
+    row = the_router(call)
+    state = machine_rows.state_of(row)
+    if state != "Running":
+        raise Refused(f"Unable to reboot domR, it is not in right state {state}", Why.UNAVAILABLE)
+    return _accepted(call, row, "rebooting", machines.replace(call.tx, row, forced=bool(call.get("forced"))))
+
+
+@handler("destroyRouter")
+def destroy_router(call: Call) -> Reply:
+    """Gone afterwards. Its network gets another one with restartNetwork or its next guest."""
+    row = the_router(call)
+    return _accepted(call, row, "destroying", machines.want(call.tx, row, "gone", forced=True))
+
+
+@result("startRouter", "stopRouter", "rebootRouter", "destroyRouter")
+def _router_result(tx: Tx, job: Row) -> dict[str, Any]:
+    row = tx.get(tables.machine, job.instance_id)
+    assert row is not None
+    return answer(tx, row, admin=True)
+
+
+# ---------------------------------------------------------------- offering
+@handler("changeServiceForRouter")
+def change_service_for_router(call: Call) -> Reply:
+    """Another system offering; it works from the next start."""
+    row = the_router(call)
+    change_offering(call, row, "domainrouter")
+    return One(answer(call.tx, row, admin=True), call.about(ABOUT, row), f"changing offering of router {row.name}")
+
+
+def system_offering(call: Call, row: Row, type_: str) -> Row:
+    """The system offering that a call names, if this kind of machine may have it."""
+    offering = call.need(tables.service_offering, "serviceofferingid")
+    if not offering.is_system:
+        raise Refused(f"Service offering {offering.name} is not a system offering; system VMs need one")
+    if offering.system_vm_type and offering.system_vm_type.lower() != type_:
+        raise Refused(f"Service offering {offering.name} is for a {offering.system_vm_type}, not for a {type_}")
+    current = call.tx.get(tables.service_offering, row.service_offering_id)
+    if current is not None and current.storage_type != offering.storage_type:
+        raise Refused(
+            f"Unable to change offering: {current.name} uses {current.storage_type} storage,"
+            f" {offering.name} uses {offering.storage_type} storage"
+        )
+    return offering
+
+
+def change_offering(call: Call, row: Row, type_: str) -> None:
+    """Gives a stopped system VM another offering."""
+    offering = system_offering(call, row, type_)
+    if offering.id == row.service_offering_id:
+        return
+    state = machine_rows.state_of(row)
+    if state != "Stopped":
+        raise Refused(f"Unable to upgrade {row.name} to another offering in state {state}; it must be Stopped")
+    call.tx.update(tables.machine, row.id, service_offering_id=offering.id)
+
+
+# ---------------------------------------------------------------- what comes with later features
+@handler("upgradeRouterTemplate")
+def upgrade_router_template(call: Call) -> Reply:
+    """One reboot for each running router of the scope that has an old template; none has one that is older than allowed."""
+    scopes = [name for name in ("id", "zoneid", "podid", "clusterid", "domainid") if call.get(name)]
+    if len(scopes) > 1:
+        raise Refused(
+            "Multiple parameters not supported. Specify only one among routerId/zoneId/podId/clusterId/accountId/domainId"
+        )
+    if not scopes:
+        raise Refused("Missing parameter: specify one of id, zoneid, podid, clusterid, domainid")
+    raise Refused("Upgrading routers in place is not supported; use restartNetwork with cleanup=true", Why.UNAVAILABLE)
+
+
+@handler("getRouterHealthCheckResults")
+def get_router_health_check_results(call: Call) -> Reply:
+    """Refused as with health checks switched off: no router makes them."""
+    row = the_router(call, "routerid")
+    raise Refused(f"Router health checks are not enabled for router: {row.name}", Why.INTERNAL)
+
+
+@handler("listInternalLoadBalancerVMs")
+def list_internal_load_balancer_vms(call: Call) -> Reply:
+    """There are none."""
+    return Rows([], 0)
+
+
+@handler("listInternalLoadBalancerElements")
+def list_internal_load_balancer_elements(call: Call) -> Reply:
+    """Providers of internal load balancing that have been added."""
+    provider = tables.service_provider.c
+    statement = sa.select(tables.service_provider).where(
+        provider.name == "InternalLbVm", provider.removed.is_(None), provider.element_uuid != ""
+    )
+    if "enabled" in call:
+        statement = statement.where(provider.element_enabled.is_(call["enabled"]))
+    if call.get("id"):
+        statement = statement.where(provider.element_uuid == call["id"])
+    if (of := call.row(tables.service_provider, "nspid")) is not None:
+        statement = statement.where(provider.id == of.id)
+    found = call.tx.all(statement.order_by(provider.id))
+    rows = [{"id": row.element_uuid, "nspid": row.uuid, "enabled": bool(row.element_enabled)} for row in found]
+    return Rows(rows, len(rows))
+
+
+@handler("startInternalLoadBalancerVM")
+@handler("stopInternalLoadBalancerVM")
+def refuse_internal_load_balancer_vm(call: Call) -> Reply:
+    """There is no such machine."""
+    raise Refused(f"Can't find internal lb vm by id {call['id']}")

@@ -1,0 +1,68 @@
+"""Routers as the API lists them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.store import tables
+from sysvm.store.queries import machine_rows, nics
+from sysvm.store.queries.nics import NicRow
+from sysvm.store.store import Row, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkName:
+    """What a NIC's row says of its network."""
+
+    id: int
+    uuid: str
+    name: str
+    guest_type: str
+    isolation: str
+    tag: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """A joined machine row with its NICs and the networks that they are on."""
+
+    row: Row
+    nics: tuple[NicRow, ...]
+    networks: Mapping[int, NetworkName]
+
+    def nic(self, traffic: str) -> NicRow | None:
+        """The first NIC of that traffic."""
+        return next((nic for nic in self.nics if nic.traffic == traffic), None)
+
+
+def statement() -> sa.Select[Any]:
+    """All living routers."""
+    machine = tables.machine.c
+    return machine_rows.statement(machine.kind == "router", machine.removed.is_(None))
+
+
+def one(tx: Tx, machine_id: int) -> MachineView | None:
+    """One machine of any kind, removed or not."""
+    row = tx.one(machine_rows.statement(tables.machine.c.id == machine_id))
+    return views(tx, [row])[0] if row is not None else None
+
+
+def views(tx: Tx, rows: Sequence[Row]) -> list[MachineView]:
+    """The rows with their NICs."""
+    by_machine = nics.of_machines(tx, [row.id for row in rows])
+    ids = {nic.network_id for held in by_machine.values() for nic in held if nic.network_id is not None}
+    names = network_names(tx, ids)
+    return [MachineView(row, tuple(by_machine.get(row.id, ())), names) for row in rows]
+
+
+def network_names(tx: Tx, ids: set[int]) -> dict[int, NetworkName]:
+    """Names of networks by id."""
+    if not ids:
+        return {}
+    network = tables.network.c
+    wanted = sa.select(
+        network.id, network.uuid, network.name, network.guest_type, network.isolation, network.tag
+    ).where(network.id.in_(ids))
+    return {row.id: NetworkName(*tuple(row)) for row in tx.all(wanted)}
