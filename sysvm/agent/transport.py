@@ -58,9 +58,7 @@ async def open_port(port: Path) -> Stream:
     reader = asyncio.StreamReader(limit=1 << 20)
     protocol = asyncio.StreamReaderProtocol(reader)
     incoming, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(reading, "rb", buffering=0))
-    outgoing, flow = await loop.connect_write_pipe(
-        lambda: _Flow(incoming), os.fdopen(writing, "wb", buffering=0)
-    )
+    outgoing, flow = await loop.connect_write_pipe(lambda: _Flow(incoming), os.fdopen(writing, "wb", buffering=0))
     return Stream(reader, asyncio.StreamWriter(outgoing, flow, reader, loop), strict=False)
 
 

@@ -41,6 +41,7 @@ class Role(Protocol):
 
     async def start(self, tasks: Tasks) -> None:
         """Begins what runs beside documents (watchers); children of `tasks` end with the agent."""
+        return
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
         """Makes `document` true, service by service; a service that fails keeps its old state and is a fault.
@@ -71,9 +72,11 @@ class Role(Protocol):
 
     async def forget_task(self, name: str, body: TaskBody) -> None:
         """Removes what an unfinished task has left behind; the task itself has been cancelled already."""
+        return
 
     async def stop(self) -> None:
         """The machine is about to be switched off: let work end, in order."""
+        return
 
 
 def role_for(context: Context) -> Role:

@@ -1,0 +1,221 @@
+"""Addresses, routes and link settings of the interfaces that the document names; others (control) keep what boot gave.
+
+Interfaces are found by MAC and renamed. What differs is changed in one `ip -batch`; what is right is not touched, so a
+second apply does nothing and no connection notices. New addresses are announced (gratuitous ARP) without a program.
+An address that moves from one interface to another is removed before it is added.
+"""
+
+import json
+import socket
+from collections.abc import Hashable
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, ip_address, ip_interface
+from pathlib import Path
+from typing import Any
+
+from sysvm.agent import netlink
+from sysvm.agent.boot import links, renames
+from sysvm.agent.command import CommandFailed, run
+from sysvm.agent.roles.router.service import Wrong, device, mac
+from sysvm.wire.channel import ServiceSeen
+from sysvm.wire.documents import RouterDocument
+
+_ROLES = {"guest", "control", "public"}
+_SETTINGS = {
+    # Answers may leave by another interface than the asker's (several public networks).
+    "rp_filter": "0",
+    "accept_redirects": "0",
+    "send_redirects": "0",
+}
+_ETH_ARP = 0x0806
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One interface as it must be."""
+
+    device: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One interface as it is."""
+
+    mtu: int
+    up: bool
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+
+
+def render(document: RouterDocument) -> tuple[Wanted, ...]:
+    """The interfaces of a document. Raises Wrong."""
+    wanted = []
+    for each in document.interfaces:
+        name = device(each.device, "interfaces")
+        if each.role not in _ROLES:
+            raise Wrong(f"{name}: {each.role!r} is no role", "guest, control or public")
+        if not 576 <= each.mtu <= 65535:
+            raise Wrong(f"{name}: an MTU of {each.mtu} cannot be", "576 to 65535")
+        addresses = tuple(_interface_address(text, name) for text in each.addresses)
+        gateways = () if each.gateway is None else (_gateway(each.gateway, name),)
+        wanted.append(Wanted(name, mac(each.mac, name), each.mtu, addresses, gateways))
+    if len({one.mac for one in wanted}) < len(wanted) or len({one.device for one in wanted}) < len(wanted):
+        raise Wrong("two interfaces have the same name or MAC", "name each once")
+    owners: dict[str, str] = {}
+    for one in wanted:
+        for text in one.addresses:
+            if owners.setdefault(text, one.device) != one.device:
+                raise Wrong(f"{text} is on {owners[text]} and {one.device}", "an address belongs to one interface")
+    return tuple(wanted)
+
+
+def _interface_address(text: str, name: str) -> str:
+    try:
+        return str(ip_interface(text))
+    except ValueError:
+        raise Wrong(f"{name}: {text!r} is no address with a prefix", "give it as 10.1.1.1/24") from None
+
+
+def _gateway(text: str, name: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise Wrong(f"{name}: the gateway {text!r} is no address", "give four numbers with dots") from None
+
+
+def steps(wanted: tuple[Wanted, ...], seen: dict[str, Seen]) -> tuple[str, ...]:
+    """`ip` lines from what is to what must be; removals first. Pure."""
+    removed, added = [], []
+    for each in wanted:
+        now = seen.get(each.device, Seen(0, False, (), ()))
+        kept = now.addresses
+        if now.addresses and each.addresses and now.addresses[0] != each.addresses[0]:
+            kept = ()  # the primary address is the first one: all of them are written anew, in order
+        removed += [
+            f"address del {text} dev {each.device}"
+            for text in now.addresses
+            if text not in kept or text not in each.addresses
+        ]
+        if now.mtu != each.mtu or not now.up:
+            added.append(f"link set dev {each.device} mtu {each.mtu} up")
+        nodad = {text: " nodad" if ":" in text else "" for text in each.addresses}
+        added += [f"address add {text} dev {each.device}{nodad[text]}" for text in each.addresses if text not in kept]
+    for each in wanted:
+        now = seen.get(each.device, Seen(0, False, (), ()))
+        removed += [
+            f"route del default via {text} dev {each.device}" for text in now.gateways if text not in each.gateways
+        ]
+        lost = bool(removed) or not now.up  # an address that goes takes its routes along
+        added += [
+            f"route replace default via {text} dev {each.device}"
+            for text in each.gateways
+            if lost or text not in now.gateways
+        ]
+    return (*removed, *added)
+
+
+class Interfaces:
+    """The service."""
+
+    name = "interfaces"
+
+    def render(self, document: RouterDocument) -> tuple[Wanted, ...]:
+        """What every named interface must be. Raises Wrong."""
+        return render(document)
+
+    def apply(self, rendering: tuple[Wanted, ...]) -> None:
+        """Changes what differs."""
+        there = links()
+        missing = [each for each in rendering if each.mac not in there]
+        if missing:
+            raise CommandFailed(
+                "ip", ", ".join(f"no interface has the MAC {each.mac} ({each.device})" for each in missing)
+            )
+        lines = renames({each.mac: each.device for each in rendering}, there)
+        if lines:
+            _batch(lines)
+        seen = _look()
+        lines = steps(rendering, seen)
+        if lines:
+            _batch(lines)
+        for each in rendering:
+            _set_kernel(each.device)
+            old = seen[each.device].addresses if each.device in seen else ()
+            _announce(each, tuple(text for text in each.addresses if text not in old))
+
+    def difference(self, rendering: tuple[Wanted, ...]) -> str:
+        """The kernel's addresses, routes and settings against the wanted ones."""
+        lines = steps(rendering, _look())
+        settings = [
+            f"{path} is not {value}"
+            for each in rendering
+            for path, value in _settings(each.device)
+            if not _is(path, value)
+        ]
+        return "; ".join((*(f"needed: ip {line}" for line in lines[:3]), *settings[:1]))
+
+    def fingerprint(self) -> Hashable:
+        """A hash over addresses, routes and the names of interfaces."""
+        return netlink.addresses_and_routes(), tuple(sorted(links().items()))
+
+    def daemons(self) -> tuple[ServiceSeen, ...]:
+        """None: the kernel does it."""
+        return ()
+
+    def stop(self) -> None:
+        """Addresses stay until the machine is gone."""
+
+
+def _batch(lines: tuple[str, ...]) -> None:
+    run("ip", "-batch", "-", said="\n".join(lines) + "\n")
+
+
+def _look() -> dict[str, Seen]:
+    gateways: dict[str, list[str]] = {}
+    for family in ("-4", "-6"):
+        for route in json.loads(run("ip", family, "-j", "route", "show", "default") or "[]"):
+            if "gateway" in route:
+                gateways.setdefault(route["dev"], []).append(route["gateway"])
+    found = {}
+    for link in json.loads(run("ip", "-j", "address", "show")):
+        addresses = tuple(_address(each) for each in link.get("addr_info", ()) if each["scope"] == "global")
+        name = link["ifname"]
+        found[name] = Seen(link["mtu"], "UP" in link["flags"], addresses, tuple(gateways.get(name, ())))
+    return found
+
+
+def _address(info: dict[str, Any]) -> str:
+    return f"{info['local']}/{info['prefixlen']}"
+
+
+def _settings(name: str) -> list[tuple[Path, str]]:
+    conf = Path("/proc/sys/net/ipv4/conf")
+    return [(conf / place / key, value) for place in ("all", name) for key, value in _SETTINGS.items()]
+
+
+def _is(path: Path, value: str) -> bool:
+    return path.read_text().strip() == value
+
+
+def _set_kernel(name: str) -> None:
+    for path, value in _settings(name):
+        if not _is(path, value):
+            path.write_text(value)
+
+
+def _announce(wanted: Wanted, fresh: tuple[str, ...]) -> None:
+    """Gratuitous ARP: neighbours learn at once who has these addresses."""
+    own = [IPv4Interface(text).ip.packed for text in fresh if ":" not in text]
+    if not own:
+        return
+    hardware = bytes.fromhex(wanted.mac.replace(":", ""))
+    everyone = b"\xff" * 6
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as handle:
+        handle.bind((wanted.device, 0))
+        for packed in own:
+            arp = b"\x00\x01\x08\x00\x06\x04\x00\x01" + hardware + packed + everyone + packed
+            handle.send(everyone + hardware + _ETH_ARP.to_bytes(2, "big") + arp)

@@ -1,0 +1,196 @@
+"""The router: its services in order, what of them is live, and the watch that mends what somebody else has changed.
+
+All work with kernel and daemons happens on one thread, one piece at a time, so an apply and a repair never meet. A service
+whose part of the document is wrong, or that fails, keeps what it had; the others go on. "Live" means that every service
+has been read back and equals what the last document renders to.
+
+Order: the ruleset before addresses and forwarding, so that nothing is forwarded unfiltered; daemons when their addresses
+are there. The watch compares cheap fingerprints every two seconds and reads a service back only when one has changed; a
+daemon that s6 has started again is told as mended.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from sysvm.agent.command import CommandFailed
+from sysvm.agent.diagnose import diagnose
+from sysvm.agent.roles import Context, Progress, Role
+from sysvm.agent.roles.router.dnsmasq import Dnsmasq
+from sysvm.agent.roles.router.interfaces import Interfaces
+from sysvm.agent.roles.router.metadata import Metadata
+from sysvm.agent.roles.router.nftables import Nftables
+from sysvm.agent.roles.router.service import Service, Wrong
+from sysvm.agent.supervision import Supervision
+from sysvm.basics.digest import digest
+from sysvm.basics.errors import Refused
+from sysvm.basics.log import get_logger
+from sysvm.basics.tasks import Tasks
+from sysvm.wire.channel import Counter, Diagnose, DriftReport, ServiceSeen, TaskBody
+from sysvm.wire.documents import RouterDocument, SystemVmDocument
+from sysvm.wire.machines import ServiceFault
+
+T = TypeVar("T")
+_WATCH_EVERY = 2.0
+log = get_logger()
+
+
+def make(context: Context) -> Role:
+    """A router with all its services."""
+    supervision = Supervision(context.paths)
+    nftables = Nftables()
+    services: tuple[Service, ...] = (
+        nftables,
+        Interfaces(),
+        Dnsmasq(context.paths, supervision),
+        Metadata(context.paths, supervision, context.seal),
+    )
+    return RouterRole(context, services, nftables.counters)
+
+
+class Holder:
+    """One service with what it should be (`wanted`) and what it was last made (`held`)."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.held: Any = None
+        self.is_held = False
+        self.fault: ServiceFault | None = None
+        self._fingerprint: object = None
+
+    def make(self, document: RouterDocument) -> None:
+        """The service is what the document says, or `fault` says why not and it is what it was."""
+        name = self.service.name
+        try:
+            rendering = self.service.render(document)
+            self.service.apply(rendering)
+            self.held, self.is_held = rendering, True
+            words = self._read_back()
+        except Wrong as error:
+            self.fault = ServiceFault(service=name, why=error.why, remedy=error.remedy)
+        except (CommandFailed, OSError) as error:
+            self.fault = ServiceFault(service=name, why=str(error), remedy="the server will try again")
+        else:
+            remedy = "look at the machine's log" if words else ""
+            self.fault = ServiceFault(service=name, why=words, remedy=remedy) if words else None
+        if self.fault is not None:
+            log.error("service_not_applied", service=name, why=self.fault.why)
+
+    def drift(self) -> DriftReport | None:
+        """Looks if something may have changed, mends what has, and says it."""
+        if not self.is_held or self.service.fingerprint() == self._fingerprint:
+            return None
+        words = self._read_back()
+        if not words:
+            return None
+        try:
+            self.service.apply(self.held)
+            left = self._read_back()
+        except (CommandFailed, OSError) as error:
+            left = str(error)
+        log.warning("drift_seen", service=self.service.name, difference=words, left=left)
+        return DriftReport(service=self.service.name, difference=words, mended=not left)
+
+    def is_live(self) -> bool:
+        """Whether it is now what the last document says."""
+        if self.fault is not None or not self.is_held:
+            return False
+        if self.service.fingerprint() == self._fingerprint:
+            return True
+        return not self._read_back()
+
+    def _read_back(self) -> str:
+        # The fingerprint is from before the look: what changes meanwhile is looked at again.
+        before = self.service.fingerprint()
+        words = self.service.difference(self.held)
+        self._fingerprint = None if words else before
+        return words
+
+
+class RouterRole(Role):
+    """Applies router documents."""
+
+    def __init__(
+        self, context: Context, services: tuple[Service, ...], counters: Callable[[], tuple[Counter, ...]]
+    ) -> None:
+        self._context = context
+        self._holders = tuple(Holder(service) for service in services)
+        self._count = counters
+        self._document: RouterDocument | None = None
+        self._digest = ""
+        self._thread = ThreadPoolExecutor(1, "router")
+        self._seen: tuple[ServiceSeen, ...] = ()
+
+    async def start(self, tasks: Tasks) -> None:
+        """Begins the watch."""
+        tasks.start(self._watch(), "watch")
+
+    async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
+        """Every service in order. Raises Refused for a document that is none of a router."""
+        if not isinstance(document, RouterDocument):
+            raise Refused("this machine is a router and takes documents of routers only")
+        await self._on_thread(lambda: self._apply(document))
+        return await self.faults()
+
+    def _apply(self, document: RouterDocument) -> None:
+        self._document, self._digest = document, digest(document)
+        for holder in self._holders:
+            holder.make(document)
+        self._seen = self._daemons()
+
+    async def live(self) -> str:
+        """The last document's digest, if all services are what it says."""
+        return await self._on_thread(self._live)
+
+    def _live(self) -> str:
+        return self._digest if self._document is not None and all(each.is_live() for each in self._holders) else ""
+
+    async def faults(self) -> tuple[ServiceFault, ...]:
+        """Services that are not what the last document says."""
+        return tuple(each.fault for each in self._holders if each.fault is not None)
+
+    def services(self) -> tuple[ServiceSeen, ...]:
+        """The daemons."""
+        return self._daemons()
+
+    async def counters(self) -> tuple[Counter, ...]:
+        """Bytes per public address."""
+        return await self._on_thread(self._count)
+
+    async def run_task(self, name: str, body: TaskBody, progress: Progress) -> msgspec.Struct | None:
+        """Diagnostics."""
+        if isinstance(body, Diagnose):
+            return await diagnose(body)
+        raise Refused(f"a router runs no {type(body).__name__}")
+
+    async def stop(self) -> None:
+        """Ends the daemons, last one first; the ruleset stays until the machine is gone."""
+        for holder in reversed(self._holders):
+            await self._on_thread(holder.service.stop)
+
+    # ------------------------------------------------------------ the watch
+    async def _watch(self) -> None:
+        while True:
+            await self._context.clock.sleep(_WATCH_EVERY)
+            for report in await self._on_thread(self._mend):
+                await self._context.line.notify(report)
+
+    def _mend(self) -> list[DriftReport]:
+        reports = [report for holder in self._holders if (report := holder.drift()) is not None]
+        for now in self._daemons():
+            before = next((each for each in self._seen if each.name == now.name), now)
+            if now.restarts > before.restarts:
+                words = "had ended and was started again"
+                log.warning("daemon_restarted", service=now.name, restarts=now.restarts)
+                reports.append(DriftReport(service=now.name, difference=words, mended=now.running))
+        self._seen = self._daemons()
+        return reports
+
+    def _daemons(self) -> tuple[ServiceSeen, ...]:
+        return tuple(seen for holder in self._holders for seen in holder.service.daemons())
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

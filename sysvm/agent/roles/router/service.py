@@ -1,0 +1,96 @@
+"""What all services of a router share: the steps, and how each says that it cannot take one.
+
+`render` is pure. `apply` and `difference` block (programs, files) and are called from one thread, one service at a time.
+A service that fails in `render` or `apply` has left its old state live.
+"""
+
+import re
+from collections.abc import Hashable
+from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
+from typing import Any, Protocol
+
+from sysvm.wire.channel import ServiceSeen
+from sysvm.wire.documents import RouterDocument
+
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_DEVICE = re.compile(r"[a-z][a-z0-9._-]{0,14}")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+
+class Wrong(Exception):
+    """The document says something that this service cannot make true; nothing of it has been applied."""
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.remedy = remedy
+
+
+class Service(Protocol):
+    """One service. `rendering` is whatever its `render` gave."""
+
+    name: str
+
+    def render(self, document: RouterDocument) -> Any:
+        """The document's part as files, rules or addresses. Raises Wrong."""
+
+    def apply(self, rendering: Any) -> None:
+        """Makes it live; what is already live is not touched. Raises CommandFailed or OSError."""
+
+    def difference(self, rendering: Any) -> str:
+        """How kernel and daemons differ from it, in words; empty when they do not."""
+
+    def fingerprint(self) -> Hashable:
+        """Changes when what `difference` looks at may have changed; costs less than a millisecond."""
+
+    def daemons(self) -> tuple[ServiceSeen, ...]:
+        """Processes of this service that should run."""
+
+    def stop(self) -> None:
+        """The machine ends."""
+
+
+def mac(text: str, where: str) -> str:
+    """A MAC in lower case."""
+    if not _MAC.fullmatch(text.lower()):
+        raise Wrong(f"{where}: {text!r} is no MAC address", "give six pairs of hexadecimal digits")
+    return text.lower()
+
+
+def device(text: str, where: str) -> str:
+    """The name of an interface."""
+    if not _DEVICE.fullmatch(text):
+        raise Wrong(f"{where}: {text!r} is no interface name", "give a name such as eth0")
+    return text
+
+
+def hostname(text: str, where: str) -> str:
+    """A host or domain name in lower case, without a dot at its end."""
+    name = text.lower().removesuffix(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise Wrong(f"{where}: {text!r} is no host name", "use letters, digits and hyphens")
+    return name
+
+
+def address(text: str, where: str) -> str:
+    """An IPv4 address in its usual form."""
+    try:
+        return str(IPv4Address(text))
+    except AddressValueError:
+        raise Wrong(f"{where}: {text!r} is no IPv4 address", "give four numbers with dots") from None
+
+
+def interface(text: str, where: str) -> IPv4Interface:
+    """An IPv4 address with its prefix."""
+    try:
+        return IPv4Interface(text)
+    except (AddressValueError, NetmaskValueError, ValueError):
+        raise Wrong(f"{where}: {text!r} is no IPv4 address with a prefix", "give it as 10.1.1.1/24") from None
+
+
+def network(text: str, where: str) -> IPv4Network:
+    """An IPv4 network; bits after the prefix are ignored, as CloudStack does."""
+    try:
+        return IPv4Network(text, strict=False)
+    except (AddressValueError, NetmaskValueError, ValueError):
+        raise Wrong(f"{where}: {text!r} is no IPv4 network", "give it as 10.1.1.0/24") from None
