@@ -6,11 +6,13 @@ from the path alone.
 
     <state>/host/                      durable
         tls/ identity.json fences/ tasks/ ids.json host.json
-        machines/<machine>/<incarnation>/   spec.json, state/, upper/, work/, root/, lxc/, console.log
+        machines/<machine>/<incarnation>/   spec.json, state/, upper/, work/, console.log
         libvirt/                       of the KVM driver
     /run/sysvm/<hash8>/                a tmpfs: lost at a reboot, short enough for unix socket names
         boot/<short>/boot.json         read-only in the machine, holds the state key
         chan/<short>/host.sock         the channel of a container
+        lxc/<name>/config              of the containers
+        stage/<short>/                 root, state and stores of a container, mounted
         ns/<key>.user, ns/<key>.net    pinned namespaces
 """
 
@@ -80,8 +82,8 @@ class Layout:
 
     @property
     def lxc(self) -> Path:
-        """lxcpath: one folder per container with its config."""
-        return self.host / "lxc"
+        """lxcpath: one folder per container with its config. The root user of each walks through it."""
+        return self.run / "lxc"
 
     @property
     def libvirt(self) -> Path:
@@ -112,6 +114,10 @@ class Layout:
     def channel(self, machine: str, incarnation: int) -> Path:
         """The folder that a container sees at /sysvm/host (host.sock); a VM's chardev socket may live here too."""
         return self.run / "chan" / short_name("c", machine, incarnation)
+
+    def stage(self, machine: str, incarnation: int) -> Path:
+        """What a container mounts, under a path that its root user may walk: root, state, store/<store>."""
+        return self.run / "stage" / short_name("m", machine, incarnation)
 
     def port(self, machine: str, incarnation: int, device: int) -> str:
         """The interface on the host's side of a NIC (15 characters). Kept networks use incarnation 0."""

@@ -71,6 +71,11 @@ def is_mounted(target: Path) -> bool:
         return False
 
 
+def is_bound(source: Path, target: Path) -> bool:
+    """`target` is the folder `source` itself."""
+    return target.exists() and target.samefile(source)
+
+
 def unmount(target: Path) -> None:
     """Nothing is mounted at `target` any more."""
     while _umount(target):

@@ -23,9 +23,8 @@ _DROPPED = "mac_admin mac_override sys_module sys_rawio sys_time"
 class Places:
     """Where the parts of one container are on the host."""
 
-    root: Path
+    stage: Path
     boot: Path
-    state: Path
     channel: Path
     user_namespace: Path
     net_namespace: Path
@@ -39,7 +38,7 @@ def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
     """The file `config` of the container."""
     lines = [
         f"lxc.uts.name = {spec.hostname}",
-        f"lxc.rootfs.path = dir:{places.root}",
+        f"lxc.rootfs.path = dir:{places.stage / 'root'}",
         f"lxc.idmap = u 0 {places.base} {SIZE}",
         f"lxc.idmap = g 0 {places.base} {SIZE}",
         f"lxc.namespace.share.user = {places.user_namespace}",
@@ -70,10 +69,11 @@ def _inside(spec: MachineSpec, places: Places) -> Iterator[str]:
         return
     yield f"lxc.init.cmd = {INIT}"
     yield f"lxc.mount.entry = {_escape(places.boot)} sysvm/boot none bind,ro,create=dir 0 0"
-    yield f"lxc.mount.entry = {_escape(places.state)} sysvm/state none bind,create=dir 0 0"
+    yield f"lxc.mount.entry = {_escape(places.stage / 'state')} sysvm/state none bind,create=dir 0 0"
     yield f"lxc.mount.entry = {_escape(places.channel)} sysvm/host none bind,ro,create=dir 0 0"
     for store in spec.stores:
-        yield f"lxc.mount.entry = {_escape(Path(store.path))} sysvm/store/{store.store} none bind,create=dir 0 0"
+        source = _escape(places.stage / "store" / store.store)
+        yield f"lxc.mount.entry = {source} sysvm/store/{store.store} none bind,create=dir 0 0"
 
 
 def _limits(spec: MachineSpec, *, unified_cgroup: bool) -> Iterator[str]:

@@ -142,8 +142,8 @@ class LxcDriver:
         await pinned.ensure(base)
         await self.ensure_nics(spec)
         self._make_folders(spec, base)
-        root = roots.ensure_root(self._layout, spec, base, pinned.user)
-        self._write_config(spec, root, base, pinned)
+        stage = roots.ensure_stage(self._layout, spec, base, pinned.user)
+        self._write_config(spec, stage, base, pinned)
 
     async def _start(self, spec: MachineSpec) -> None:
         folder = self._layout.incarnation(spec.machine, spec.incarnation)
@@ -178,12 +178,11 @@ class LxcDriver:
         beside.chmod(0o400)
         beside.rename(file)
 
-    def _write_config(self, spec: MachineSpec, root: Path, base: int, pinned: Pinned) -> None:
+    def _write_config(self, spec: MachineSpec, stage: Path, base: int, pinned: Pinned) -> None:
         folder = self._layout.incarnation(spec.machine, spec.incarnation)
         places = config.Places(
-            root=root,
+            stage=stage,
             boot=self._layout.boot(spec.machine, spec.incarnation),
-            state=folder / "state",
             channel=self._layout.channel(spec.machine, spec.incarnation),
             user_namespace=pinned.user,
             net_namespace=pinned.net,
@@ -193,7 +192,11 @@ class LxcDriver:
             base=base,
         )
         text = config.render(spec, places, unified_cgroup=cgroups.is_unified())
-        write_durably(self._layout.lxc / _name(spec.machine, spec.incarnation) / "config", text.encode())
+        file = self._layout.lxc / _name(spec.machine, spec.incarnation) / "config"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(".config.new")
+        beside.write_text(text)
+        beside.rename(file)
 
     async def _remove_network(self, key: str, note: str) -> None:
         for port in await self._network.ports_of(note):
@@ -202,7 +205,7 @@ class LxcDriver:
 
     def _remove_files(self, machine: str, incarnation: int) -> None:
         folder = self._layout.incarnation(machine, incarnation)
-        roots.remove_root(folder)
+        roots.remove_stage(self._layout, machine, incarnation)
         cgroups.remove(self._cgroup(machine, incarnation))
         for gone in (
             self._layout.boot(machine, incarnation),

@@ -23,7 +23,9 @@ class Ids:
     def __init__(self, table: Path, seed: str) -> None:
         self._table = table
         self._start = _FIRST + int(seed, 16) % (_LAST - _FIRST)
-        self._slots = msgspec.json.decode(table.read_bytes(), type=dict[str, int]) if table.exists() else {}
+        self._slots: dict[str, int] = (
+            msgspec.json.decode(table.read_bytes(), type=dict[str, int]) if table.exists() else {}
+        )
 
     def base(self, machine: str) -> int:
         """The first id of the machine, the same at each call."""
@@ -46,10 +48,10 @@ class Ids:
 
     def _free(self) -> int:
         taken = set(self._slots.values())
-        order = (*range(self._start, _LAST + 1), *range(_FIRST, self._start))
-        for slot in order:
-            if slot not in taken:
-                return slot
+        order = [*range(self._start, _LAST + 1), *range(_FIRST, self._start)]
+        free: int | None = next((slot for slot in order if slot not in taken), None)
+        if free is not None:
+            return free
         raise Refused(f"all {len(order)} id ranges for containers are taken", Why.CAPACITY)
 
     def _write(self) -> None:

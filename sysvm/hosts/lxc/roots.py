@@ -1,10 +1,11 @@
-"""The root tree of a container.
+"""The mounts of a container: its root tree, its state, its image stores. A container's root user walks to them himself, so
+they are gathered in the runtime folder: the state folder need not be open to anybody.
 
 System VM: an overlay. Below, read-only and identity-mapped, the agent's tree over the template's; above, a folder of the
 incarnation. Guest: its volume (a folder), identity-mapped and writable, because it outlives the incarnation.
 
 The identity-mapped mounts are only needed while the overlay is made: it keeps clones of its own. A crash meanwhile leaves
-them mounted; the next `ensure_root` and `remove_root` unmount what they find.
+them mounted; the next `ensure_stage` and `remove_stage` unmount what they find.
 """
 
 import os
@@ -17,25 +18,42 @@ from sysvm.hosts.layout import Layout, volume_path
 from sysvm.wire.machines import Kind, MachineSpec
 
 
-def ensure_root(layout: Layout, spec: MachineSpec, base: int, user_namespace: Path) -> Path:
-    """The container's root is mounted; where."""
-    folder = layout.incarnation(spec.machine, spec.incarnation)
-    root = folder / "root"
-    root.mkdir(parents=True, exist_ok=True)
-    if mounts.mounted_below(root):
-        return root
+def ensure_stage(layout: Layout, spec: MachineSpec, base: int, user_namespace: Path) -> Path:
+    """Root, state and stores of the container are mounted where its root user can get at them; where."""
+    folder, stage = layout.incarnation(spec.machine, spec.incarnation), layout.stage(spec.machine, spec.incarnation)
+    root = _folder(stage / "root")
     if spec.kind is Kind.GUEST:
-        mounts.identity_mapped(_guest_volume(spec), root, user_namespace, read_only=False)
-    else:
-        _mount_overlay(folder, _layers(layout, spec), base, user_namespace)
-    return root
+        if not mounts.is_mounted(root):
+            mounts.identity_mapped(_guest_volume(spec), root, user_namespace, read_only=False)
+        return stage
+    if not mounts.is_mounted(root):
+        _mount_overlay(folder, root, _layers(layout, spec), base, user_namespace)
+    _ensure_bound(folder / "state", stage / "state")
+    for store in spec.stores:
+        _ensure_bound(Path(store.path), stage / "store" / store.store)
+    return stage
 
 
-def remove_root(folder: Path) -> None:
+def remove_stage(layout: Layout, machine: str, incarnation: int) -> None:
     """Neither mounts nor files of the incarnation's root are left."""
-    mounts.unmount_below(folder)
-    for name in ("root", "lower", "work", "upper"):
-        shutil.rmtree(folder / name, ignore_errors=not (folder / name).exists())
+    folder, stage = layout.incarnation(machine, incarnation), layout.stage(machine, incarnation)
+    for place in (stage, folder):
+        mounts.unmount_below(place)
+    for gone in (stage, folder / "lower", folder / "work", folder / "upper"):
+        if gone.exists():
+            shutil.rmtree(gone)
+
+
+def _ensure_bound(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        raise Refused(f"{source} is not a folder on this host", Why.UNAVAILABLE)
+    if not mounts.is_bound(source, target):
+        mounts.bind(source, _folder(target))
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _layers(layout: Layout, spec: MachineSpec) -> tuple[Path, ...]:
@@ -53,7 +71,7 @@ def _guest_volume(spec: MachineSpec) -> Path:
     return folders[0]
 
 
-def _mount_overlay(folder: Path, layers: tuple[Path, ...], base: int, user_namespace: Path) -> None:
+def _mount_overlay(folder: Path, root: Path, layers: tuple[Path, ...], base: int, user_namespace: Path) -> None:
     mounts.unmount_below(folder)
     for name in ("upper", "work"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -63,6 +81,6 @@ def _mount_overlay(folder: Path, layers: tuple[Path, ...], base: int, user_names
     for source, target in zip(layers, mapped, strict=True):
         target.mkdir(parents=True, exist_ok=True)
         mounts.identity_mapped(source, target, user_namespace, read_only=True)
-    mounts.overlay(folder / "root", mapped, folder / "upper", folder / "work")
+    mounts.overlay(root, mapped, folder / "upper", folder / "work")
     for target in reversed(mapped):
         mounts.unmount(target)

@@ -79,6 +79,12 @@ def parse_drops(answer: str) -> dict[str, dict[str, int]]:
     return drops
 
 
+def parse_ports(answer: str) -> frozenset[str]:
+    """The ports that have rules, from `nft -j list map`."""
+    maps = (item["map"] for item in json.loads(answer or "{}").get("nftables", []) if "map" in item)
+    return frozenset(element[0] for each in maps for element in each.get("elem", ()))
+
+
 def _chain(port: str) -> str:
     return f"p_{port}"
 

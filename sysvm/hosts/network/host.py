@@ -124,6 +124,11 @@ class HostNetwork:
         words = ("nft", "-j", "list", "counters", "table", *guard.TABLE.split())
         return guard.parse_drops(await self.namespace.command(*words))
 
+    async def guarded_ports(self) -> frozenset[str]:
+        """The ports that have rules."""
+        answer = await self.namespace.command("nft", "-j", "list", "map", *guard.TABLE.split(), "ports")
+        return guard.parse_ports(answer)
+
     async def links(self) -> dict[str, plans.Link]:
         """All interfaces of the namespace."""
         return plans.parse_links(await self.namespace.ip("-d", "-j", "link", "show"))

@@ -1,0 +1,241 @@
+"""Serving what a management server asks of a host, however it was carried here: the real host agent and the simulated
+host are this class with other parts.
+
+Promises:
+- a fence lower than the highest seen for a machine changes nothing, also when the higher one came while
+  the lower one waited in line;
+- acts about one machine happen one after another, and looking shows the one that is going on;
+- a server whose epoch is lower than one that the host has obeyed may look, and nothing else;
+- what cannot be looked at is UNKNOWN: absence is said only when there is no spec.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import msgspec
+
+from sysvm.basics.edge import edge
+from sysvm.basics.errors import Refused, Why
+from sysvm.basics.log import get_logger
+from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
+from sysvm.hosts.memory import Memory
+from sysvm.hosts.work import Work
+from sysvm.wire import link
+from sysvm.wire.channel import AgentCallBody
+from sysvm.wire.documents import HostDocument
+from sysvm.wire.machines import AgentSeen, MachineSeen, OperationSeen, OperationState, Power, Runtime
+
+log = get_logger()
+ApplyHostDocument = Callable[[HostDocument], Awaitable[link.HostReport]]
+
+
+class Specs(Protocol):
+    """What this host has been asked to have, whether or not its driver can be asked."""
+
+    def machines(self) -> tuple[str, ...]:
+        """Machines that have an incarnation here."""
+        ...
+
+    def incarnations(self, machine: str) -> Mapping[int, Runtime]:
+        """Incarnation -> runtime."""
+        ...
+
+
+class Agents(Protocol):
+    """The agents inside the system VMs of this host."""
+
+    def seen(self, machine: str, incarnation: int) -> AgentSeen | None:
+        """What it last said, while it is connected."""
+        ...
+
+    async def call(self, machine: str, incarnation: int, body: AgentCallBody) -> msgspec.Struct:
+        """Its answer. Raises NotYet while it is not connected."""
+        ...
+
+    async def ensure(self, machine: str, incarnation: int) -> None:
+        """There is a channel to it from now on."""
+        ...
+
+    async def drop(self, machine: str, incarnation: int) -> None:
+        """There is none any more."""
+        ...
+
+
+class HostService:
+    """A host, as its management server sees it."""
+
+    def __init__(
+        self,
+        *,
+        drivers: Mapping[Runtime, Driver],
+        specs: Specs,
+        agents: Agents,
+        memory: Memory,
+        work: Work,
+        storage: Storage,
+        apply_host: ApplyHostDocument,
+    ) -> None:
+        self._drivers = drivers
+        self._specs = specs
+        self._agents = agents
+        self._memory = memory
+        self._work = work
+        self._storage = storage
+        self._apply_host = apply_host
+        self._pools: tuple[str, ...] = ()
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._acting: dict[str, OperationSeen] = {}
+        self._server_epoch = 0
+
+    def obey(self, epoch: int) -> None:
+        """A server has welcomed us. A lower epoch than before is a rolled-back database."""
+        self._server_epoch = epoch
+        if epoch < self._memory.epoch:
+            log.error("older_epoch_seen", server=epoch, host=self._memory.epoch)
+        else:
+            self._memory.raise_epoch(epoch)
+
+    async def serve(self, body: link.HostCallBody) -> msgspec.Struct:
+        """Does or answers one call."""
+        match body:
+            case link.Look():
+                return link.Looked(incarnations=await self.look(body.machine))
+            case link.LookAll():
+                return await self.look_all()
+            case link.Do():
+                return await self._do(body)
+            case link.ApplyHost():
+                return await self._apply(body.document)
+            case link.RunHostTask():
+                self._may_act()
+                self._memory.raise_fence(f"task-{_file_name(body.name)}", body.fence)
+                return self._work.ensure(body.name, body.body)
+            case link.ForgetHostTask():
+                self._may_act()
+                await self._work.forget(body.name)
+                return link.Nothing()
+            case link.ToAgent():
+                return await self._to_agent(body)
+
+    # ------------------------------------------------------------ looking
+    async def look(self, machine: str) -> tuple[MachineSeen, ...]:
+        """Every incarnation of the machine; nobody's word is taken for its absence but that of its spec."""
+        runtimes = set(self._specs.incarnations(machine).values())
+        found = [seen for runtime in sorted(runtimes) for seen in await self._look_with(runtime, machine)]
+        return tuple(self._completed(seen) for seen in sorted(found, key=lambda seen: seen.incarnation))
+
+    async def look_all(self) -> link.LookedAll:
+        """Everything here."""
+        machines = [seen for machine in self._specs.machines() for seen in await self.look(machine)]
+        return link.LookedAll(
+            machines=tuple(machines),
+            images=await self._storage.images(self._pools),
+            volumes=await self._storage.volumes(self._pools),
+        )
+
+    async def _look_with(self, runtime: Runtime, machine: str) -> tuple[MachineSeen, ...]:
+        try:
+            return await self._driver(runtime).look(machine)
+        except (DriverUnavailable, Refused) as error:
+            known = self._specs.incarnations(machine).items()
+            mine = [number for number, its_runtime in known if its_runtime is runtime]
+            return tuple(
+                MachineSeen(machine=machine, incarnation=number, power=Power.UNKNOWN, why=str(error)) for number in mine
+            )
+
+    def _completed(self, seen: MachineSeen) -> MachineSeen:
+        acting = self._acting.get(seen.machine)
+        return msgspec.structs.replace(
+            seen,
+            agent=self._agents.seen(seen.machine, seen.incarnation),
+            fence=self._memory.fence(seen.machine),
+            operations=() if acting is None else (acting,),
+        )
+
+    # ------------------------------------------------------------ acting
+    def _may_act(self) -> None:
+        if self._server_epoch < self._memory.epoch:
+            text = f"this server's database is of epoch {self._server_epoch}, the host has obeyed {self._memory.epoch}"
+            raise Refused(f"{text}: run `sysvm recover`", Why.NOT_ALLOWED)
+
+    async def _do(self, do: link.Do) -> link.Done:
+        self._may_act()
+        await edge("host.do.received")
+        self._memory.raise_fence(do.machine, do.fence)
+        async with self._alone(do.machine):
+            # Somebody newer may have come while this one waited.
+            self._memory.raise_fence(do.machine, do.fence)
+            name = type(do.act).__struct_config__.tag
+            self._acting[do.machine] = OperationSeen(name=str(name), state=OperationState.RUNNING)
+            try:
+                await self._act(do.machine, do.act)
+            finally:
+                del self._acting[do.machine]
+        await edge("host.do.done")
+        return link.Done(seen=link.Looked(incarnations=await self.look(do.machine)))
+
+    async def _act(self, machine: str, act: link.ActBody) -> None:
+        match act:
+            case link.EnsureCreated() | link.EnsureRunning() | link.EnsureNics() if act.spec.machine != machine:
+                raise Refused(f"the spec is about {act.spec.machine}, the act about {machine}")
+            case link.EnsureCreated():
+                await self._driver(act.spec.runtime).ensure_created(act.spec)
+            case link.EnsureRunning():
+                driver = self._driver(act.spec.runtime)
+                await driver.ensure_created(act.spec)
+                await self._agents.ensure(machine, act.spec.incarnation)
+                await driver.ensure_running(act.spec)
+            case link.EnsureNics():
+                await self._driver(act.spec.runtime).ensure_nics(act.spec)
+            case link.EnsureStopped():
+                for driver in self._drivers_of(machine, act.incarnation):
+                    await driver.ensure_stopped(machine, act.incarnation, act.grace_s)
+            case link.EnsureRemoved():
+                await self._agents.drop(machine, act.incarnation)
+                for driver in self._drivers_of(machine, act.incarnation) or self._keepers():
+                    await driver.ensure_removed(machine, act.incarnation, act.kept_network)
+
+    async def _to_agent(self, body: link.ToAgent) -> msgspec.Struct:
+        self._may_act()
+        self._memory.raise_fence(body.machine, body.fence)
+        return await self._agents.call(body.machine, body.incarnation, body.body)
+
+    async def _apply(self, document: HostDocument) -> link.HostReport:
+        self._may_act()
+        async with self._alone("host"):
+            report = await self._apply_host(document)
+            self._pools = document.pools
+            return report
+
+    def _driver(self, runtime: Runtime) -> Driver:
+        driver = self._drivers.get(runtime)
+        if driver is None:
+            raise Refused(f"this host runs no {runtime} machines", Why.UNAVAILABLE)
+        return driver
+
+    def _drivers_of(self, machine: str, incarnation: int) -> tuple[Driver, ...]:
+        runtime = self._specs.incarnations(machine).get(incarnation)
+        return () if runtime is None else (self._driver(runtime),)
+
+    def _keepers(self) -> tuple[Driver, ...]:
+        """Those who may keep a router's network after its last incarnation."""
+        return tuple(driver for runtime, driver in self._drivers.items() if runtime is not Runtime.VM)
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        """One at a time for each key; keys that nobody waits for are not remembered."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = (lock, users - 1)
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)[:120]

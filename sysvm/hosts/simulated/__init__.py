@@ -1,0 +1,1 @@
+"""The parts of a simulated host; see hosts/simulator.py."""

@@ -1,0 +1,214 @@
+"""The agents inside simulated system VMs: they say hello a while after the start, and are always successful unless told
+otherwise.
+
+Like a real one, an agent keeps its last document and its tasks on the state disk of its incarnation: after a restart what
+was live is live.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from sysvm.basics.digest import digest
+from sysvm.basics.errors import NotYet, Refused
+from sysvm.hosts.simulated.driver import Life, SimulatedDriver
+from sysvm.hosts.simulated.world import World
+from sysvm.wire import channel, link
+from sysvm.wire.machines import AgentSeen, Kind, OperationSeen, OperationState, ServiceFault
+
+BOOT_S = 0.5
+TASK_S = 2.0
+VERSION = "simulated"
+Place = tuple[str, int]
+Outcome = Callable[[channel.TaskBody], msgspec.Struct]
+
+
+@dataclass(slots=True)
+class Inside:
+    """What is inside one incarnation: the process (boot, connected) and the state disk (live, tasks)."""
+
+    boot: int = 0
+    connected: bool = False
+    live: str = ""
+    faults: tuple[ServiceFault, ...] = ()
+    tasks: dict[str, OperationSeen] = field(default_factory=dict)
+    loads: channel.LoadReport = field(default_factory=channel.LoadReport)
+
+
+def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
+    """What a task brings when nothing is wrong."""
+    match body:
+        case channel.Download():
+            size = 1 << 20
+            return channel.Downloaded(sha256=digest(body.url), size=size, virtual_size=10 * size, format=body.format)
+        case channel.DeleteImage():
+            return link.Nothing()
+        case _:
+            return channel.Diagnosed(exit_code=0, stdout="", stderr="")
+
+
+class SimulatedAgents:
+    """Satisfies service.Agents."""
+
+    def __init__(self, world: World, driver: SimulatedDriver, notify: Callable[[link.HostNoticeBody], None]) -> None:
+        self._world = world
+        self._driver = driver
+        self._notify = notify
+        self._inside: dict[Place, Inside] = {}
+        self.outcome: Outcome = usual_outcome  # may raise Refused: the task then fails with its text
+        self.boot_s = BOOT_S
+        self.task_s = TASK_S
+        self.fault_of: Callable[[msgspec.Struct], tuple[ServiceFault, ...]] = lambda document: ()
+
+    # ------------------------------------------------------------ service.Agents
+    def seen(self, machine: str, incarnation: int) -> AgentSeen | None:
+        """See Agents."""
+        inside = self._inside.get((machine, incarnation))
+        if inside is None or not inside.connected or not self._runs(machine, incarnation):
+            return None
+        return AgentSeen(
+            boot=self._boot(machine, incarnation, inside),
+            version=VERSION,
+            live=inside.live,
+            faults=inside.faults,
+            operations=tuple(inside.tasks.values()),
+        )
+
+    async def call(self, machine: str, incarnation: int, body: channel.AgentCallBody) -> msgspec.Struct:
+        """See Agents."""
+        inside = self._inside.get((machine, incarnation))
+        life = self._driver.life(machine, incarnation)
+        if inside is None or life is None or not inside.connected or not life.running:
+            raise NotYet(1, "the agent is not connected")
+        match body:
+            case channel.Apply():
+                return self._apply(life, inside, body)
+            case channel.Report():
+                return self._report(life, inside)
+            case channel.RunTask():
+                return self._run_task(life, inside, body)
+            case channel.ForgetTask():
+                inside.tasks.pop(body.name, None)
+                return link.Nothing()
+            case channel.PowerOff():
+                self._world.after(0.0, lambda: self._power_off(life))
+                return link.Nothing()
+            case channel.Greet():
+                self._hello(life, inside)
+                return link.Nothing()
+
+    async def ensure(self, machine: str, incarnation: int) -> None:
+        """See Agents: the machine is about to start, its agent will say hello."""
+        inside = self._inside.setdefault((machine, incarnation), Inside())
+        inside.connected &= self._runs(machine, incarnation)
+        self._boot_later(machine, incarnation)
+
+    async def drop(self, machine: str, incarnation: int) -> None:
+        """See Agents."""
+        self._inside.pop((machine, incarnation), None)
+
+    # ------------------------------------------------------------ the simulation's side
+    def inside(self, machine: str, incarnation: int) -> Inside | None:
+        """What is inside an incarnation."""
+        return self._inside.get((machine, incarnation))
+
+    def disconnect(self, machine: str, incarnation: int) -> None:
+        """Its process is gone; nobody starts it again."""
+        inside = self._inside.get((machine, incarnation))
+        if inside is not None and inside.connected:
+            inside.connected = False
+            self._notify(link.MachineChanged(machine=machine))
+
+    def restart(self, machine: str, incarnation: int) -> None:
+        """Its process died and begins again."""
+        self.disconnect(machine, incarnation)
+        self._boot_later(machine, incarnation)
+
+    def disconnect_all(self) -> None:
+        """The host was rebooted."""
+        for inside in self._inside.values():
+            inside.connected = False
+
+    def reconnect_all(self) -> None:
+        """The host agent was restarted: agents dial it again."""
+        for machine, incarnation in list(self._inside):
+            if self._inside[machine, incarnation].connected:
+                self._inside[machine, incarnation].connected = False
+                self._world.after(0.0, lambda place=(machine, incarnation): self._connect(place, new=False))  # type: ignore[misc]
+
+    def _boot_later(self, machine: str, incarnation: int) -> None:
+        self._world.after(self.boot_s, lambda: self._connect((machine, incarnation), new=True))
+
+    def _connect(self, place: Place, *, new: bool) -> None:
+        inside, life = self._inside.get(place), self._driver.life(*place)
+        if inside is None or life is None or not life.running or life.spec.kind is Kind.GUEST or inside.connected:
+            return
+        inside.connected = True
+        inside.boot += new
+        self._hello(life, inside)
+        self._notify(link.MachineChanged(machine=place[0]))
+
+    def _hello(self, life: Life, inside: Inside) -> None:
+        machine, incarnation = life.spec.machine, life.spec.incarnation
+        hello = channel.AgentHello(
+            protocol=channel.PROTOCOL,
+            machine=machine,
+            incarnation=incarnation,
+            kind=life.spec.kind,
+            version=VERSION,
+            boot=self._boot(machine, incarnation, inside),
+            live=inside.live,
+        )
+        self._say(life, hello)
+
+    def _say(self, life: Life, notice: channel.AgentNoticeBody) -> None:
+        self._notify(link.FromAgent(machine=life.spec.machine, incarnation=life.spec.incarnation, notice=notice))
+
+    def _apply(self, life: Life, inside: Inside, body: channel.Apply) -> channel.AgentReport:
+        inside.faults = self.fault_of(body.document)
+        if not inside.faults:
+            inside.live = digest(body.document)
+        return self._report(life, inside)
+
+    def _report(self, life: Life, inside: Inside) -> channel.AgentReport:
+        return channel.AgentReport(
+            boot=self._boot(life.spec.machine, life.spec.incarnation, inside),
+            live=inside.live,
+            faults=inside.faults,
+            operations=tuple(inside.tasks.values()),
+        )
+
+    def _run_task(self, life: Life, inside: Inside, body: channel.RunTask) -> OperationSeen:
+        seen = inside.tasks.get(body.name)
+        if seen is None:
+            seen = OperationSeen(name=body.name, state=OperationState.RUNNING)
+            inside.tasks[body.name] = seen
+            self._world.after(self.task_s, lambda: self._end_task(life, inside, body))
+        return seen
+
+    def _end_task(self, life: Life, inside: Inside, body: channel.RunTask) -> None:
+        if body.name not in inside.tasks or not inside.connected:
+            return
+        seen = _ended(body, self.outcome)
+        inside.tasks[body.name] = seen
+        self._say(life, channel.TaskReport(task=seen))
+
+    def _power_off(self, life: Life) -> None:
+        self.disconnect(life.spec.machine, life.spec.incarnation)
+        self._driver.kill(life.spec.machine, life.spec.incarnation)
+
+    def _runs(self, machine: str, incarnation: int) -> bool:
+        life = self._driver.life(machine, incarnation)
+        return life is not None and life.running
+
+    def _boot(self, machine: str, incarnation: int, inside: Inside) -> str:
+        return f"{machine}.{incarnation}-{inside.boot}"
+
+
+def _ended(body: channel.RunTask, outcome: Outcome) -> OperationSeen:
+    try:
+        result = msgspec.msgpack.encode(outcome(body.body))
+    except Refused as error:
+        return OperationSeen(name=body.name, state=OperationState.FAILED, error=error.text)
+    return OperationSeen(name=body.name, state=OperationState.DONE, progress=1.0, result=result)

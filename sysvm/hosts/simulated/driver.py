@@ -1,0 +1,177 @@
+"""The driver of a simulated host: machines are entries of a dictionary. Satisfies driver.Driver, and service.Specs.
+
+`unavailable` and `failures` are the faults that a test may put in: the first makes every call raise DriverUnavailable,
+the second the next call of that act raise what is given.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sysvm.hosts.driver import (
+    Capabilities,
+    Changed,
+    ChannelEnd,
+    Console,
+    DialTo,
+    DriverUnavailable,
+    TextCommand,
+)
+from sysvm.hosts.layout import spec_digest
+from sysvm.hosts.simulated.world import World
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime
+
+Place = tuple[str, int]  # machine, incarnation
+
+
+@dataclass(slots=True)
+class Life:
+    """One incarnation."""
+
+    spec: MachineSpec
+    running: bool = False
+    starts: int = 0
+
+
+@dataclass(slots=True)
+class SimulatedDriver:
+    """Pretends to run machines."""
+
+    world: World
+    unavailable: str = ""
+    failures: dict[str, Exception] = field(default_factory=dict)
+    acts: list[tuple[str, Place]] = field(default_factory=list)  # what has been done, for tests to read
+    _lives: dict[str, dict[int, Life]] = field(default_factory=dict)
+    _kept: set[str] = field(default_factory=set)
+    _changed: Changed | None = None
+
+    async def capabilities(self) -> Capabilities:
+        """All of them."""
+        return Capabilities(hypervisor="Simulator", accelerated=True)
+
+    async def look(self, machine: str) -> tuple[MachineSeen, ...]:
+        """See Driver."""
+        self._must_be_available()
+        return tuple(_seen(life) for _, life in sorted(self._lives.get(machine, {}).items()))
+
+    async def look_all(self) -> tuple[MachineSeen, ...]:
+        """See Driver."""
+        return tuple([seen for machine in self.machines() for seen in await self.look(machine)])
+
+    async def ensure_created(self, spec: MachineSpec) -> None:
+        """See Driver."""
+        self._begin("ensure-created", spec.machine, spec.incarnation)
+        life = self._lives.setdefault(spec.machine, {}).setdefault(spec.incarnation, Life(spec))
+        if not life.running:
+            life.spec = spec
+        if spec.kind is Kind.ROUTER:
+            self._kept.add(spec.machine)
+
+    async def ensure_running(self, spec: MachineSpec) -> None:
+        """See Driver."""
+        self._begin("ensure-running", spec.machine, spec.incarnation)
+        await self.ensure_created(spec)
+        life = self._lives[spec.machine][spec.incarnation]
+        if not life.running:
+            life.running = True
+            life.starts += 1
+
+    async def ensure_stopped(self, machine: str, incarnation: int, grace_s: float) -> None:
+        """See Driver."""
+        del grace_s
+        self._begin("ensure-stopped", machine, incarnation)
+        life = self.life(machine, incarnation)
+        if life is not None:
+            life.running = False
+
+    async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
+        """See Driver."""
+        self._begin("ensure-removed", machine, incarnation)
+        lives = self._lives.get(machine, {})
+        lives.pop(incarnation, None)
+        if not lives:
+            self._lives.pop(machine, None)
+            if not kept_network:
+                self._kept.discard(machine)
+
+    async def ensure_nics(self, spec: MachineSpec) -> None:
+        """See Driver."""
+        self._begin("ensure-nics", spec.machine, spec.incarnation)
+        life = self.life(spec.machine, spec.incarnation)
+        if life is not None:
+            life.spec = spec
+
+    async def watch(self, changed: Changed) -> None:
+        """See Driver."""
+        self.tell(changed)
+        await asyncio.get_running_loop().create_future()
+
+    def channel(self, machine: str, incarnation: int) -> ChannelEnd | None:
+        """See Driver; nobody ever connects to it."""
+        life = self.life(machine, incarnation)
+        if life is None or life.spec.kind is Kind.GUEST:
+            return None
+        return DialTo(Path(f"/simulated/{machine}.{incarnation}"))
+
+    def console(self, machine: str) -> Console | None:
+        """See Driver."""
+        return TextCommand(("true",)) if machine in self._lives else None
+
+    # ------------------------------------------------------------ service.Specs
+    def machines(self) -> tuple[str, ...]:
+        """See Specs."""
+        return tuple(sorted(self._lives))
+
+    def incarnations(self, machine: str) -> Mapping[int, Runtime]:
+        """See Specs."""
+        return {number: life.spec.runtime for number, life in self._lives.get(machine, {}).items()}
+
+    # ------------------------------------------------------------ the simulation's side
+    def tell(self, changed: Changed) -> None:
+        """Whom to tell of what happens unasked."""
+        self._changed = changed
+
+    def life(self, machine: str, incarnation: int) -> Life | None:
+        """The incarnation, if there is one."""
+        return self._lives.get(machine, {}).get(incarnation)
+
+    def lives(self) -> tuple[Life, ...]:
+        """All incarnations, in order."""
+        return tuple(life for machine in self.machines() for _, life in sorted(self._lives[machine].items()))
+
+    def keeps_network_of(self, machine: str) -> bool:
+        """The pinned network of a router is still there."""
+        return machine in self._kept
+
+    def kill(self, machine: str, incarnation: int) -> None:
+        """It ends by itself."""
+        life = self.life(machine, incarnation)
+        if life is not None and life.running:
+            life.running = False
+            if self._changed is not None:
+                self._changed(machine)
+
+    def stop_all(self) -> None:
+        """The host was rebooted: nothing runs, nothing is kept in a kernel."""
+        self._kept.clear()
+        for life in self.lives():
+            life.running = False
+
+    def _begin(self, act: str, machine: str, incarnation: int) -> None:
+        self._must_be_available()
+        failure = self.failures.pop(act, None)
+        if failure is not None:
+            raise failure
+        self.acts.append((act, (machine, incarnation)))
+
+    def _must_be_available(self) -> None:
+        if self.unavailable:
+            raise DriverUnavailable(self.unavailable)
+
+
+def _seen(life: Life) -> MachineSeen:
+    power = Power.RUNNING if life.running else Power.STOPPED
+    return MachineSeen(
+        machine=life.spec.machine, incarnation=life.spec.incarnation, power=power, spec=spec_digest(life.spec)
+    )

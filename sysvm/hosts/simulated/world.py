@@ -1,0 +1,54 @@
+"""What is to happen when, in a simulation: one heap for all hosts, no task for each machine.
+
+Things due at one instant happen in the order in which they were planned.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+
+from sysvm.basics.clock import Clock
+from sysvm.basics.tasks import Tasks
+
+
+class World:
+    """The future of all simulated hosts."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._order = itertools.count()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._planned = asyncio.Event()
+
+    def after(self, seconds: float, happen: Callable[[], None]) -> None:
+        """Calls `happen` in `seconds`; in any case not before the caller is done."""
+        heapq.heappush(self._due, (self.clock.now() + seconds, next(self._order), happen))
+        self._planned.set()
+
+    def next_due(self) -> float | None:
+        """The instant of the next event."""
+        return self._due[0][0] if self._due else None
+
+    def run_due(self) -> None:
+        """Lets happen what is due."""
+        while self._due and self._due[0][0] <= self.clock.now():
+            heapq.heappop(self._due)[2]()
+
+    async def run(self) -> None:
+        """Lets things happen when they are due, until cancelled."""
+        async with Tasks() as tasks:
+            while True:
+                self._planned.clear()
+                self.run_due()
+                waits = [tasks.start(_until(self._planned), "planned")]
+                due = self.next_due()
+                if due is not None:
+                    waits.append(tasks.start(self.clock.sleep(due - self.clock.now()), "due"))
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
