@@ -24,7 +24,6 @@ from sysvm.wire.documents import (
     StaticNat,
 )
 
-
 Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule)
 
 

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from sysvm.basics.digest import digest
+
 
 class Kind(StrEnum):
     """What a machine is for."""
@@ -116,6 +118,11 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[ImageStoreMount, ...] = ()
     boot_from_iso: bool = False
     state_key: str = ""  # seals the state disk; given anew at each start, never stored by the host
+
+
+def spec_digest(spec: MachineSpec) -> str:
+    """The identity of a spec; the state key is no part of it."""
+    return digest(msgspec.structs.replace(spec, state_key=""))
 
 
 class BootData(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,3 +57,9 @@ def placements_of(tx: Tx, machine_id: int) -> Sequence[Row]:
         .where(table.c.machine_id == machine_id, table.c.removed.is_(None))
         .order_by(table.c.incarnation, table.c.id)
     )
+
+
+def machine_by_uuid(tx: Tx, uuid: str) -> Row | None:
+    """The living machine with this UUID."""
+    table = tables.machine
+    return tx.one(sa.select(table).where(table.c.uuid == uuid, table.c.removed.is_(None)))

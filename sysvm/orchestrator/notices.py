@@ -1,0 +1,100 @@
+"""What hosts and agents say without being asked. It wakes turns; what counts is what those then see.
+
+The exceptions carry facts of their own: the load of a console proxy, drift that was mended, and a browser's ticket.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from sysvm.basics.errors import Refused
+from sysvm.basics.log import get_logger
+from sysvm.orchestrator import consoles
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.turns.ending import ALERT_OF, EVENT_OF, TITLE_OF, about, actor
+from sysvm.store import tables
+from sysvm.store.queries import alerts, events, links, turns
+from sysvm.store.queries.machines import machine_by_uuid
+from sysvm.store.store import Tx
+from sysvm.wire import channel
+from sysvm.wire.link import FromAgent, HostNoticeBody, HostTaskReport, InventoryDigest, MachineChanged
+from sysvm.wire.machines import Kind
+
+log = get_logger()
+
+
+class Notices:
+    """The ear of this server process."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._inventories: dict[int, str] = {}
+
+    async def hear(self, host_id: int, notice: HostNoticeBody) -> None:
+        """News from a host."""
+        match notice:
+            case MachineChanged(machine=machine):
+                await self._run(lambda tx: links.stir_machine(tx, host_id, machine))
+            case InventoryDigest(digest=digest):
+                await self._inventory(host_id, digest)
+            case HostTaskReport():
+                await self._run(lambda tx: links.stir_placements(tx, host_id))
+            case FromAgent(machine=machine, notice=said) if said is not None:
+                await self._agent(host_id, machine, said)
+
+    async def ask(self, host_id: int, ask: FromAgent) -> msgspec.Struct:
+        """A question from the agent of a system VM."""
+        match ask.ask:
+            case channel.RedeemTicket() as redeem:
+                context = self._context
+                return await context.store.run(lambda tx: consoles.redeem(tx, context, ask.machine, redeem))
+            case _:
+                raise Refused("a notice is no question")
+
+    async def _run(self, op: Callable[[Tx], None]) -> None:
+        await self._context.store.run(op)
+
+    async def _inventory(self, host_id: int, digest: str) -> None:
+        """A host whose inventory has changed without our hearing why is looked at."""
+        if self._inventories.get(host_id) == digest:
+            return
+        first = host_id not in self._inventories
+        self._inventories[host_id] = digest
+        if not first:
+            await self._run(lambda tx: links.stir_placements(tx, host_id))
+
+    async def _agent(self, host_id: int, machine: str, said: channel.AgentNoticeBody) -> None:
+        match said:
+            case channel.LoadReport():
+                await self._run(lambda tx: consoles.load(tx, machine, said))
+            case channel.DriftReport():
+                await self._run(lambda tx: _drift(tx, machine, said))
+            case channel.TaskReport():
+                await self._run(lambda tx: _task(tx, machine))
+            case channel.AgentHello() | channel.AgentReport():
+                await self._run(lambda tx: links.stir_machine(tx, host_id, machine))
+
+
+def _task(tx: Tx, machine: str) -> None:
+    """Whoever waits for work inside this machine looks again."""
+    row = machine_by_uuid(tx, machine)
+    if row is None:
+        return
+    for table, kind in ((tables.template_copy, "template"), (tables.task, "task")):
+        busy = tx.sql(f"select id from {table.name} where machine_id = :id and removed is null", id=row.id)
+        for (id_,) in busy:
+            turns.look_again(tx, kind, id_)
+
+
+def _drift(tx: Tx, machine: str, said: channel.DriftReport) -> None:
+    row = machine_by_uuid(tx, machine)
+    if row is None:
+        return
+    kind = Kind(row.kind)
+    text = f"{TITLE_OF[kind]} {row.name}: {said.service} was not as configured ({said.difference})"
+    text += "; mended" if said.mended else "; could not be mended"
+    type_ = "ROUTER.HEALTH.CHECKS" if kind is Kind.ROUTER else f"{EVENT_OF[kind]}.HEALTH.CHECKS"
+    level = "WARN" if said.mended else "ERROR"
+    events.record(tx, type_, text, actor=actor(row), about=about(row), level=level)
+    if not said.mended:
+        alerts.raise_alert(tx, ALERT_OF[kind], text, zone=row.zone_id)

@@ -1,0 +1,121 @@
+"""The ends of a machine's ways: it has reached what was wanted, left a host, or is gone. Writes only."""
+
+import sqlalchemy as sa
+
+from sysvm.store import tables
+from sysvm.store.queries import addresses, alerts, events, nics, turns
+from sysvm.store.queries.alerts import AlertType
+from sysvm.store.queries.events import About, Actor
+from sysvm.store.store import Row, Tx
+from sysvm.wire.machines import Kind
+
+ALERT_OF = {
+    Kind.ROUTER: AlertType.DOMAIN_ROUTER,
+    Kind.CONSOLE_PROXY: AlertType.CONSOLE_PROXY,
+    Kind.SECONDARY_STORAGE: AlertType.SSVM,
+    Kind.GUEST: AlertType.USERVM,
+}
+EVENT_OF = {Kind.ROUTER: "ROUTER", Kind.CONSOLE_PROXY: "PROXY", Kind.SECONDARY_STORAGE: "SSVM", Kind.GUEST: "VM"}
+RESOURCE_OF = {
+    Kind.ROUTER: "DomainRouter",
+    Kind.CONSOLE_PROXY: "ConsoleProxy",
+    Kind.SECONDARY_STORAGE: "SecondaryStorageVm",
+    Kind.GUEST: "VirtualMachine",
+}
+TITLE_OF = {
+    Kind.ROUTER: "Router",
+    Kind.CONSOLE_PROXY: "Console proxy",
+    Kind.SECONDARY_STORAGE: "Secondary Storage Vm",
+    Kind.GUEST: "Virtual machine",
+}
+
+
+def about(machine: Row) -> About:
+    """What an event is about when it is about a machine."""
+    return About(RESOURCE_OF[Kind(machine.kind)], machine.id, machine.uuid, machine.name)
+
+
+def actor(machine: Row) -> Actor:
+    """The system, on behalf of the machine's owner."""
+    return Actor(1, machine.account_id, machine.domain_id, machine.domain_path)
+
+
+def reached(tx: Tx, machine: Row, outcome: str) -> None:
+    """It is running (or stopped) as wanted: said once, when it was not so before."""
+    shown = (machine.details or {}).get("reached")
+    mark = f"{outcome} {machine.incarnation}"
+    tx.update(tables.machine, machine.id, note="", error="", deadline=None)
+    if shown == mark:
+        return
+    tx.update(tables.machine, machine.id, details={**(machine.details or {}), "reached": mark})
+    kind = Kind(machine.kind)
+    verb = "START" if outcome == "running" else "STOP"
+    events.record(
+        tx,
+        f"{EVENT_OF[kind]}.{verb}",
+        f"{TITLE_OF[kind]} {machine.name} is {outcome}",
+        actor=actor(machine),
+        about=about(machine),
+    )
+    if kind in (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE) and outcome == "running":
+        turns.wish(tx, "zone", machine.zone_id)
+        _say_up(tx, machine, kind)
+    for nic in nics.of_machine(tx, machine.id):
+        if nic.network_id is not None:
+            turns.wish(tx, "network", nic.network_id)
+
+
+def _say_up(tx: Tx, machine: Row, kind: Kind) -> None:
+    zone = tx.get(tables.zone, machine.zone_id)
+    held = {nic.traffic: nic.primary.text for nic in nics.of_machine(tx, machine.id) if nic.primary is not None}
+    alerts.raise_alert(
+        tx,
+        ALERT_OF[kind],
+        f"{TITLE_OF[kind]} up in zone: {zone.name if zone is not None else machine.zone_id}, "
+        f"proxy: {machine.name}, public IP: {held.get('public', 'none')}, private IP: {held.get('management', 'none')}",
+        zone=machine.zone_id,
+    )
+
+
+def leave_host(tx: Tx, placement: Row) -> None:
+    """Nothing of the machine is on the placement's host any more: its control address is free."""
+    table = tables.placement
+    still = sa.select(table.c.id).where(
+        table.c.machine_id == placement.machine_id,
+        table.c.host_id == placement.host_id,
+        table.c.removed.is_(None),
+        table.c.id != placement.id,
+    )
+    if tx.one(still) is None:
+        addresses.give_control_ip(tx, placement.host_id, placement.machine_id)
+
+
+def end(tx: Tx, machine: Row) -> None:
+    """The machine is gone: its addresses are free, its row stays for the records."""
+    for nic in nics.of_machine(tx, machine.id):
+        addresses.give_private_ips(tx, nic.id)
+        if nic.network_id is not None:
+            turns.wish(tx, "network", nic.network_id)
+    if machine.kind in (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE):
+        _give_public(tx, machine)
+        turns.wish(tx, "zone", machine.zone_id)
+    nics.remove_of_machine(tx, machine.id)
+    tx.update(tables.machine, machine.id, removed=tx.now, power="absent", agent_up=False, note="")
+    for volume in tx.all(sa.select(tables.volume).where(tables.volume.c.machine_id == machine.id)):
+        if volume.type == "ROOT":
+            tx.update(tables.volume, volume.id, state="Expunged", removed=tx.now)
+    kind = Kind(machine.kind)
+    events.record(
+        tx,
+        f"{EVENT_OF[kind]}.{'EXPUNGE' if kind is Kind.GUEST else 'DESTROY'}",
+        f"{TITLE_OF[kind]} {machine.name} is gone",
+        actor=actor(machine),
+        about=about(machine),
+    )
+
+
+def _give_public(tx: Tx, machine: Row) -> None:
+    """System VMs hold public addresses of their own; routers' belong to the network."""
+    table = tables.public_ip
+    for row in tx.all(sa.select(table).where(table.c.machine_id == machine.id, table.c.system.is_(True))):
+        addresses.give_public_ip(tx, row.id)

@@ -1,0 +1,98 @@
+"""A machine's turn: from what is wanted and what its placements last said to the next step. Speaks with the database only."""
+
+import sqlalchemy as sa
+
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import ending, placing
+from sysvm.store import tables
+from sysvm.store.queries import jobs, machines, turns
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import machine as plans
+from sysvm.systemvms.machine import MachineStep, MachineWanted, PlacementSeen
+from sysvm.wire.machines import Kind, Power
+
+SETTLED_S = 600.0
+
+
+async def work(context: Context, turn: Turn) -> Outcome:
+    """Plans and takes one step; everything is written by the release."""
+    step = await context.store.read(lambda tx: decide(tx, turn))
+    if step is None:
+        return Gone()
+    match step:
+        case plans.Wait(seconds, why):
+            return Result(seconds, lambda tx: complain(tx, turn.id, why))
+        case plans.Served("gone"):
+            return Gone(lambda tx: _served(tx, turn, "gone"))
+        case plans.Served(outcome):
+            return Result(SETTLED_S, lambda tx: _served(tx, turn, outcome))
+        case plans.Place():
+            # Why there is no place (NotYet) must be written although nothing else is.
+            await context.store.read(lambda tx: placing.choose(tx, turn.id))
+            return Result(0.0, lambda tx: placing.place(tx, context, turn.id))
+        case plans.Tell(placement, wanted):
+            return Result(60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
+        case plans.Drop(placement):
+            return Result(0.0, lambda tx: _drop(tx, placement))
+
+
+def decide(tx: Tx, turn: Turn) -> MachineStep | None:
+    """The next step, or None for a machine that is no more."""
+    machine = tx.get(tables.machine, turn.id)
+    if machine is None or machine.removed is not None:
+        return None
+    want = MachineWanted(
+        kind=Kind(machine.kind),
+        wanted=machine.wanted,
+        incarnation=machine.incarnation,
+        wish=turn.wish,
+        moves_to=machine.wanted_host_id,
+    )
+    return plans.plan_machine(want, tuple(_seen(tx, row) for row in machines.placements_of(tx, machine.id)))
+
+
+def _seen(tx: Tx, row: Row) -> PlacementSeen:
+    host = tx.get(tables.host, row.host_id)
+    return PlacementSeen(
+        id=row.id,
+        incarnation=row.incarnation,
+        host=row.host_id,
+        host_lost=host is None or host.removed is not None,
+        wanted=row.wanted,
+        power=Power(row.power),
+        told=row.told,
+        settled=row.settled,
+    )
+
+
+def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
+    row = tx.get(tables.placement, placement)
+    assert row is not None
+    tx.update(tables.placement, placement, wanted=wanted, told=wish)
+    turns.wish(tx, "placement", placement, host=row.host_id)
+
+
+def _drop(tx: Tx, placement: int) -> None:
+    row = tx.get(tables.placement, placement)
+    assert row is not None
+    tx.update(tables.placement, placement, removed=tx.now, power="absent")
+    turns.forget(tx, "placement", placement)
+    ending.leave_host(tx, row)
+
+
+def _served(tx: Tx, turn: Turn, outcome: str) -> None:
+    machine = tx.get(tables.machine, turn.id)
+    assert machine is not None
+    if outcome == "gone":
+        ending.end(tx, machine)
+    else:
+        ending.reached(tx, machine, outcome)
+    jobs.settle(tx, "machine", machine.id, turn.wish, outcome)
+
+
+def complain(tx: Tx, id_: int, why: str) -> None:
+    """The reason stands in the machine's note."""
+    table = tables.machine
+    tx.change(sa.update(table).where(table.c.id == id_, table.c.note != why).values(note=why))

@@ -1,0 +1,132 @@
+"""Making the rows of a new system VM: machine, NICs, addresses. What makes it run is the machine's own turn.
+
+NICs in CloudStack's order. Console proxy and secondary storage VM: control, management, public (default). Router: guest,
+control, public (default).
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from sysvm.basics.errors import NotYet
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
+from sysvm.store import tables
+from sysvm.store.queries import addresses, events, machines, nics
+from sysvm.store.queries.events import SYSTEM, Actor
+from sysvm.store.queries.specs import prefix_of
+from sysvm.store.store import Row, Tx
+from sysvm.store.tables import unpack_address
+from sysvm.wire.machines import Kind, Traffic
+
+PREFIX = {Kind.CONSOLE_PROXY: "v", Kind.SECONDARY_STORAGE: "s", Kind.ROUTER: "r"}
+OFFERING = {
+    Kind.CONSOLE_PROXY: "Cloud.com-ConsoleProxy",
+    Kind.SECONDARY_STORAGE: "Cloud.com-SecondaryStorage",
+    Kind.ROUTER: "Cloud.Com-SoftwareRouter",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What a new system VM is."""
+
+    kind: Kind
+    zone: Row
+    actor: Actor = SYSTEM
+    network: Row | None = None
+    role: str = ""
+
+
+def make(tx: Tx, context: Context, new: New) -> Row:
+    """The machine's row, wanted running. NICs are the caller's to add."""
+    offering = _offering(tx, new)
+    id_ = tx.insert(
+        tables.machine,
+        uuid=context.ids.uuid(),
+        name="",
+        kind=str(new.kind),
+        hypervisor=_hypervisor(tx, new.zone),
+        zone_id=new.zone.id,
+        service_offering_id=offering,
+        network_id=new.network.id if new.network is not None else None,
+        role=new.role,
+        redundant=False,
+        account_id=new.actor.account_id,
+        domain_id=new.actor.domain_id,
+        domain_path=new.actor.domain_path,
+        created=tx.now,
+    )
+    name = f"{PREFIX[new.kind]}-{id_}-VM"
+    tx.update(tables.machine, id_, name=name, hostname=name, display_name=name)
+    machine = tx.get(tables.machine, id_)
+    assert machine is not None
+    machines.want(tx, machine, "running")
+    events.record(
+        tx,
+        f"{EVENT_OF[new.kind]}.CREATE",
+        f"creating {TITLE_OF[new.kind]} {name}",
+        actor=new.actor,
+        about=about(machine),
+    )
+    return machine
+
+
+def _offering(tx: Tx, new: New) -> int:
+    table = tables.service_offering
+    if new.network is not None:
+        network_offering = tx.get(tables.network_offering, new.network.offering_id)
+        if network_offering is not None and network_offering.service_offering_id is not None:
+            return int(network_offering.service_offering_id)
+    found = tx.value(sa.select(table.c.id).where(table.c.unique_name == OFFERING[new.kind], table.c.removed.is_(None)))
+    if found is None:
+        raise NotYet(60, f"the default system offering {OFFERING[new.kind]} is missing")
+    return int(found)
+
+
+def _hypervisor(tx: Tx, zone: Row) -> str:
+    """System VMs run on the hosts of any hypervisor; a simulated zone simulates them too."""
+    table = tables.host
+    kinds = {
+        row.hypervisor
+        for row in tx.all(sa.select(table.c.hypervisor).where(table.c.zone_id == zone.id, table.c.removed.is_(None)))
+    }
+    return next((kind for kind in ("KVM", "LXC") if kind in kinds), next(iter(sorted(kinds)), "KVM"))
+
+
+def add_control_nic(tx: Tx, machine: Row, device: int) -> None:
+    """Link-local; its address is the host's to give, at placing."""
+    nics.add_nic(tx, machine.id, device, Traffic.CONTROL)
+
+
+def add_management_nic(tx: Tx, machine: Row, device: int) -> None:
+    """An address of the pod's range."""
+    nic = nics.add_nic(tx, machine.id, device, Traffic.MANAGEMENT)
+    taken = addresses.take_private_ip(tx, machine.zone_id, "Management", nic)
+    nics.set_primary(tx, nic, taken.address, taken.prefix, taken.gateway)
+
+
+def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row) -> None:
+    """The default NIC, with an address of a public range."""
+    row = tx.get(tables.ip_range, ip.ip_range_id)
+    assert row is not None
+    nics.add_nic(
+        tx,
+        machine.id,
+        device,
+        Traffic.PUBLIC,
+        addresses=((unpack_address(ip.address), prefix_of(row.netmask)),),
+        gateway=row.gateway,
+        is_default=True,
+        public_range_id=row.id,
+    )
+
+
+def make_with_public_address(tx: Tx, context: Context, kind: Kind, zone: Row, role: str = "") -> Row:
+    """A console proxy or a secondary storage VM: exactly one public address each."""
+    machine = make(tx, context, New(kind, zone, role=role))
+    add_control_nic(tx, machine, 0)
+    add_management_nic(tx, machine, 1)
+    ip = addresses.take_public_ip(tx, zone.id, system=True, actor=SYSTEM, machine_id=machine.id)
+    add_public_nic(tx, machine, 2, ip)
+    return machine

@@ -1,0 +1,233 @@
+"""A network's turn: routers while guests need them, none when nobody has for `network.gc.wait`."""
+
+import sqlalchemy as sa
+
+from sysvm.basics.errors import NotYet, Refused, Why
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import making
+from sysvm.orchestrator.turns.making import New
+from sysvm.store import tables
+from sysvm.store.queries import addresses, events, jobs, machines, nics, settings, turns
+from sysvm.store.queries.events import About, Actor
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import network as plans
+from sysvm.systemvms.network import NetworkSeen, NetworkStep, RouterSeen
+from sysvm.wire.machines import Kind, Traffic
+
+ROUTED = "VirtualRouter"
+LIVE = ("Implemented", "Setup")
+
+
+async def work(context: Context, turn: Turn) -> Outcome:
+    """One step."""
+    step = await context.store.read(lambda tx: decide(tx, turn.id))
+    match step:
+        case None:
+            return Gone()
+        case plans.AddRouter():
+            await _add_router(context, turn.id)
+            return Result(0.0)
+        case plans.RemoveRouter(id_):
+            return Result(60.0, lambda tx: _remove_router(tx, id_))
+        case plans.Implemented():
+            return Result(600.0, lambda tx: _implemented(tx, turn))
+        case plans.Shut():
+            return Result(600.0, lambda tx: _shut(tx, turn))
+        case plans.Idle(seconds, why):
+            return Result(seconds, lambda tx: _idle(tx, turn.id, why))
+
+
+def decide(tx: Tx, id_: int) -> NetworkStep | None:
+    """The next step, or None for a network that is no more."""
+    network = tx.get(tables.network, id_)
+    if network is None or network.removed is not None:
+        return None
+    offering = tx.get(tables.network_offering, network.offering_id)
+    assert offering is not None
+    services = offering.services or {}
+    guests = guests_wanted(tx, id_)
+    since = network.unused_since if network.unused_since is not None else tx.now
+    return plans.plan_network(
+        NetworkSeen(
+            state=network.state,
+            routed=any(ROUTED in _providers(service) for service in services.values()),
+            persistent=offering.is_persistent,
+            guests_wanted=guests,
+            unused_s=0.0 if guests else tx.now - since,
+            collect_after_s=float(settings.value(tx, "network.gc.wait")),
+            routers=tuple(_router(row) for row in machines.routers_of(tx, id_)),
+        )
+    )
+
+
+def _providers(service: object) -> tuple[str, ...]:
+    provider = service.get("provider", "") if isinstance(service, dict) else service
+    return tuple(str(name) for name in provider) if isinstance(provider, list | tuple) else (str(provider),)
+
+
+def _router(row: Row) -> RouterSeen:
+    serving = row.power == "running" and row.agent_up and row.document_live and not row.faults
+    return RouterSeen(row.id, row.wanted, bool(serving and row.document_live == row.document_wanted))
+
+
+def guests_wanted(tx: Tx, network_id: int) -> int:
+    """Guests on the network that are, or shall be, running."""
+    nic, machine = tables.nic, tables.machine
+    return int(
+        tx.value(
+            sa.select(sa.func.count(sa.distinct(machine.c.id)))
+            .join(nic, nic.c.machine_id == machine.c.id)
+            .where(
+                nic.c.network_id == network_id,
+                nic.c.removed.is_(None),
+                machine.c.kind == Kind.GUEST,
+                machine.c.removed.is_(None),
+                sa.or_(machine.c.wanted == "running", machine.c.power == "running"),
+            )
+        )
+    )
+
+
+# ---------------------------------------------------------------- routers
+async def _add_router(context: Context, network_id: int) -> None:
+    try:
+        await context.store.run(lambda tx: _make_router(tx, context, network_id))
+    except Refused as refused:
+        if refused.why is not Why.CAPACITY:
+            raise
+        network = await context.store.read(lambda tx: tx.get(tables.network, network_id))
+        assert network is not None
+        await context.store.run(lambda tx: addresses.no_public_ip_alert(tx, network.zone_id))
+        raise NotYet(30, refused.text) from refused
+
+
+def _make_router(tx: Tx, context: Context, network_id: int) -> None:
+    network = tx.get(tables.network, network_id)
+    if network is None or any(row.wanted != "gone" for row in machines.routers_of(tx, network_id)):
+        return
+    zone = tx.get(tables.zone, network.zone_id)
+    assert zone is not None
+    actor = Actor(1, network.account_id, network.domain_id, network.domain_path)
+    router = making.make(tx, context, New(Kind.ROUTER, zone, actor, network, "VIRTUAL_ROUTER"))
+    prefix = int(network.cidr.rpartition("/")[2])
+    nics.add_nic(
+        tx,
+        router.id,
+        0,
+        Traffic.GUEST,
+        network_id=network.id,
+        addresses=((network.gateway, prefix),),
+        mtu=network.mtu,
+    )
+    making.add_control_nic(tx, router, 1)
+    if _has_public(tx, network):
+        making.add_public_nic(tx, router, 2, _source_nat(tx, network, actor))
+    tx.update(tables.network, network.id, state="Implementing")
+
+
+def _has_public(tx: Tx, network: Row) -> bool:
+    offering = tx.get(tables.network_offering, network.offering_id)
+    assert offering is not None
+    return network.guest_type == "Isolated" and "SourceNat" in (offering.services or {})
+
+
+def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:
+    """The network's source NAT address: the one it has, else a free one. It stays the network's over all routers."""
+    table = tables.public_ip
+    has = tx.one(sa.select(table).where(table.c.network_id == network.id, table.c.source_nat.is_(True)))
+    if has is not None:
+        return has
+    return addresses.take_public_ip(
+        tx, network.zone_id, system=False, actor=actor, network_id=network.id, source_nat=True
+    )
+
+
+def _remove_router(tx: Tx, id_: int) -> None:
+    router = tx.get(tables.machine, id_)
+    assert router is not None
+    machines.want(tx, router, "gone")
+
+
+# ---------------------------------------------------------------- states
+def _implemented(tx: Tx, turn: Turn) -> None:
+    network = tx.get(tables.network, turn.id)
+    assert network is not None
+    unused = None if guests_wanted(tx, network.id) else (network.unused_since or tx.now)
+    tx.update(tables.network, network.id, unused_since=unused, note="")
+    if unused is not None:
+        turns.wish(tx, "network", network.id, after=_collection_in(tx, unused))
+    if network.state not in LIVE:
+        tx.update(tables.network, network.id, state="Implemented", restart_required=False)
+        _stir_guests(tx, network.id)
+        _say(tx, network, "NETWORK.CREATE", f"Network {network.name} is implemented")
+    jobs.settle(tx, "network", network.id, turn.wish, "implemented")
+
+
+def _collection_in(tx: Tx, unused_since: float) -> float:
+    wait = float(settings.value(tx, "network.gc.wait"))
+    return max(1.0, unused_since + wait - tx.now)
+
+
+def _stir_guests(tx: Tx, network_id: int) -> None:
+    nic = tables.nic
+    rows = tx.all(
+        sa.select(sa.distinct(nic.c.machine_id)).where(nic.c.network_id == network_id, nic.c.removed.is_(None))
+    )
+    for (machine_id,) in rows:
+        turns.look_again(tx, "machine", machine_id)
+
+
+def _shut(tx: Tx, turn: Turn) -> None:
+    network = tx.get(tables.network, turn.id)
+    assert network is not None
+    if network.state == "Destroy":
+        _remove(tx, network)
+        jobs.settle(tx, "network", network.id, turn.wish, "gone")
+        turns.forget(tx, "network", network.id)
+        return
+    if network.state != "Allocated":
+        _give_source_nat(tx, network.id)
+        tx.update(tables.network, network.id, state="Allocated", unused_since=None, note="")
+        _say(tx, network, "NETWORK.UPDATE", f"Network {network.name} is shut down: no guest has used it")
+    jobs.settle(tx, "network", network.id, turn.wish, "shut")
+
+
+def _give_source_nat(tx: Tx, network_id: int) -> None:
+    """Only an address that nothing was built on is given back."""
+    table, rule = tables.public_ip, tables.firewall_rule
+    for row in tx.all(sa.select(table).where(table.c.network_id == network_id, table.c.source_nat.is_(True))):
+        if tx.one(sa.select(rule.c.id).where(rule.c.public_ip_id == row.id, rule.c.removed.is_(None))) is None:
+            addresses.give_public_ip(tx, row.id)
+
+
+def _remove(tx: Tx, network: Row) -> None:
+    table, rule = tables.public_ip, tables.firewall_rule
+    for row in tx.all(sa.select(table.c.id).where(table.c.network_id == network.id)):
+        addresses.give_public_ip(tx, row.id)
+    tx.change(
+        sa.update(rule)
+        .where(rule.c.network_id == network.id, rule.c.removed.is_(None))
+        .values(state="Deleting", removed=tx.now)
+    )
+    tx.update(tables.network, network.id, removed=tx.now)
+    _say(tx, network, "NETWORK.DELETE", f"Network {network.name} is gone")
+
+
+def _say(tx: Tx, network: Row, type_: str, text: str) -> None:
+    actor = Actor(1, network.account_id, network.domain_id, network.domain_path)
+    events.record(tx, type_, text, actor=actor, about=About("Network", network.id, network.uuid, network.name))
+
+
+def _idle(tx: Tx, id_: int, why: str) -> None:
+    network = tx.get(tables.network, id_)
+    assert network is not None
+    if network.note != why:
+        tx.update(tables.network, id_, note=why)
+
+
+def complain(tx: Tx, id_: int, why: str) -> None:
+    """The reason stands in the network's note."""
+    table = tables.network
+    tx.change(sa.update(table).where(table.c.id == id_, table.c.note != why).values(note=why))

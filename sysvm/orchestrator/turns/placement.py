@@ -1,0 +1,213 @@
+"""A placement's turn: look at the host, do the one next act, write down what is there.
+
+The only turns that change a host. Everything that decides is `systemvms.machine.plan_placement`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from sysvm.basics.digest import digest
+from sysvm.basics.edge import edge
+from sysvm.basics.errors import NotYet
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import preparation
+from sysvm.orchestrator.turns.preparation import Step
+from sysvm.store import tables
+from sysvm.store.queries import documents, specs, turns
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import machine as plans
+from sysvm.systemvms.machine import PlacementAct, PlacementWanted
+from sysvm.wire import channel, link
+from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, spec_digest
+
+RECHECK_S = 600.0
+GRACE_S = 10.0
+ACT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a turn needs to know before it looks."""
+
+    placement: Row
+    machine: str
+    host: int
+    want: PlacementWanted
+    spec: MachineSpec | None
+    document: SystemVmDocument | None
+    steps: tuple[Step, ...]
+
+
+async def work(context: Context, turn: Turn) -> Outcome:
+    """One look and at most one act."""
+    job = await context.store.run(lambda tx: load(tx, context, turn.id))
+    if job is None:
+        return Gone()
+    link_ = context.links.to(job.host)
+    await edge("placement before look")
+    looked = await link_.call(link.Look(machine=job.machine), link.Looked)
+    seen = _of(looked, job.want.incarnation)
+    up_s = context.clock.now() - (job.placement.since or context.clock.now())
+    act = plans.plan_placement(job.want, seen, up_s if job.placement.power == Power.RUNNING else 0.0)
+    await edge("placement before act")
+    seen, after, note = await _perform(context, turn, job, act, seen)
+    await edge("placement after act")
+    return Result(after, lambda tx: record(tx, job, seen, act, note))
+
+
+def _of(looked: link.Looked, incarnation: int) -> MachineSeen | None:
+    return next((seen for seen in looked.incarnations if seen.incarnation == incarnation), None)
+
+
+def load(tx: Tx, context: Context, id_: int) -> Job | None:
+    """What the placement shall be. It writes at most a renewed certificate."""
+    placement = tx.get(tables.placement, id_)
+    if placement is None or placement.removed is not None:
+        return None
+    machine = tx.get(tables.machine, placement.machine_id)
+    host = tx.get(tables.host, placement.host_id)
+    assert machine is not None and host is not None
+    spec: MachineSpec | None = None
+    document: SystemVmDocument | None = None
+    steps: tuple[Step, ...] = ()
+    if placement.wanted == "running":
+        state_key = context.keys.vault.open(machine.state_key) if machine.state_key else ""
+        spec = specs.spec_of(tx, machine, placement, state_key)
+        document = documents.document_of(tx, machine, context.keys)
+        steps = preparation.steps(tx, machine, host)
+    want = PlacementWanted(
+        kind=Kind(machine.kind),
+        incarnation=placement.incarnation,
+        wanted=placement.wanted,
+        spec=spec_digest(spec) if spec is not None else "",
+        document=digest(document) if document is not None else None,
+        prepared=not steps,
+        grace_s=0.0 if machine.forced else GRACE_S,
+        keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement),
+    )
+    return Job(placement, machine.uuid, host.id, want, spec, document, steps)
+
+
+def _stays(machine: Row, placement: Row) -> bool:
+    return machine.wanted_host_id in (None, placement.host_id)
+
+
+async def _perform(
+    context: Context, turn: Turn, job: Job, act: PlacementAct, seen: MachineSeen | None
+) -> tuple[MachineSeen | None, float, str]:
+    """Does the act: what is there afterwards, when to look again, and what to say about it."""
+    match act:
+        case plans.Settled():
+            return seen, RECHECK_S, ""
+        case plans.Wait(seconds, why):
+            return seen, seconds, why
+        case plans.Prepare():
+            after, note = await preparation.perform(context, turn, job.host, job.steps[0])
+            return seen, after, note
+        case plans.Configure():
+            return await _configure(context, turn, job, seen)
+        case _:
+            done = await context.links.to(job.host).call(
+                link.Do(machine=job.machine, fence=turn.fence, act=_order(job, act)), link.Done, seconds=ACT_S
+            )
+            return _of(done.seen, job.want.incarnation), 0.0, ""
+
+
+def _order(job: Job, act: PlacementAct) -> link.ActBody:
+    incarnation = job.want.incarnation
+    match act:
+        case plans.Stop(grace_s):
+            return link.EnsureStopped(incarnation=incarnation, grace_s=grace_s)
+        case plans.Remove(keep_network):
+            return link.EnsureRemoved(incarnation=incarnation, kept_network=keep_network)
+    assert job.spec is not None
+    match act:
+        case plans.Create():
+            return link.EnsureCreated(spec=job.spec)
+        case plans.Start():
+            return link.EnsureRunning(spec=job.spec)
+        case plans.Renic():
+            return link.EnsureNics(spec=job.spec)
+    raise AssertionError(f"{act} is no order")
+
+
+async def _configure(
+    context: Context, turn: Turn, job: Job, seen: MachineSeen | None
+) -> tuple[MachineSeen | None, float, str]:
+    assert job.document is not None and seen is not None
+    order = link.ToAgent(
+        machine=job.machine,
+        incarnation=job.want.incarnation,
+        fence=turn.fence,
+        body=channel.Apply(job.document),
+    )
+    report = await context.links.to(job.host).call(order, channel.AgentReport, seconds=ACT_S)
+    agent = seen.agent and msgspec.structs.replace(seen.agent, live=report.live, faults=report.faults)
+    after = msgspec.structs.replace(seen, agent=agent)
+    if report.live == job.want.document:
+        return after, 0.0, ""
+    said = "; ".join(f"{fault.service}: {fault.why}" for fault in report.faults)
+    raise NotYet(5.0, said or "the agent has not made its document live")
+
+
+# ---------------------------------------------------------------- what was seen
+def record(tx: Tx, job: Job, seen: MachineSeen | None, act: PlacementAct, note: str) -> None:
+    """Writes transitions, and lets the machine's turn know of them."""
+    old = tx.get(tables.placement, job.placement.id)
+    assert old is not None
+    settled = isinstance(act, plans.Settled) and old.wanted == job.want.wanted
+    new = _facts(job, seen, note)
+    if settled:
+        # What was told before this turn loaded its job is served by what it found.
+        new["settled"] = job.placement.told
+    if new["power"] != old.power:
+        new["since"] = tx.now
+    changed = {name: value for name, value in new.items() if value != getattr(old, name)}
+    if not changed:
+        return
+    tx.update(tables.placement, old.id, **changed)
+    _mirror(tx, old.machine_id, old.incarnation, changed)
+    if changed.keys() - {"note", "spec_seen"}:
+        turns.look_again(tx, "machine", old.machine_id)
+
+
+def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:
+    agent = seen.agent if seen is not None else None
+    return {
+        "power": str(seen.power) if seen is not None else str(Power.ABSENT),
+        "agent_up": agent is not None,
+        "agent_boot": agent.boot if agent is not None else "",
+        "spec_wanted": job.want.spec,
+        "spec_seen": seen.spec if seen is not None else "",
+        "document_wanted": job.want.document or "",
+        "document_live": agent.live if agent is not None else "",
+        "faults": [msgspec.to_builtins(fault) for fault in agent.faults] if agent is not None else [],
+        "note": note,
+    }
+
+
+MIRRORED = ("power", "agent_up", "document_wanted", "document_live", "faults", "note")
+
+
+def _mirror(tx: Tx, machine_id: int, incarnation: int, changed: dict[str, Any]) -> None:
+    """The machine's row shows the facts of its wanted incarnation, so that lists need no join."""
+    shown = {name: changed[name] for name in MIRRORED if name in changed}
+    if shown:
+        table = tables.machine
+        current = sa.update(table).where(table.c.id == machine_id, table.c.incarnation == incarnation)
+        tx.change(current.values(**shown))
+
+
+def complain(tx: Tx, id_: int, why: str) -> None:
+    """The reason stands in the placement's and the machine's note."""
+    placement = tx.get(tables.placement, id_)
+    if placement is None or placement.note == why:
+        return
+    tx.update(tables.placement, id_, note=why)
+    _mirror(tx, placement.machine_id, placement.incarnation, {"note": why})

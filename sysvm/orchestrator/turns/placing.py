@@ -1,0 +1,235 @@
+"""Giving the wanted incarnation of a machine a host: what has to be there first, which host, and the placement's row."""
+
+import sqlalchemy as sa
+
+from sysvm.basics.errors import NotYet
+from sysvm.orchestrator.context import Context
+from sysvm.store import tables
+from sysvm.store.queries import addresses, links, nics, settings
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms.machine import Demand, HostSeen, choose_host
+from sysvm.wire.link import HostFacts
+from sysvm.wire.machines import Kind, Runtime, Traffic
+
+CONTROL_PREFIX = 16
+SIMULATOR = "Simulator"
+
+
+def choose(tx: Tx, machine_id: int) -> HostSeen:
+    """The host for the machine. Raises NotYet with the reason why there is none, or what has to come first."""
+    machine = tx.get(tables.machine, machine_id)
+    assert machine is not None
+    if machine.kind == Kind.GUEST:
+        _networks_first(tx, machine)
+        _template_first(tx, machine)
+    candidates = [_seen(tx, machine, host) for host in _hosts(tx, machine)]
+    chosen = choose_host(_demand(tx, machine), tuple(candidates))
+    if isinstance(chosen, str):
+        raise NotYet(10, chosen)
+    return chosen
+
+
+def place(tx: Tx, context: Context, machine_id: int) -> None:
+    """Writes the placement, with what it needs of the host. Chosen again: the world may have moved."""
+    machine = tx.get(tables.machine, machine_id)
+    assert machine is not None
+    host = choose(tx, machine_id)
+    row = tx.get(tables.host, host.id)
+    assert row is not None
+    runtime, why = runtime_on(tx, machine, row)
+    tx.update(
+        tables.machine,
+        machine.id,
+        host_id=host.id,
+        last_host_id=machine.host_id if machine.host_id != host.id else machine.last_host_id,
+        runtime=runtime,
+        runtime_why=why,
+        template_version=_template_version(row) if machine.kind != Kind.GUEST else "",
+        power="absent",
+        agent_up=False,
+        document_live="",
+        state_key=machine.state_key or context.keys.vault.seal(context.ids.token()),
+        note="",
+    )
+    _control_address(tx, machine, host.id)
+    _volumes(tx, machine, row)
+    _add_placement(tx, machine, host.id)
+
+
+def _add_placement(tx: Tx, machine: Row, host_id: int) -> None:
+    # A machine that moves away and comes back within one incarnation finds its old row here.
+    table = tables.placement
+    old = tx.one(
+        sa.select(table).where(
+            table.c.machine_id == machine.id,
+            table.c.incarnation == machine.incarnation,
+            table.c.host_id == host_id,
+        )
+    )
+    fresh = {"wanted": "stopped", "power": "absent", "told": 0, "settled": 0, "removed": None, "created": tx.now}
+    if old is not None:
+        tx.update(table, old.id, **fresh)
+        return
+    tx.insert(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh)
+
+
+def _control_address(tx: Tx, machine: Row, host_id: int) -> None:
+    for nic in nics.of_machine(tx, machine.id):
+        if nic.traffic == Traffic.CONTROL:
+            address = addresses.take_control_ip(tx, host_id, machine.id)
+            if nic.primary is None or nic.primary.text != address:
+                nics.set_primary(tx, nic.id, address, CONTROL_PREFIX, "")
+
+
+def _volumes(tx: Tx, machine: Row, host: Row) -> None:
+    """Volumes that have no pool yet get the host's; from then on they bind the machine to it."""
+    table = tables.volume
+    rows = tx.all(
+        sa.select(table).where(table.c.machine_id == machine.id, table.c.pool_id.is_(None), table.c.removed.is_(None))
+    )
+    if not rows:
+        return
+    pool = _pool_of(tx, host)
+    for row in rows:
+        tx.update(table, row.id, pool_id=pool.id, host_id=host.id, state="Creating")
+
+
+def _pool_of(tx: Tx, host: Row) -> Row:
+    table = tables.storage_pool
+    pool = tx.one(
+        sa.select(table)
+        .where(
+            table.c.zone_id == host.zone_id,
+            table.c.removed.is_(None),
+            table.c.state == "Up",
+            sa.or_(table.c.host_id == host.id, table.c.host_id.is_(None)),
+            sa.or_(table.c.cluster_id == host.cluster_id, table.c.cluster_id.is_(None)),
+        )
+        .order_by(table.c.id)
+    )
+    if pool is None:
+        raise NotYet(10, f"host {host.name} has no primary storage that is up; add one with createStoragePool")
+    return pool
+
+
+# ---------------------------------------------------------------- what comes first
+def _networks_first(tx: Tx, machine: Row) -> None:
+    for nic in nics.of_machine(tx, machine.id):
+        network = tx.get(tables.network, nic.network_id) if nic.network_id is not None else None
+        if network is not None and network.state not in ("Implemented", "Setup"):
+            raise NotYet(30, f"network {network.name} is being implemented: {network.note or 'its router starts'}")
+
+
+def _template_first(tx: Tx, machine: Row) -> None:
+    template = tx.get(tables.template, machine.template_id) if machine.template_id is not None else None
+    if template is not None and not template.sha256 and machine.hypervisor != SIMULATOR:
+        raise NotYet(5, f"template {template.name} has not been downloaded yet")
+
+
+# ---------------------------------------------------------------- hosts
+def _hosts(tx: Tx, machine: Row) -> list[Row]:
+    table, clusters = tables.host, tables.cluster
+    query = (
+        sa.select(table)
+        .join(clusters, clusters.c.id == table.c.cluster_id)
+        .where(table.c.zone_id == machine.zone_id, table.c.removed.is_(None), clusters.c.allocation_state == "Enabled")
+    )
+    if machine.wanted_host_id is not None:
+        query = query.where(table.c.id == machine.wanted_host_id)
+    return list(tx.all(query.order_by(table.c.id)))
+
+
+def _seen(tx: Tx, machine: Row, host: Row) -> HostSeen:
+    facts = links.facts_of(host)
+    placement, machines = tables.placement, tables.machine
+    used = tx.one(
+        sa.select(
+            sa.func.count().label("machines"),
+            sa.func.coalesce(sa.func.sum(tables.service_offering.c.memory_mb), 0).label("memory_mb"),
+        )
+        .select_from(placement)
+        .join(machines, machines.c.id == placement.c.machine_id)
+        .join(tables.service_offering, tables.service_offering.c.id == machines.c.service_offering_id)
+        .where(placement.c.host_id == host.id, placement.c.removed.is_(None), placement.c.machine_id != machine.id)
+    )
+    assert used is not None
+    total_mb = host.memory_bytes // 2**20
+    return HostSeen(
+        id=host.id,
+        up=host.state == "Up" and host.link_session is not None,
+        enabled=host.resource_state == "Enabled",
+        hypervisor=host.hypervisor,
+        runtimes=_runtimes(facts),
+        free_memory_mb=total_mb - int(used.memory_mb),
+        machines=int(used.machines),
+        has_volume=_holds_volume(tx, machine.id, host.id),
+        has_network=machine.host_id == host.id,
+    )
+
+
+def _runtimes(facts: HostFacts | None) -> frozenset[str]:
+    if facts is None:
+        return frozenset()
+    by_hypervisor = {"KVM": Runtime.VM, "LXC": Runtime.CONTAINER, SIMULATOR: Runtime.SIMULATED}
+    return frozenset(by_hypervisor[name] for name in facts.hypervisors if name in by_hypervisor)
+
+
+def _holds_volume(tx: Tx, machine_id: int, host_id: int) -> bool:
+    table = tables.volume
+    return tx.one(sa.select(table.c.id).where(table.c.machine_id == machine_id, table.c.host_id == host_id)) is not None
+
+
+def _demand(tx: Tx, machine: Row) -> Demand:
+    offering = tx.get(tables.service_offering, machine.service_offering_id)
+    assert offering is not None
+    guest = machine.kind == Kind.GUEST
+    hypervisor = machine.hypervisor if guest or machine.hypervisor == SIMULATOR else ""
+    return Demand(
+        hypervisor=hypervisor,
+        runtime=_wanted_runtime(tx, machine),
+        memory_mb=machine.memory_mb or offering.memory_mb or 128,
+        bound_to_volume=guest and _has_made_volumes(tx, machine.id),
+    )
+
+
+def _has_made_volumes(tx: Tx, machine_id: int) -> bool:
+    table = tables.volume
+    made = sa.select(table.c.id).where(
+        table.c.machine_id == machine_id, table.c.removed.is_(None), table.c.host_id.is_not(None)
+    )
+    return tx.one(made) is not None
+
+
+GUEST_RUNTIMES = {"KVM": Runtime.VM, "LXC": Runtime.CONTAINER, SIMULATOR: Runtime.SIMULATED}
+
+
+def _wanted_runtime(tx: Tx, machine: Row) -> str:
+    """The runtime that a host must offer. A system VM that may be either asks for a container, which every host has
+    that could run it as a VM."""
+    if machine.kind == Kind.GUEST or machine.hypervisor == SIMULATOR:
+        return GUEST_RUNTIMES[machine.hypervisor]
+    wanted = str(settings.value(tx, "systemvm.runtime", zone_id=machine.zone_id) or "auto")
+    return Runtime.VM if wanted == "vm" else Runtime.CONTAINER
+
+
+def runtime_on(tx: Tx, machine: Row, host: Row) -> tuple[str, str]:
+    """How the machine runs on this host, and why so."""
+    facts = links.facts_of(host)
+    if machine.kind == Kind.GUEST or machine.hypervisor == SIMULATOR:
+        return GUEST_RUNTIMES[machine.hypervisor], f"the cluster's hypervisor is {machine.hypervisor}"
+    wanted = str(settings.value(tx, "systemvm.runtime", zone_id=machine.zone_id) or "auto")
+    if wanted == "vm":
+        proved = facts is not None and facts.kvm
+        return Runtime.VM, "the setting systemvm.runtime says so; " + ("KVM" if proved else "emulated")
+    if wanted == "container":
+        return Runtime.CONTAINER, "the setting systemvm.runtime says so"
+    if facts is not None and facts.kvm:
+        return Runtime.VM, "KVM was proved by booting a kernel"
+    return Runtime.CONTAINER, f"no KVM: {facts.kvm_why if facts is not None else 'unknown'}"
+
+
+def _template_version(host: Row) -> str:
+    facts = links.facts_of(host)
+    if facts is None or not facts.templates:
+        raise NotYet(10, f"host {host.name} has no system VM template; build one with `sysvm template build`")
+    return facts.templates[0]

@@ -1,0 +1,238 @@
+"""A template copy's turn: the bytes of a template or ISO come to the zone's secondary storage, or go from it.
+
+The work is a named task in the ledger of a secondary storage VM: started once, found again after any crash of anybody,
+looked at until it ends. If that machine is gone for good another one starts it anew.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+import sqlalchemy as sa
+
+from sysvm.basics.edge import edge
+from sysvm.basics.errors import NotYet
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns.zone import load_of
+from sysvm.store import tables
+from sysvm.store.queries import alerts, events, jobs, turns
+from sysvm.store.queries.alerts import AlertType
+from sysvm.store.queries.events import About, Actor
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import secstorage
+from sysvm.wire import channel, link
+from sysvm.wire.machines import Kind, OperationSeen, OperationState
+
+POLL_S = 2.0
+SETTLED_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the turn needs to know."""
+
+    copy: Row
+    template: Row
+    store: Row
+    machine: Row
+    placement: Row
+
+    @property
+    def name(self) -> str:
+        """The work's name in the agent's ledger; a new try is a new name."""
+        return f"download-{self.template.uuid}-{self.copy.tries}"
+
+
+async def work(context: Context, turn: Turn) -> Outcome:
+    """One look at the download (or the deletion)."""
+    copy = await context.store.read(lambda tx: tx.get(tables.template_copy, turn.id))
+    if copy is None or copy.removed is not None:
+        return Gone()
+    if copy.wanted and copy.state in ("DOWNLOADED", "DOWNLOAD_ERROR"):
+        return Result(SETTLED_S, lambda tx: _settle(tx, turn))
+    job = await context.store.run(lambda tx: _load(tx, turn.id))
+    if copy.wanted:
+        return await _download(context, turn, job)
+    return await _delete(context, turn, job)
+
+
+def _load(tx: Tx, id_: int) -> Job:
+    """Chooses store and secondary storage VM where that has not been done. Raises NotYet while there is none."""
+    copy = tx.get(tables.template_copy, id_)
+    assert copy is not None
+    template = tx.get(tables.template, copy.template_id)
+    assert template is not None
+    store = _store(tx, copy)
+    machine = _machine(tx, copy)
+    if copy.store_id != store.id or copy.machine_id != machine.id:
+        tx.update(tables.template_copy, id_, store_id=store.id, machine_id=machine.id)
+    table = tables.placement
+    placement = tx.one(
+        sa.select(table).where(
+            table.c.machine_id == machine.id, table.c.incarnation == machine.incarnation, table.c.removed.is_(None)
+        )
+    )
+    if placement is None:
+        raise NotYet(2, f"secondary storage VM {machine.name} is being placed")
+    return Job(copy, template, store, machine, placement)
+
+
+def _store(tx: Tx, copy: Row) -> Row:
+    table = tables.image_store
+    if copy.store_id is not None:
+        store = tx.get(table, copy.store_id)
+        if store is not None and store.removed is None:
+            return store
+    store = tx.one(
+        sa.select(table)
+        .where(table.c.zone_id == copy.zone_id, table.c.removed.is_(None), table.c.read_only.is_(False))
+        .order_by(table.c.id)
+    )
+    if store is None:
+        raise NotYet(30, "the zone has no writable image store; add one with addImageStore")
+    return store
+
+
+def _machine(tx: Tx, copy: Row) -> Row:
+    """The one that has the work already, while it lives; else the least loaded one that serves."""
+    table = tables.machine
+    fleet = {
+        row.id: row
+        for row in tx.all(
+            sa.select(table).where(
+                table.c.kind == Kind.SECONDARY_STORAGE,
+                table.c.zone_id == copy.zone_id,
+                table.c.removed.is_(None),
+                table.c.wanted == "running",
+            )
+        )
+    }
+    if copy.machine_id in fleet:
+        return fleet[copy.machine_id]
+    seen = tuple(
+        secstorage.Worker(
+            row.id, row.wanted, bool(row.agent_up and row.document_live), load_of(tx, row.id), row.draining
+        )
+        for row in fleet.values()
+    )
+    chosen = secstorage.choose(seen)
+    if chosen is None:
+        raise NotYet(2, "no secondary storage VM of the zone is up yet")
+    return fleet[chosen]
+
+
+# ---------------------------------------------------------------- download
+async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
+    if not job.machine.document_live:
+        raise NotYet(1, f"secondary storage VM {job.machine.name} is not configured yet")
+    template = job.template
+    body = channel.Download(
+        store=job.store.uuid,
+        image=template.uuid,
+        url=template.url,
+        format=template.format.upper(),
+        checksum=template.checksum or "",
+    )
+    await edge("template before task")
+    seen = await _ask(context, turn, job, channel.RunTask(name=job.name, body=body))
+    match seen.state:
+        case OperationState.RUNNING:
+            return Result(POLL_S, lambda tx: _progress(tx, turn.id, seen.progress))
+        case OperationState.FAILED:
+            return Result(SETTLED_S, lambda tx: _failed(tx, turn, job, seen.error))
+        case OperationState.DONE:
+            assert seen.result is not None
+            got = msgspec.msgpack.decode(seen.result, type=channel.Downloaded)
+            return Result(SETTLED_S, lambda tx: _downloaded(tx, turn, job, got))
+
+
+async def _ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:
+    order = link.ToAgent(machine=job.machine.uuid, incarnation=job.placement.incarnation, fence=turn.fence, body=body)
+    return await context.links.to(job.placement.host_id).call(order, OperationSeen)
+
+
+def _progress(tx: Tx, id_: int, progress: float) -> None:
+    tx.update(tables.template_copy, id_, state="DOWNLOAD_IN_PROGRESS", progress=progress, error="")
+
+
+def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
+    tx.update(
+        tables.template_copy,
+        turn.id,
+        state="DOWNLOADED",
+        progress=1.0,
+        error="",
+        size_bytes=got.size,
+        sha256=got.sha256,
+    )
+    tx.update(tables.template, job.template.id, size_bytes=got.size, virtual_bytes=got.virtual_size, sha256=got.sha256)
+    _say(tx, job, "SUCCESS", "INFO", f"Template {job.template.name} is downloaded, SHA-256 {got.sha256}")
+    _settle(tx, turn)
+    _stir_guests(tx, job.template.id)
+
+
+def _stir_guests(tx: Tx, template_id: int) -> None:
+    """Guests that wait for the template."""
+    table = tables.machine
+    waiting = sa.select(table.c.id).where(table.c.template_id == template_id, table.c.removed.is_(None))
+    for (id_,) in tx.all(waiting):
+        turns.look_again(tx, "machine", id_)
+
+
+def _failed(tx: Tx, turn: Turn, job: Job, why: str) -> None:
+    tx.update(tables.template_copy, turn.id, state="DOWNLOAD_ERROR", error=why, tries=job.copy.tries + 1)
+    _say(tx, job, "FAILED", "ERROR", f"Template {job.template.name} could not be downloaded: {why}")
+    alerts.raise_alert(
+        tx,
+        AlertType.STORAGE_MISC,
+        f"Template {job.template.name} could not be downloaded: {why}",
+        zone=job.copy.zone_id,
+    )
+    jobs.fail(tx, "template", turn.id, why)
+
+
+def _say(tx: Tx, job: Job, what: str, level: str, text: str) -> None:
+    template = job.template
+    kind = "ISO" if template.is_iso else "TEMPLATE"
+    events.record(
+        tx,
+        f"{kind}.DOWNLOAD.{what}",
+        text,
+        actor=Actor(1, template.account_id, template.domain_id, template.domain_path),
+        about=About("Iso" if template.is_iso else "Template", template.id, template.uuid, template.name),
+        level=level,
+    )
+
+
+def _settle(tx: Tx, turn: Turn) -> None:
+    copy = tx.get(tables.template_copy, turn.id)
+    assert copy is not None
+    if copy.state == "DOWNLOADED":
+        jobs.settle(tx, "template", turn.id, turn.wish, "ready")
+    else:
+        jobs.fail(tx, "template", turn.id, copy.error)
+
+
+# ---------------------------------------------------------------- deletion
+async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
+    body = channel.DeleteImage(store=job.store.uuid, image=job.template.uuid)
+    name = f"delete-{job.template.uuid}"
+    seen = await _ask(context, turn, job, channel.RunTask(name=name, body=body))
+    if seen.state is OperationState.RUNNING:
+        return Result(POLL_S)
+    if seen.state is OperationState.FAILED:
+        raise NotYet(60, f"the image could not be deleted: {seen.error}")
+    return Gone(lambda tx: _deleted(tx, turn))
+
+
+def _deleted(tx: Tx, turn: Turn) -> None:
+    tx.update(tables.template_copy, turn.id, removed=tx.now)
+    jobs.settle(tx, "template", turn.id, turn.wish, "gone")
+
+
+def complain(tx: Tx, id_: int, why: str) -> None:
+    """The reason is the copy's status text."""
+    copy = tx.get(tables.template_copy, id_)
+    if copy is not None and copy.state not in ("DOWNLOADED", "DOWNLOAD_ERROR") and copy.error != why:
+        tx.update(tables.template_copy, id_, error=why)

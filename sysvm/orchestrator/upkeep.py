@@ -1,0 +1,61 @@
+"""What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set."""
+
+import sqlalchemy as sa
+
+from sysvm.orchestrator.context import Context
+from sysvm.store import tables
+from sysvm.store.queries import alerts, jobs, turns
+from sysvm.store.queries.alerts import AlertType
+from sysvm.store.store import Row, Tx
+
+EVERY_S = 5.0
+KEPT_S = 24 * 3600.0
+
+
+async def run(context: Context) -> None:
+    """Looks after the tables for ever."""
+    while True:
+        await context.store.run(sweep)
+        await context.clock.sleep(EVERY_S)
+
+
+def sweep(tx: Tx) -> None:
+    """One round."""
+    turns.bury_dead_sessions(tx)
+    turns.mend_clock_step(tx)
+    for job in jobs.overdue(tx):
+        _give_up(tx, job)
+    _forget_old_jobs(tx)
+
+
+def _give_up(tx: Tx, job: Row) -> None:
+    """A wish that is not served in time fails its job with the reason, and is withdrawn, so that a retry makes no second."""
+    for part in jobs.open_parts_of(tx, job.id):
+        why = _reason(tx, part)
+        jobs.fail(tx, part.kind, part.thing_id, f"gave up after its deadline: {why}")
+        alerts.raise_alert(
+            tx, AlertType.MANAGEMENT_SERVER, f"{job.command} did not come to its end in time: {why}", f"job {job.uuid}"
+        )
+        if part.kind == "machine" and part.outcome == "running":
+            _withdraw(tx, part.thing_id, why)
+
+
+def _reason(tx: Tx, part: Row) -> str:
+    if part.kind not in ("machine", "network"):
+        return f"{part.kind} {part.thing_id} has not become {part.outcome}"
+    row = tx.get(tables.machine if part.kind == "machine" else tables.network, part.thing_id)
+    return row.note if row is not None and row.note else f"it has not become {part.outcome}"
+
+
+def _withdraw(tx: Tx, machine_id: int, why: str) -> None:
+    machine = tx.get(tables.machine, machine_id)
+    if machine is None or machine.kind != "guest":
+        return
+    tx.update(tables.machine, machine_id, wanted="stopped", error=why)
+    turns.wish(tx, "machine", machine_id)
+
+
+def _forget_old_jobs(tx: Tx) -> None:
+    table = tables.job
+    old = sa.update(table).where(table.c.completed < tx.now - KEPT_S, table.c.removed.is_(None))
+    tx.change(old.values(removed=tx.now, result=None))

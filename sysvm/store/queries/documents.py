@@ -1,0 +1,353 @@
+"""From rows to the document of a system VM: everything its agent shall make true."""
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from sysvm.store import tables
+from sysvm.store.queries import keys as key_queries
+from sysvm.store.queries import nics, settings, specs
+from sysvm.store.queries.keys import Keys
+from sysvm.store.queries.nics import NicRow
+from sysvm.store.store import Row, Tx
+from sysvm.store.tables import unpack_address
+from sysvm.systemvms import consoleproxy, router, secstorage
+from sysvm.wire.documents import (
+    Certificate,
+    EgressRule,
+    FirewallRule,
+    HostDocument,
+    Interface,
+    PortForward,
+    Ports,
+    Protocol,
+    StaticNat,
+    Store,
+    SystemVmDocument,
+)
+from sysvm.wire.machines import Kind, Segment, Traffic
+
+SERVER_CERTIFICATE = "CPVMCertificate"
+ANY = ("0.0.0.0/0",)
+
+
+def document_of(tx: Tx, machine: Row, keys: Keys) -> SystemVmDocument | None:
+    """What the agent of this machine shall make true; None for guests."""
+    match Kind(machine.kind):
+        case Kind.ROUTER:
+            return router.document(_router_facts(tx, machine, keys))
+        case Kind.CONSOLE_PROXY:
+            return consoleproxy.document(_proxy_facts(tx, machine, keys))
+        case Kind.SECONDARY_STORAGE:
+            return secstorage.document(_worker_facts(tx, machine, keys))
+        case _:
+            return None
+
+
+# ---------------------------------------------------------------- console proxy, secondary storage
+def _proxy_facts(tx: Tx, machine: Row, keys: Keys) -> consoleproxy.ProxyFacts:
+    zone = machine.zone_id
+    return consoleproxy.ProxyFacts(
+        machine=machine.uuid,
+        name=machine.name,
+        ssl=bool(settings.value(tx, "consoleproxy.sslEnabled", zone_id=zone)),
+        certificate=served_certificate(tx, keys),
+        relay_ca=keys.authority.ca_pem,
+        relay_certificate=key_queries.machine_certificate(tx, keys, machine, ()),
+        session_max=int(settings.value(tx, "consoleproxy.session.max", zone_id=zone)),
+        load_interval_ms=int(settings.value(tx, "consoleproxy.loadscan.interval", zone_id=zone)),
+        draining=machine.draining,
+    )
+
+
+def served_certificate(tx: Tx, keys: Keys) -> Certificate | None:
+    """What was uploaded with uploadCustomCertificate: the server certificate, then its chain from the leaf upwards."""
+    table = tables.certificate
+    leaf = tx.one(sa.select(table).where(table.c.name == SERVER_CERTIFICATE))
+    if leaf is None or not leaf.private_key:
+        return None
+    above = tx.all(sa.select(table).where(table.c.seq.is_not(None)).order_by(table.c.seq.desc()))
+    chain = "\n".join(row.pem.strip() for row in (leaf, *above)) + "\n"
+    return Certificate(chain=chain, key=keys.vault.open(leaf.private_key))
+
+
+def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
+    zone = tx.get(tables.zone, machine.zone_id)
+    assert zone is not None
+    held = {nic.traffic: nic for nic in nics.of_machine(tx, machine.id)}
+    management = _address(held.get(Traffic.MANAGEMENT))
+    sites = str(settings.value(tx, "secstorage.allowed.internal.sites", zone_id=zone.id) or "")
+    return secstorage.WorkerFacts(
+        machine=machine.uuid,
+        name=machine.name,
+        stores=_stores(tx, zone.id),
+        management_address=management,
+        public_address=_address(held.get(Traffic.PUBLIC)),
+        certificate=key_queries.machine_certificate(tx, keys, machine, (management,) if management else ()),
+        ca=keys.authority.ca_pem,
+        ticket_key=keys.ticket_key,
+        allowed_internal=tuple(site.strip() for site in sites.split(",") if site.strip()),
+        own_networks=("169.254.0.0/16", *_management_networks(tx, zone.id)),
+        proxy=settings.value(tx, "secstorage.proxy", zone_id=zone.id) or None,
+        max_bytes=int(settings.value(tx, "max.template.iso.size")) * 1024**3,
+        dns=tuple(filter(None, (zone.internal_dns1, zone.internal_dns2, zone.dns1, zone.dns2))),
+    )
+
+
+def _stores(tx: Tx, zone_id: int) -> tuple[Store, ...]:
+    table = tables.image_store
+    rows = tx.all(sa.select(table).where(table.c.zone_id == zone_id, table.c.removed.is_(None)).order_by(table.c.id))
+    return tuple(Store(store=row.uuid, path=f"/sysvm/store/{row.uuid}", read_only=row.read_only) for row in rows)
+
+
+def _management_networks(tx: Tx, zone_id: int) -> tuple[str, ...]:
+    table = tables.pod
+    rows = tx.all(sa.select(table).where(table.c.zone_id == zone_id, table.c.removed.is_(None)).order_by(table.c.id))
+    return tuple(str(ipaddress.ip_network(f"{row.gateway}/{row.netmask}", strict=False)) for row in rows if row.gateway)
+
+
+def _address(nic: NicRow | None) -> str:
+    return nic.primary.text if nic is not None and nic.primary is not None else ""
+
+
+# ---------------------------------------------------------------- router
+def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
+    network = tx.get(tables.network, machine.network_id)
+    assert network is not None
+    held = nics.of_machine(tx, machine.id)
+    public = next((nic for nic in held if nic.traffic == Traffic.PUBLIC), None)
+    guest = next(nic for nic in held if nic.traffic == Traffic.GUEST)
+    return router.RouterFacts(
+        machine=machine.uuid,
+        name=machine.name,
+        network=_network_facts(tx, network, guest),
+        interfaces=tuple(_interface(tx, nic, network.id) for nic in held),
+        public_device=f"eth{public.device}" if public is not None else None,
+        guests=tuple(_guests(tx, network, keys)),
+        static_nat=tuple(_static_nats(tx, network.id)),
+        port_forwards=tuple(_port_forwards(tx, network.id)),
+        firewall=tuple(_firewall(tx, network.id)),
+        egress=tuple(_egress(tx, network.id, f"eth{guest.device}", network.cidr)),
+    )
+
+
+def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
+    zone = tx.get(tables.zone, network.zone_id)
+    offering = tx.get(tables.network_offering, network.offering_id)
+    assert zone is not None and offering is not None
+    table = tables.public_ip
+    source_nat = tx.value(
+        sa.select(table.c.address).where(table.c.network_id == network.id, table.c.source_nat.is_(True))
+    )
+    return router.NetworkFacts(
+        device=f"eth{guest.device}",
+        cidr=network.cidr,
+        gateway=network.gateway,
+        domain=network.domain_name or "cloud.internal",
+        dns=tuple(filter(None, (network.dns1 or zone.dns1, network.dns2 or zone.dns2))),
+        services=frozenset(offering.services or {}),
+        mtu=network.mtu,
+        source_nat=unpack_address(source_nat) if source_nat is not None else None,
+        egress_default_allow=network.egress_default_allow,
+        use_external_dns=bool(settings.value(tx, "use.external.dns", zone_id=zone.id)),
+    )
+
+
+def _interface(tx: Tx, nic: NicRow, network_id: int) -> Interface:
+    addresses = [f"{address.text}/{address.prefix}" for address in nic.addresses]
+    if nic.traffic == Traffic.PUBLIC:
+        held = [f"{text}/{prefix}" for text, prefix in specs.public_addresses(tx, network_id)]
+        addresses = list(dict.fromkeys(addresses + held))
+    return Interface(
+        device=f"eth{nic.device}",
+        mac=nic.mac,
+        role=nic.traffic,
+        addresses=tuple(addresses),
+        gateway=nic.gateway or None if nic.is_default else None,
+        mtu=nic.mtu,
+        rate_mbit=nic.rate_mbit,
+    )
+
+
+def _guests(tx: Tx, network: Row, keys: Keys) -> Iterator[router.GuestFacts]:
+    nic, machine = tables.nic, tables.machine
+    rows = tx.all(
+        sa.select(nic.c.id.label("nic_id"), machine)
+        .join(machine, machine.c.id == nic.c.machine_id)
+        .where(
+            nic.c.network_id == network.id,
+            nic.c.removed.is_(None),
+            machine.c.kind == Kind.GUEST,
+            machine.c.removed.is_(None),
+        )
+    )
+    held = {row.id: row for row in nics.with_addresses(tx, _nic_rows(tx, [row.nic_id for row in rows]))}
+    for row in rows:
+        of_guest = held[row.nic_id]
+        if of_guest.primary is not None:
+            yield _guest(tx, row, of_guest, of_guest.primary.text, keys)
+
+
+def _nic_rows(tx: Tx, ids: list[int]) -> list[Row]:
+    return list(tx.all(sa.select(tables.nic).where(tables.nic.c.id.in_(ids)))) if ids else []
+
+
+def _guest(tx: Tx, row: Row, nic: NicRow, address: str, keys: Keys) -> router.GuestFacts:
+    return router.GuestFacts(
+        mac=nic.mac,
+        address=address,
+        hostname=row.hostname or row.name,
+        is_default=nic.is_default,
+        userdata=_decode(row.userdata),
+        metadata=_metadata(tx, row, address),
+        password=keys.vault.open(row.password) if row.password else None,
+    )
+
+
+def _decode(text: str | None) -> bytes:
+    try:
+        return base64.b64decode(text or "", validate=False)
+    except binascii.Error:
+        return b""
+
+
+def _metadata(tx: Tx, row: Row, address: str) -> dict[str, str]:
+    zone = tx.get(tables.zone, row.zone_id)
+    offering = tx.get(tables.service_offering, row.service_offering_id)
+    (cloud,) = tx.all(sa.select(tables.cloud))
+    assert zone is not None and offering is not None
+    public = _public_address_of(tx, row.id)
+    keys = "\n".join(str(key) for key in row.key_pairs or ())
+    return {
+        "service-offering": offering.name,
+        "availability-zone": zone.name,
+        "local-ipv4": address,
+        "local-hostname": row.hostname or row.name,
+        "public-ipv4": public or address,
+        "public-hostname": public or address,
+        "instance-id": row.uuid,
+        "vm-id": row.uuid,
+        "public-keys": keys,
+        "cloud-identifier": f"CloudStack-{{{cloud.uuid}}}",
+        "cloud-name": "CloudStack",
+    }
+
+
+def _public_address_of(tx: Tx, machine_id: int) -> str | None:
+    table = tables.public_ip
+    found = tx.value(sa.select(table.c.address).where(table.c.machine_id == machine_id, table.c.static_nat.is_(True)))
+    return unpack_address(found) if found is not None else None
+
+
+def _rules(tx: Tx, network_id: int, purpose: str) -> list[Row]:
+    rule, public = tables.firewall_rule, tables.public_ip
+    return list(
+        tx.all(
+            sa.select(rule, public.c.address.label("public_address"))
+            .outerjoin(public, public.c.id == rule.c.public_ip_id)
+            .where(
+                rule.c.network_id == network_id,
+                rule.c.purpose == purpose,
+                rule.c.removed.is_(None),
+                rule.c.state.in_(("Add", "Active")),
+            )
+        )
+    )
+
+
+def _ports(first: int | None, last: int | None) -> Ports | None:
+    return None if first is None else Ports(first, first if last is None else last)
+
+
+def _static_nats(tx: Tx, network_id: int) -> Iterator[StaticNat]:
+    table = tables.public_ip
+    rows = tx.all(sa.select(table).where(table.c.network_id == network_id, table.c.static_nat.is_(True)))
+    for row in rows:
+        if row.guest_address is not None:
+            yield StaticNat(
+                rule=row.uuid, public=unpack_address(row.address), private=unpack_address(row.guest_address)
+            )
+
+
+def _port_forwards(tx: Tx, network_id: int) -> Iterator[PortForward]:
+    for row in _rules(tx, network_id, "PortForwarding"):
+        yield PortForward(
+            rule=row.uuid,
+            public=unpack_address(row.public_address),
+            protocol=Protocol(row.protocol),
+            ports=Ports(row.first_port, row.last_port or row.first_port),
+            private=unpack_address(row.guest_address),
+            private_ports=Ports(row.private_first_port, row.private_last_port or row.private_first_port),
+        )
+
+
+def _firewall(tx: Tx, network_id: int) -> Iterator[FirewallRule]:
+    for row in _rules(tx, network_id, "Firewall"):
+        yield FirewallRule(
+            rule=row.uuid,
+            public=unpack_address(row.public_address),
+            protocol=Protocol(row.protocol),
+            sources=tuple(row.sources or ANY),
+            ports=_ports(row.first_port, row.last_port),
+            icmp_type=row.icmp_type,
+            icmp_code=row.icmp_code,
+        )
+
+
+def _egress(tx: Tx, network_id: int, device: str, cidr: str) -> Iterator[EgressRule]:
+    for row in _rules(tx, network_id, "Egress"):
+        yield EgressRule(
+            rule=row.uuid,
+            device=device,
+            protocol=Protocol(row.protocol),
+            sources=tuple(row.sources or (cidr,)),
+            destinations=tuple(row.destinations or ()),
+            ports=_ports(row.first_port, row.last_port),
+            icmp_type=row.icmp_type,
+            icmp_code=row.icmp_code,
+        )
+
+
+# ---------------------------------------------------------------- host
+def host_document(tx: Tx, host: Row, keys: Keys) -> HostDocument:
+    """What a host carries: the segments every host has, what its relay trusts, its pools."""
+    (cloud,) = tx.all(sa.select(tables.cloud))
+    address = specs.management_address(tx, host)
+    return HostDocument(
+        host=host.uuid,
+        cloud=cloud.uuid,
+        segments=(specs.control_segment(), specs.management_segment(tx, host), *_public_segments(tx, host.zone_id)),
+        management_address=address or "",
+        grant_key=keys.grant_public,
+        pools=pools_of(tx, host),
+    )
+
+
+def _public_segments(tx: Tx, zone_id: int) -> list[Segment]:
+    table = tables.ip_range
+    rows = tx.all(
+        sa.select(table)
+        .where(table.c.zone_id == zone_id, table.c.traffic == "Public", table.c.removed.is_(None))
+        .order_by(table.c.id)
+    )
+    found = {segment.key: segment for segment in (specs.public_segment(tx, row.id) for row in rows)}
+    return list(found.values())
+
+
+def pools_of(tx: Tx, host: Row) -> tuple[str, ...]:
+    """Primary storage directories that this host uses."""
+    table = tables.storage_pool
+    rows = tx.all(
+        sa.select(table.c.path)
+        .where(
+            table.c.zone_id == host.zone_id,
+            table.c.removed.is_(None),
+            sa.or_(table.c.host_id == host.id, table.c.host_id.is_(None)),
+            sa.or_(table.c.cluster_id == host.cluster_id, table.c.cluster_id.is_(None)),
+        )
+        .order_by(table.c.id)
+    )
+    return tuple(dict.fromkeys(row.path for row in rows if row.path))

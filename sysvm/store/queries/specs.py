@@ -1,0 +1,220 @@
+"""From rows to the MachineSpec of a placement: what one host shall run."""
+
+import ipaddress
+
+import sqlalchemy as sa
+
+from sysvm.basics.errors import NotYet
+from sysvm.store import tables
+from sysvm.store.queries import nics
+from sysvm.store.queries.nics import NicRow
+from sysvm.store.store import Row, Tx
+from sysvm.store.tables import unpack_address
+from sysvm.wire.machines import (
+    Disk,
+    ImageStoreMount,
+    Iso,
+    Isolation,
+    Kind,
+    MachineSpec,
+    Nic,
+    Runtime,
+    Segment,
+    Traffic,
+)
+
+CONTROL_GATEWAY = "169.254.0.1/16"
+DEFAULT_MEMORY_MB = {Kind.CONSOLE_PROXY: 1024, Kind.SECONDARY_STORAGE: 512, Kind.ROUTER: 512, Kind.GUEST: 128}
+
+
+def spec_of(tx: Tx, machine: Row, placement: Row, state_key: str) -> MachineSpec:
+    """What the placement's host shall run. Raises NotYet when something it needs is not there yet."""
+    host = tx.get(tables.host, placement.host_id)
+    assert host is not None
+    kind = Kind(machine.kind)
+    offering = tx.get(tables.service_offering, machine.service_offering_id)
+    assert offering is not None
+    runtime = Runtime(machine.runtime)
+    return MachineSpec(
+        machine=machine.uuid,
+        incarnation=placement.incarnation,
+        name=machine.name,
+        kind=kind,
+        runtime=runtime,
+        hostname=machine.hostname or machine.name,
+        cpus=machine.cpus or offering.cpus or 1,
+        cpu_mhz=machine.cpu_mhz or offering.cpu_mhz or 500,
+        memory_mb=machine.memory_mb or offering.memory_mb or DEFAULT_MEMORY_MB[kind],
+        template=machine.template_version,
+        disks=disks_of(tx, machine, runtime),
+        nics=tuple(_nic(tx, machine, nic, host) for nic in nics.of_machine(tx, machine.id)),
+        iso=_iso(tx, machine, host),
+        stores=stores_of(tx, machine.zone_id) if kind is Kind.SECONDARY_STORAGE else (),
+        state_key=state_key,
+    )
+
+
+def disks_of(tx: Tx, machine: Row, runtime: Runtime) -> tuple[Disk, ...]:
+    """The machine's volumes by device."""
+    table = tables.volume
+    rows = tx.all(
+        sa.select(table)
+        .where(table.c.machine_id == machine.id, table.c.removed.is_(None), table.c.state != "Expunged")
+        .order_by(table.c.device, table.c.id)
+    )
+    return tuple(_disk(tx, row, runtime) for row in rows)
+
+
+def _disk(tx: Tx, row: Row, runtime: Runtime) -> Disk:
+    pool = tx.get(tables.storage_pool, row.pool_id) if row.pool_id is not None else None
+    if pool is None:
+        raise NotYet(10, f"volume {row.name} has no primary storage yet")
+    template = tx.get(tables.template, row.template_id) if row.template_id is not None else None
+    return Disk(
+        volume=row.uuid,
+        pool=pool.path,
+        size=row.size_bytes,
+        format="dir" if runtime is Runtime.CONTAINER else "qcow2",
+        template=template.sha256 or None if template is not None else None,
+        device=row.device or 0,
+    )
+
+
+def _iso(tx: Tx, machine: Row, host: Row) -> Iso | None:
+    if machine.iso_id is None:
+        return None
+    image, pool = tables.pool_image, tables.storage_pool
+    row = tx.one(
+        sa.select(image.c.sha256, pool.c.path)
+        .join(pool, pool.c.id == image.c.pool_id)
+        .where(image.c.template_id == machine.iso_id, image.c.host_id == host.id, image.c.state == "ready")
+    )
+    return Iso(pool=row.path, image=row.sha256) if row is not None else None
+
+
+def stores_of(tx: Tx, zone_id: int) -> tuple[ImageStoreMount, ...]:
+    """The directories that a secondary storage VM of the zone is handed."""
+    table = tables.image_store
+    rows = tx.all(sa.select(table).where(table.c.zone_id == zone_id, table.c.removed.is_(None)).order_by(table.c.id))
+    return tuple(ImageStoreMount(store=row.uuid, path=_path(row.url)) for row in rows)
+
+
+def _path(url: str) -> str:
+    return url.removeprefix("file://") if url.startswith("file://") else url
+
+
+def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
+    router = machine.kind == Kind.ROUTER
+    shown = tuple(f"{address.text}/{address.prefix}" for address in nic.addresses if address.is_primary)
+    allowed = tuple(address.text for address in nic.addresses if not address.is_primary)
+    if router and nic.traffic == Traffic.PUBLIC:
+        held = tuple(f"{address}/{prefix}" for address, prefix in public_addresses(tx, machine.network_id))
+        allowed += tuple(address.split("/")[0] for address in held)
+    return Nic(
+        device=nic.device,
+        mac=nic.mac,
+        segment=segment_of(tx, nic, host),
+        addresses=shown,
+        gateway=nic.gateway or None,
+        gateway6=nic.gateway6 or None,
+        default=nic.is_default,
+        mtu=nic.mtu,
+        rate_mbit=nic.rate_mbit,
+        is_router=router and nic.traffic != Traffic.CONTROL,
+        allowed=tuple(dict.fromkeys(allowed)),
+    )
+
+
+def public_addresses(tx: Tx, network_id: int | None) -> list[tuple[str, int]]:
+    """The public addresses of a network with their prefixes, source NAT first."""
+    if network_id is None:
+        return []
+    table, ranges = tables.public_ip, tables.ip_range
+    rows = tx.all(
+        sa.select(table.c.address, ranges.c.netmask)
+        .join(ranges, ranges.c.id == table.c.ip_range_id)
+        .where(table.c.network_id == network_id, table.c.state == "Allocated")
+        .order_by(table.c.source_nat.desc(), table.c.address)
+    )
+    return [(unpack_address(row.address), prefix_of(row.netmask)) for row in rows]
+
+
+def prefix_of(netmask: str) -> int:
+    """24 of 255.255.255.0."""
+    return ipaddress.ip_network(f"0.0.0.0/{netmask or '255.255.255.0'}").prefixlen
+
+
+def management_address(tx: Tx, host: Row) -> str | None:
+    """The host's own address/prefix on the management network: its address if it lies in its pod's, else none."""
+    pod = tx.get(tables.pod, host.pod_id)
+    if pod is None or not pod.gateway:
+        return None
+    net = ipaddress.ip_network(f"{pod.gateway}/{pod.netmask}", strict=False)
+    own = host.management_address or host.address
+    try:
+        inside = ipaddress.ip_address(own) in net
+    except ValueError:
+        inside = False
+    return f"{own if inside else pod.gateway}/{net.prefixlen}"
+
+
+def segment_of(tx: Tx, nic: NicRow, host: Row) -> Segment:
+    """The bridge that a NIC is plugged into."""
+    match nic.traffic:
+        case Traffic.CONTROL:
+            return control_segment()
+        case Traffic.MANAGEMENT | Traffic.STORAGE:
+            return management_segment(tx, host)
+        case Traffic.PUBLIC:
+            return public_segment(tx, nic.public_range_id)
+        case _:
+            return guest_segment(tx, nic.network_id, host)
+
+
+def control_segment() -> Segment:
+    """Link-local, between a host and its own system VMs."""
+    return Segment(key="control", traffic=Traffic.CONTROL, gateway=CONTROL_GATEWAY)
+
+
+def management_segment(tx: Tx, host: Row) -> Segment:
+    """Between hosts, system VMs and operators."""
+    return Segment(key="management", traffic=Traffic.MANAGEMENT, gateway=management_address(tx, host))
+
+
+def public_segment(tx: Tx, range_id: int | None) -> Segment:
+    """The network of a public range; ranges of one VLAN share it."""
+    row = tx.get(tables.ip_range, range_id) if range_id is not None else None
+    vlan = (row.vlan if row is not None else "").removeprefix("vlan://")
+    tag = int(vlan) if vlan.isdigit() else None
+    isolation = Isolation.VLAN if tag is not None else Isolation.NONE
+    return Segment(key=f"public-{vlan or 'untagged'}", traffic=Traffic.PUBLIC, isolation=isolation, tag=tag)
+
+
+def guest_segment(tx: Tx, network_id: int | None, host: Row) -> Segment:
+    """A guest network on one host, with the other hosts that carry it."""
+    network = tx.get(tables.network, network_id) if network_id is not None else None
+    if network is None:
+        raise NotYet(10, "a NIC has no network")
+    isolation = Isolation(network.isolation)
+    peers = _peers(tx, network.id, host.id) if isolation is Isolation.VXLAN else ()
+    return Segment(
+        key=network.uuid, traffic=Traffic.GUEST, isolation=isolation, tag=network.tag, mtu=network.mtu, peers=peers
+    )
+
+
+def _peers(tx: Tx, network_id: int, host_id: int) -> tuple[str, ...]:
+    """Underlay addresses of the other hosts where the network has a machine."""
+    nic, placement, host = tables.nic, tables.placement, tables.host
+    rows = tx.all(
+        sa.select(host.c.id, host.c.facts, host.c.address)
+        .join(placement, placement.c.host_id == host.c.id)
+        .join(nic, nic.c.machine_id == placement.c.machine_id)
+        .where(
+            nic.c.network_id == network_id,
+            nic.c.removed.is_(None),
+            placement.c.removed.is_(None),
+            host.c.removed.is_(None),
+            host.c.id != host_id,
+        )
+    )
+    return tuple(sorted({(row.facts or {}).get("underlay") or row.address for row in rows}))
