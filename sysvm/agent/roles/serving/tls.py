@@ -24,6 +24,13 @@ def server_context(certificate: Certificate) -> ssl.SSLContext:
     return context
 
 
+def inner_context(certificate: Certificate) -> ssl.SSLContext:
+    """What machines of the cloud itself meet: TLS 1.3 only."""
+    context = server_context(certificate)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
 def relay_context(ca: str, certificate: Certificate) -> ssl.SSLContext:
     """How this proxy meets the relays of hosts: TLS 1.3, both sides show a certificate of the cloud's own CA.
 

@@ -1,0 +1,138 @@
+"""The file that a download grows in, and the durable record beside it that lets another life go on.
+
+The record counts bytes that are on the disk for certain: data is synced before the record says so. After a crash the file is
+cut to what the record says and its beginning is hashed again, once. Races thought of: a crash between sync and record costs
+one piece; a record without its file, or of another order, is worth nothing and starts anew.
+Calls block; `transfer.py` makes them in a thread, one after the other.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from sysvm.agent.roles.secstorage.checksum import Checksum
+from sysvm.agent.roles.secstorage.store import write_whole
+
+SYNC_EVERY = 16 * 1024 * 1024
+_READ = 4 * 1024 * 1024
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """record.json"""
+
+    order: str  # fingerprint of what was asked for
+    validator: str = ""  # ETag or Last-Modified of the bytes that are here
+    total: int = 0  # 0: the source did not say
+    done: int = 0
+    kept: str = ""  # SHA-256 of the object, once it is one
+
+
+class Incoming:
+    """A download's file, its hashes and its record."""
+
+    def __init__(self, folder: Path, order: str, checksum: Checksum | None) -> None:
+        self._folder = folder
+        self._checksum = checksum
+        self.record = Record(order=order)
+        self.size = 0
+        self._file: IO[bytes] | None = None
+        self._hashes: dict[str, hashlib._Hash] = {}
+
+    @property
+    def data(self) -> Path:
+        """The file."""
+        return self._folder / "data"
+
+    @property
+    def is_complete(self) -> bool:
+        """All bytes that the source spoke of are here."""
+        return 0 < self.record.total == self.size
+
+    def open(self, hashed: Callable[[int], None]) -> None:
+        """Goes on where the record says; `hashed` hears how many bytes have been read again."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        known = self._read_record()
+        self._file = self.data.open("r+b" if self.data.exists() else "w+b", buffering=0)
+        if known is not None and os.fstat(self._file.fileno()).st_size >= known.done:
+            self.record = known
+        self._start_hashes()
+        self._rehash(hashed)
+
+    def restart(self, validator: str, total: int) -> None:
+        """The source begins at its first byte."""
+        assert self._file is not None
+        self._file.seek(0)
+        self._file.truncate(0)
+        self.size = 0
+        self._start_hashes()
+        self._note(validator=validator, total=total, done=0)
+
+    def append(self, pieces: list[bytes]) -> None:
+        """More bytes."""
+        assert self._file is not None
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[self._file.write(view) :]
+            for known in self._hashes.values():
+                known.update(piece)
+            self.size += len(piece)
+        if self.size - self.record.done >= SYNC_EVERY:
+            self.sync()
+
+    def sync(self) -> None:
+        """Everything so far is on the disk, and the record says so."""
+        assert self._file is not None
+        os.fdatasync(self._file.fileno())
+        self._note(done=self.size)
+
+    def note_kept(self, sha256: str) -> None:
+        """The bytes are an object now."""
+        self._note(kept=sha256)
+
+    def sha256(self) -> str:
+        """Of all bytes so far."""
+        return self._hashes["sha256"].hexdigest()
+
+    def fulfils(self) -> bool:
+        """Whether the bytes are those that were promised."""
+        return self._checksum is None or self._hashes[self._checksum.algorithm].hexdigest() == self._checksum.hex
+
+    def found(self) -> str:
+        """The checksum of the bytes, by the algorithm of the promise."""
+        return self._hashes[self._checksum.algorithm if self._checksum else "sha256"].hexdigest()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _start_hashes(self) -> None:
+        names = {"sha256"} | ({self._checksum.algorithm} if self._checksum else set())
+        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+
+    def _rehash(self, hashed: Callable[[int], None]) -> None:
+        assert self._file is not None
+        self._file.truncate(self.record.done)
+        self._file.seek(0)
+        while self.size < self.record.done and (piece := self._file.read(_READ)):
+            for known in self._hashes.values():
+                known.update(piece)
+            self.size += len(piece)
+            hashed(self.size)
+
+    def _read_record(self) -> Record | None:
+        try:
+            known = msgspec.json.decode((self._folder / "record.json").read_bytes(), type=Record)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return known if known.order == self.record.order else None
+
+    def _note(self, **changes: str | int) -> None:
+        self.record = msgspec.structs.replace(self.record, **changes)
+        write_whole(self._folder / "record.json", msgspec.json.encode(self.record))

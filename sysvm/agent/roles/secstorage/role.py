@@ -1,0 +1,259 @@
+"""The document of a secondary storage VM made true: stores, name servers, the image server; and its tasks.
+
+A download is told apart by its image: the same image asked for twice at once is fetched once, the second waits for the first.
+Faults of stores are looked at each time somebody asks, so a store that comes back needs no new document.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from sysvm.agent.roles import Context, Progress, Role
+from sysvm.agent.roles.secstorage import health, selfcheck
+from sysvm.agent.roles.secstorage.addresses import gate
+from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
+from sysvm.agent.roles.secstorage.images import ImageServer
+from sysvm.agent.roles.secstorage.pace import Patience
+from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
+from sysvm.agent.roles.secstorage.transfer import Transfer, read_order
+from sysvm.agent.roles.serving import memory
+from sysvm.agent.roles.serving.door import Door
+from sysvm.agent.roles.serving.http import Site
+from sysvm.agent.roles.serving.tls import BadCertificate, inner_context
+from sysvm.basics.digest import digest
+from sysvm.basics.errors import Refused
+from sysvm.basics.log import get_logger
+from sysvm.basics.tasks import Tasks
+from sysvm.wire.channel import CheckSelf, DeleteImage, Diagnosed, Download, Downloaded, ServiceSeen, TaskBody
+from sysvm.wire.documents import SecStorageDocument, Store, SystemVmDocument
+from sysvm.wire.machines import ServiceFault
+
+log = get_logger()
+
+
+class SecStorageRole(Role):
+    """See the module."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        mounts: health.Mounts = health.mount_points,
+        resolve: Resolve = resolve,
+        patience: Patience | None = None,
+    ) -> None:
+        self._context = context
+        self._mounts = mounts
+        self._resolve = resolve
+        self._patience = patience or Patience()
+        self._document: SecStorageDocument | None = None
+        self._live: SecStorageDocument | None = None
+        self._faults: tuple[ServiceFault, ...] = ()
+        self._stores: dict[str, ImageStore] = {}
+        self._way: Way | None = None
+        self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._server = ImageServer(lambda: self._stores, context.clock.now)
+        self._site = Site(self._server.app())
+        self._door = Door(self._site.accept)
+
+    @property
+    def port(self) -> int:
+        """Where hosts fetch images now."""
+        return self._door.port
+
+    # ------------------------------------------------------------ the role
+    async def start(self, tasks: Tasks) -> None:
+        memory.keep_buffers()
+        await self._site.start()
+
+    async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
+        if not isinstance(document, SecStorageDocument):
+            raise Refused("this machine is a secondary storage VM, and the document is not one's")
+        self._document = document
+        faults = [*self._name_servers(document), *self._sources(document), *await self._open_door(document)]
+        self._faults = tuple(faults)
+        await self._open_stores(document)
+        if not faults:
+            self._live = document
+        return await self.faults()
+
+    async def live(self) -> str:
+        return digest(self._live) if self._live is not None and self._live is self._document else ""
+
+    async def faults(self) -> tuple[ServiceFault, ...]:
+        return (*self._faults, *await self._store_faults())
+
+    def services(self) -> tuple[ServiceSeen, ...]:
+        note = f"{len(self._busy)} transfers"
+        return (
+            ServiceSeen(name="images", running=self.port > 0),
+            ServiceSeen(name="downloads", running=True, note=note),
+        )
+
+    async def run_task(self, name: str, body: TaskBody, progress: Progress) -> msgspec.Struct | None:
+        match body:
+            case Download():
+                return await self._download(body, progress)
+            case DeleteImage():
+                await self._delete(body)
+                return None
+            case CheckSelf():
+                return await self._check_self()
+            case _:
+                raise Refused(f"a secondary storage VM has no such work: {type(body).__name__}")
+
+    async def forget_task(self, name: str, body: TaskBody) -> None:
+        if isinstance(body, Download) and (store := self._stores.get(body.store)) is not None:
+            async with self._alone(body.image):
+                await asyncio.to_thread(store.drop_incoming, body.image)
+
+    async def stop(self) -> None:
+        await self._door.close()
+        await self._site.stop()
+
+    # ------------------------------------------------------------ making it true
+    def _name_servers(self, document: SecStorageDocument) -> list[ServiceFault]:
+        if not document.dns:
+            return []
+        place = self._context.paths.root / "etc/resolv.conf"
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, "".join(f"nameserver {server}\n" for server in document.dns).encode())
+        except OSError as error:
+            return [_fault("dns", f"{place} cannot be written: {error.strerror}", "look at the machine's disk")]
+        return []
+
+    def _sources(self, document: SecStorageDocument) -> list[ServiceFault]:
+        own = tuple(address.partition("/")[0] for nic in self._context.boot.nics for address in nic.addresses)
+        addresses = tuple(filter(None, (*own, document.management_address, document.public_address)))
+        tls = ssl.create_default_context()
+        faults = []
+        if document.ca:
+            try:
+                tls.load_verify_locations(cadata=document.ca)
+            except (ssl.SSLError, ValueError) as error:
+                faults.append(_fault("downloads", f"the CA cannot be read: {error}", "let the server send it anew"))
+        rule = gate(document.allowed_internal, document.own_networks, addresses)
+        self._way = Way(gate=rule, tls=tls, proxy=document.proxy, resolve=self._resolve)
+        return faults
+
+    async def _open_door(self, document: SecStorageDocument) -> list[ServiceFault]:
+        self._server.key = document.ticket_key
+        if document.certificate is None or not document.management_address:
+            return [
+                _fault("images", "the document brings no certificate or no address for hosts", "wait for the server")
+            ]
+        try:
+            context = inner_context(document.certificate)
+            await self._door.open(document.management_address, document.serve_port, context)
+        except BadCertificate as error:
+            return [_fault("images", str(error), "let the server issue the certificate anew")]
+        except OSError as error:
+            where = f"port {document.serve_port} of {document.management_address}"
+            return [_fault("images", f"{where} cannot be opened: {error.strerror}", "look who has it")]
+        return []
+
+    async def _open_stores(self, document: SecStorageDocument) -> None:
+        self._stores = {store.store: ImageStore(Path(store.path)) for store in document.stores}
+        faulty = {fault.service for fault in await self._store_faults()}
+        for store in document.stores:
+            if f"store {store.store}" not in faulty and not store.read_only:
+                await asyncio.to_thread(self._settle, self._stores[store.store])
+
+    def _settle(self, store: ImageStore) -> None:
+        try:
+            store.prepare()
+            if gone := store.sweep(self._context.clock.now()):
+                log.info("store_swept", store=str(store.path), gone=gone)
+        except OSError as error:
+            log.error("store_not_settled", store=str(store.path), why=str(error))
+
+    async def _store_faults(self) -> tuple[ServiceFault, ...]:
+        wanted = self._document.stores if self._document is not None else ()
+        return await asyncio.to_thread(_faults_of, wanted, self._mounts)
+
+    # ------------------------------------------------------------ tasks
+    async def _download(self, body: Download, progress: Progress) -> Downloaded:
+        store, document = await self._writable(body.store), self._document
+        assert document is not None and self._way is not None
+        order = read_order(body, document.max_bytes)
+        async with self._alone(body.image):
+            await asyncio.to_thread(_prepared, store)
+            transfer = Transfer(order, store, self._way, self._context.clock, progress, self._patience)
+            return await transfer.run()
+
+    async def _delete(self, body: DeleteImage) -> None:
+        # Of a full store, too: deleting is what helps it. Of one that is not mounted, never: it would look deleted.
+        known = self._known(body.store)
+        if known.path not in self._mounts():
+            raise Refused(f"the image store cannot be used: {known.path} is not mounted")
+        store = self._stores[body.store]
+        async with self._alone(body.image):
+            await asyncio.to_thread(store.drop_incoming, body.image)
+            await asyncio.to_thread(store.forget, body.image)
+
+    async def _check_self(self) -> Diagnosed:
+        document = self._document
+        faults = await self.faults()
+        names = [store.store for store in document.stores] if document else []
+        faulty = {fault.service for fault in faults}
+        whole = next((store.path for name, store in self._stores.items() if f"store {name}" not in faulty), None)
+        return selfcheck.diagnosed(
+            [
+                *await selfcheck.dns(document.dns if document else ()),
+                *selfcheck.stores(names, faults),
+                selfcheck.server(self._context.line.is_up),
+                selfcheck.agent(bool(await self.live()), self._faults),
+                selfcheck.disk(self._context.paths.state),
+                await asyncio.to_thread(selfcheck.clock, self._context.clock.now(), whole),
+            ]
+        )
+
+    async def _writable(self, name: str) -> ImageStore:
+        """A store that images can be brought into now."""
+        store = self._known(name)
+        faults = await asyncio.to_thread(_faults_of, (store,), self._mounts)
+        if faults:
+            raise Refused(f"the image store cannot be used: {faults[0].why}")
+        return self._stores[name]
+
+    def _known(self, name: str) -> Store:
+        store = next((s for s in self._document.stores if s.store == name), None) if self._document else None
+        if store is None:
+            raise Refused("this image store is not served here")
+        if store.read_only:
+            raise Refused("this image store is read-only")
+        return store
+
+    @asynccontextmanager
+    async def _alone(self, image: str) -> AsyncIterator[None]:
+        """One piece of work per image at a time; the lock goes with its last user."""
+        lock, users = self._busy.get(image) or (asyncio.Lock(), 0)
+        self._busy[image] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._busy.pop(image)
+            if users > 1:
+                self._busy[image] = (lock, users - 1)
+
+
+def _prepared(store: ImageStore) -> None:
+    try:
+        store.prepare()
+    except OSError as error:
+        raise Refused(f"the image store cannot be written: {error.strerror}") from error
+
+
+def _faults_of(stores: tuple[Store, ...], mounts: health.Mounts) -> tuple[ServiceFault, ...]:
+    there = mounts()
+    return tuple(fault for store in stores if (fault := health.store_fault(store, there)) is not None)
+
+
+def _fault(service: str, why: str, remedy: str) -> ServiceFault:
+    return ServiceFault(service=service, why=why, remedy=remedy)

@@ -1,0 +1,147 @@
+"""`ssvm-check`: what is wrong with this machine, a sentence each. Every check looks; none trusts what another one found.
+
+DNS      every name server of the document answers a question
+store    mounted, writable, not full
+server   the agent's line to its host, and through it to a management server
+agent    the document is live
+disk     the state disk has room
+clock    not before this program was made, and not far from the store's
+"""
+
+import asyncio
+import os
+import secrets
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sysvm.agent.roles.secstorage.health import PROBE
+from sysvm.wire.channel import Diagnosed
+from sysvm.wire.machines import ServiceFault
+
+DNS_SECONDS = 3.0
+DISK_BYTES = 8 * 1024 * 1024
+CLOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome."""
+
+    check: str
+    good: bool
+    text: str
+
+    def line(self) -> str:
+        """As people read it."""
+        return f"{'Good' if self.good else 'ERROR'}: {self.check}: {self.text}"
+
+
+def diagnosed(findings: Iterable[Finding]) -> Diagnosed:
+    """All findings as the result of the task; exit code 1 when one of them is bad."""
+    found = list(findings)
+    text = "".join(f"{finding.line()}\n" for finding in found)
+    return Diagnosed(exit_code=0 if all(finding.good for finding in found) else 1, stdout=text, stderr="")
+
+
+async def dns(servers: tuple[str, ...]) -> list[Finding]:
+    """Each name server is asked for the root's own name servers."""
+    if not servers:
+        return [Finding("DNS", False, "the document names no name server: set the zone's internal DNS")]
+    return [await _dns(server) for server in servers]
+
+
+async def _dns(server: str) -> Finding:
+    number = secrets.token_bytes(2)
+    question = number + bytes.fromhex("0100 0001 0000 0000 0000") + b"\0" + bytes.fromhex("0002 0001")
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    try:
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Ear(heard), remote_addr=_endpoint(server)
+        )
+    except OSError as error:
+        return Finding("DNS", False, f"name server {server} cannot be reached: {error.strerror or error}")
+    try:
+        transport.sendto(question)
+        async with asyncio.timeout(DNS_SECONDS):
+            answer = await heard
+    except (TimeoutError, OSError):
+        return Finding("DNS", False, f"name server {server} does not answer")
+    finally:
+        transport.close()
+    good = answer.startswith(number)
+    return Finding("DNS", good, f"name server {server} {'answers' if good else 'answers with something else'}")
+
+
+def _endpoint(server: str) -> tuple[str, int]:
+    """`address` or `address@port`."""
+    address, _, port = server.partition("@")
+    return address, int(port) if port.isdigit() else 53
+
+
+class _Ear(asyncio.DatagramProtocol):
+    def __init__(self, heard: asyncio.Future[bytes]) -> None:
+        self._heard = heard
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        if not self._heard.done():
+            self._heard.set_result(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self._heard.done():
+            self._heard.set_exception(exc)
+
+
+def stores(names: Iterable[str], faults: Iterable[ServiceFault]) -> list[Finding]:
+    """What `health.store_fault` has found, for people."""
+    by_name = {fault.service: fault for fault in faults}
+    found = []
+    for name in names:
+        fault = by_name.get(f"store {name}")
+        text = f"{name} is mounted and writable" if fault is None else f"{fault.why}: {fault.remedy}"
+        found.append(Finding("store", fault is None, text))
+    return found or [Finding("store", False, "the document names no image store: add one with addImageStore")]
+
+
+def server(is_up: bool) -> Finding:
+    """The line to the host."""
+    text = "the host carries our words to a management server" if is_up else "the host does not answer"
+    return Finding("server", is_up, text)
+
+
+def agent(is_live: bool, faults: Iterable[ServiceFault]) -> Finding:
+    """The document."""
+    why = "; ".join(f"{fault.service}: {fault.why}" for fault in faults) or "no document has come"
+    return Finding("agent", is_live, "the document is live" if is_live else why)
+
+
+def disk(state: Path) -> Finding:
+    """The state disk."""
+    try:
+        left = os.statvfs(state)
+    except OSError as error:
+        return Finding("disk", False, f"the state disk does not answer: {error.strerror}")
+    room = left.f_bavail * left.f_frsize
+    text = f"the state disk has {room // 1024**2} MB left"
+    return Finding("disk", room >= DISK_BYTES, text)
+
+
+def clock(now: float, store: Path | None) -> Finding:
+    """This machine's clock, against what cannot be later than now, and against the store's own."""
+    made = Path(__file__).stat().st_mtime
+    if now < made - CLOCK_SECONDS:
+        return Finding("clock", False, "the clock stands before the day on which this program was made")
+    drift = _drift(now, store) if store is not None else 0.0
+    if abs(drift) > CLOCK_SECONDS:
+        return Finding("clock", False, f"the clock is {drift:.0f} s away from the image store's")
+    return Finding("clock", True, "the clock agrees with the image store's")
+
+
+def _drift(now: float, store: Path) -> float:
+    try:
+        with tempfile.NamedTemporaryFile(dir=store, prefix=PROBE) as probe:
+            stamp = os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return 0.0  # the store's own check names this
+    return now - stamp

@@ -1,0 +1,169 @@
+"""One image store: bytes under their SHA-256, images as references to them.
+
+    objects/<sha256>      complete, verified, never changed
+    images/<uuid>.json    what the image is, and which object it is
+    incoming/<uuid>/      a download that is not done: `data`, `record.json`
+
+The same bytes are kept once. What is visible is whole: files are synced before they get their name, and names are synced
+after. Order is what makes a crash harmless: first the object, then the reference; first the reference goes, then the object.
+What a crash between the two leaves is swept at start, when it is older than SWEEP_AGE_S (another machine may be between
+the two right now). Calls block: callers use a thread for all that writes or walks.
+"""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from sysvm.agent.roles.secstorage.health import PROBE
+from sysvm.basics.errors import Refused
+
+SWEEP_AGE_S = 3600.0
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """images/<uuid>.json"""
+
+    image: str
+    sha256: str
+    size: int
+    virtual_size: int
+    format: str
+    source: str = ""  # fingerprint of the order that brought it
+
+
+class ImageStore:
+    """A folder that is laid out as above."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._objects, self._images, self._incoming = path / "objects", path / "images", path / "incoming"
+
+    def prepare(self) -> None:
+        """The layout exists. Raises OSError when the store cannot be written."""
+        for folder in (self._objects, self._images, self._incoming):
+            folder.mkdir(mode=0o755, exist_ok=True)
+
+    # ------------------------------------------------------------ reading
+    def image(self, image: str) -> Image | None:
+        """What is known of an image; None when it is not here, whole."""
+        try:
+            found = msgspec.json.decode((self._images / f"{_plain(image)}.json").read_bytes(), type=Image)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return found if self.object(found.sha256).exists() else None
+
+    def object(self, sha256: str) -> Path:
+        """Where these bytes are, if they are."""
+        return self._objects / _plain(sha256)
+
+    def incoming(self, image: str) -> Path:
+        """The folder of an unfinished download."""
+        return self._incoming / _plain(image)
+
+    def free(self) -> int:
+        """Bytes that can still be written."""
+        left = os.statvfs(self.path)
+        return left.f_bavail * left.f_frsize
+
+    # ------------------------------------------------------------ keeping
+    def keep(self, data: Path, sha256: str) -> None:
+        """The bytes of `data`, which are complete and hash to `sha256`, become an object; `data` goes."""
+        place = self.object(sha256)
+        if place.exists() and place.stat().st_size == data.stat().st_size:
+            data.unlink()
+            return
+        data.chmod(0o444)
+        _sync(data)
+        data.rename(place)
+        _sync(self._objects)
+
+    def refer(self, image: Image) -> None:
+        """The image exists from now on."""
+        write_whole(self._images / f"{_plain(image.image)}.json", msgspec.json.encode(image))
+
+    def forget(self, image: str) -> None:
+        """The image is gone, and its bytes when no other image is made of them."""
+        place = self._images / f"{_plain(image)}.json"
+        try:
+            sha256 = msgspec.json.decode(place.read_bytes(), type=Image).sha256
+        except FileNotFoundError:
+            return
+        except msgspec.DecodeError:
+            sha256 = ""
+        place.unlink(missing_ok=True)
+        _sync(self._images)
+        if sha256 and sha256 not in self._referred():
+            self.object(sha256).unlink(missing_ok=True)
+
+    def drop_incoming(self, image: str) -> None:
+        """What an unfinished download has brought goes."""
+        shutil.rmtree(self.incoming(image), ignore_errors=True)
+
+    # ------------------------------------------------------------ sweeping
+    def sweep(self, now: float) -> tuple[str, ...]:
+        """Removes what a crash left behind; answers what it was."""
+        wanted = self._referred() | self._about_to_be()
+        old = now - SWEEP_AGE_S
+        halves = [place for folder in (self._objects, self._images) for place in folder.glob("*.new")]
+        halves += self.path.glob(f"{PROBE}*")
+        orphans = [place for place in self._objects.iterdir() if place.name not in wanted and place not in halves]
+        gone = [place for place in (*halves, *orphans) if place.stat().st_mtime < old]
+        for place in gone:
+            place.unlink(missing_ok=True)
+        for folder in list(self._incoming.iterdir()):
+            if not (folder / "record.json").exists() and folder.stat().st_mtime < old:
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(folder)
+        return tuple(str(place.relative_to(self.path)) for place in gone)
+
+    def _referred(self) -> set[str]:
+        found = set()
+        for place in self._images.glob("*.json"):
+            try:
+                found.add(msgspec.json.decode(place.read_bytes(), type=Image).sha256)
+            except (FileNotFoundError, msgspec.DecodeError):
+                continue
+        return found
+
+    def _about_to_be(self) -> set[str]:
+        """Objects that a download has finished but not yet referred to."""
+        found = set()
+        for place in self._incoming.glob("*/record.json"):
+            try:
+                found.add(str(msgspec.json.decode(place.read_bytes(), type=dict).get("kept", "")))
+            except (FileNotFoundError, msgspec.DecodeError):
+                continue
+        return found
+
+
+def write_whole(place: Path, data: bytes) -> None:
+    """`place` holds `data` afterwards, or what it held before; never a part."""
+    new = place.with_name(f"{place.name}.new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(place)
+    _sync(place.parent)
+
+
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync folders; their renames are synchronous.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _plain(name: str) -> str:
+    """`name` as a file name; raises Refused for anything that could be a path."""
+    if not (0 < len(name) <= 128) or not name.replace("-", "").isalnum() or not name.isascii():
+        raise Refused("an image is named by its UUID")
+    return name
