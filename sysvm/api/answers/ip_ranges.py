@@ -1,0 +1,55 @@
+"""Ranges of addresses as answers show them."""
+
+from typing import Any
+
+from sysvm.api.answers.owners import without_empty
+from sysvm.store.queries import ip_ranges
+from sysvm.store.store import Row
+from sysvm.store.tables import unpack_address
+
+
+def vlan_uri(vlan: str) -> str:
+    """vlan://untagged or vlan://100."""
+    return f"vlan://{vlan}"
+
+
+def vlan_range(row: Row) -> dict[str, Any]:
+    """A public range, or one of a shared network."""
+    first, last = unpack_address(row.first), unpack_address(row.last)
+    return without_empty(
+        {
+            "id": row.uuid,
+            "zoneid": row.zone_uuid,
+            "podid": row.pod_uuid,
+            "podname": row.pod_name,
+            "networkid": row.network_uuid,
+            "physicalnetworkid": row.physical_network_uuid,
+            "vlan": vlan_uri(row.vlan),
+            "gateway": row.gateway,
+            "netmask": row.netmask,
+            "cidr": str(ip_ranges.subnet(row)),
+            "startip": first,
+            "endip": last,
+            "forvirtualnetwork": row.traffic == "Public",
+            "forsystemvms": row.for_system_vms,
+            "description": vlan_uri(row.vlan),
+            "account": row.account_name,
+            "domainid": row.domain_uuid,
+            "domain": row.domain_text,
+        }
+    )
+
+
+def storage_range(row: Row) -> dict[str, Any]:
+    """A range of the storage network."""
+    answer = {
+        "id": row.uuid,
+        "zoneid": row.zone_uuid,
+        "podid": row.pod_uuid,
+        "gateway": row.gateway,
+        "netmask": row.netmask,
+        "startip": unpack_address(row.first),
+        "endip": unpack_address(row.last),
+        "vlan": int(row.vlan) if row.vlan.isdecimal() else None,
+    }
+    return without_empty(answer)
