@@ -57,7 +57,7 @@ def nic_lines(nic: Nic) -> tuple[str, ...]:
     lines += [f"address replace {ip_interface(text)} dev {device}{_options(text)}" for text in nic.addresses]
     if nic.default:
         lines += [
-            f"-{6 if ':' in gateway else 4} route replace default via {gateway} dev {device}"
+            f"route replace default via {gateway} dev {device}"
             for gateway in (nic.gateway, nic.gateway6)
             if gateway
         ]

@@ -144,8 +144,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--passwords", type=Path, required=True)
     parser.add_argument("--delivered", type=Path, required=True)
+    parser.add_argument("--uid", type=int, required=True)
     chosen = parser.parse_args()
-    Server(chosen.listen, chosen.port, chosen.passwords, chosen.delivered).serve()
+    server = Server(chosen.listen, chosen.port, chosen.passwords, chosen.delivered)
+    os.setgroups([])
+    os.setresgid(chosen.uid, chosen.uid, chosen.uid)
+    os.setresuid(chosen.uid, chosen.uid, chosen.uid)
+    server.serve()
 
 
 if __name__ == "__main__":

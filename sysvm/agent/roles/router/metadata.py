@@ -33,7 +33,7 @@ MAX_USERDATA = 1024 * 1024
 _MODULES = Path("/usr/lib/apache2/modules")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _PASSWORD_UID = 65001  # of nobody else
-_ATTEMPTS, _PAUSE = 250, 0.02
+_ATTEMPTS, _PAUSE = 150, 0.02
 
 _APACHE = """\
 ServerRoot {folder}
@@ -302,12 +302,10 @@ class Metadata:
         return f"#!/bin/sh\n{remove}\nexec apache2 -d {self._folder} -f apache.conf -DFOREGROUND -k start\n"
 
     def _password_script(self, listen: tuple[str, ...]) -> str:
-        places = f"--passwords {self._secrets} --delivered {self._delivered}"
         doors = " ".join(f"--listen {each}" for each in listen)
+        places = f"--passwords {self._secrets} --delivered {self._delivered} --uid {_PASSWORD_UID}"
         program = f"{sys.executable or 'python3'} -I -S -B {Path(password_server.__file__).resolve()}"
-        return (
-            f"#!/bin/sh\nexec s6-applyuidgid -u {_PASSWORD_UID} -g {_PASSWORD_UID} -G '' {program} {doors} {places}\n"
-        )
+        return f"#!/bin/sh\nexec {program} {doors} {places}\n"
 
     def _unanswered(self, rendering: Served) -> str:
         """Which door nobody has opened; empty when all are open."""

@@ -66,9 +66,10 @@ class Holder:
         name = self.service.name
         try:
             rendering = self.service.render(document)
-            self.service.apply(rendering)
+            if not self._is_untouched(rendering):
+                self.service.apply(rendering)
             self.held, self.is_held = rendering, True
-            words = self._read_back()
+            words = "" if self._is_untouched(rendering) else self._read_back()
         except Wrong as error:
             self.fault = ServiceFault(service=name, why=error.why, remedy=error.remedy)
         except (CommandFailed, OSError) as error:
@@ -101,6 +102,10 @@ class Holder:
         if self.service.fingerprint() == self._fingerprint:
             return True
         return not self._read_back()
+
+    def _is_untouched(self, rendering: Any) -> bool:
+        """It is wanted as it was, it was read back as such, and nobody has changed anything since."""
+        return self.is_held and rendering == self.held and self.service.fingerprint() == self._fingerprint
 
     def _read_back(self) -> str:
         # The fingerprint is from before the look: what changes meanwhile is looked at again.
