@@ -155,22 +155,20 @@ def _is_zombie(pid: int) -> bool:
 
 
 def processes_of(layout: Layout) -> Iterator[int]:
-    """Every process that lives in the daemons' mount namespace: both daemons, QEMU, virtiofsd. Found without any file."""
-    ours = str(Folders(layout).run)
+    """Every process that sees our folders where libvirt's are: both daemons and each QEMU. No pid file is believed."""
+    folders = Folders(layout).mounts
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            mounts = (entry / "mountinfo").read_text()
-        except OSError:
-            continue
-        if any(_is_ours(line.split(), ours) for line in mounts.splitlines()):
+        if entry.name.isdigit() and any(
+            _is_same(entry / "root" / theirs[1:], ours) for ours, theirs in folders.items()
+        ):
             yield int(entry.name)
 
 
-def _is_ours(fields: list[str], ours: str) -> bool:
-    # the fourth field is relative to the root of its file system, which may be mounted at /run or at /
-    return fields[4] == "/run/libvirt" and ours.endswith(fields[3]) and len(fields[3]) > 1
+def _is_same(seen: Path, ours: Path) -> bool:
+    try:
+        return seen.samefile(ours)
+    except OSError:
+        return False
 
 
 def kill_all(pids: Iterator[int] | list[int]) -> None:

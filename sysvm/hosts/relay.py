@@ -1,0 +1,84 @@
+"""The console relay: a small process of its own, through which console proxies reach screens on this host.
+
+`ensure_relay` and `stop_relay` are the host agent's; `python -m sysvm.hosts.relay --state DIR` is the process. It is a child
+of nobody, so that restarts and upgrades of the host agent leave all sessions alone; two of one state folder cannot be
+(a lock). It opens a screen only for a grant that the server has signed, once.
+
+A dead relay is started again by the next `ensure_relay`, which costs next to nothing while one lives.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from sysvm.basics.clock import SystemClock
+from sysvm.basics.errors import NotYet
+from sysvm.hosts.layout import Layout
+from sysvm.hosts.relay_files import RelayFiles, Settings
+from sysvm.wire.documents import HostDocument
+
+_ROUNDS = 100
+_BREATH = 0.05
+
+
+async def ensure_relay(layout: Layout, document: HostDocument) -> None:
+    """A relay runs and follows the document. Without a management address there is nothing to listen at."""
+    address = document.management_address.partition("/")[0]
+    if not address:
+        await stop_relay(layout)
+        return
+    files = RelayFiles(layout)
+    await asyncio.to_thread(files.write, Settings(address, document.relay_port, document.grant_key))
+    await ensure_relay_process(layout)
+
+
+async def ensure_relay_process(layout: Layout) -> None:
+    """A relay that has been told what to do runs."""
+    files = RelayFiles(layout)
+    if not files.settings.exists() or files.holder() is not None:
+        return
+    process = await asyncio.create_subprocess_exec(
+        *("setsid", "--fork", sys.executable, "-m", "sysvm.hosts.relay", "--state", str(layout.state)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        cwd="/",
+    )
+    await process.wait()
+
+
+async def stop_relay(layout: Layout) -> None:
+    """No relay runs, and none is started before the next `ensure_relay`."""
+    files = RelayFiles(layout)
+    files.settings.unlink(missing_ok=True)
+    for _ in range(_ROUNDS):
+        holder = files.holder()
+        if holder is None:
+            return
+        if holder:
+            with suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGKILL)
+        await asyncio.sleep(_BREATH)
+    raise NotYet(5, "the console relay does not end")
+
+
+def main() -> None:
+    """The process."""
+    parser = argparse.ArgumentParser(description="Console relay of one host; started by its host agent.")
+    parser.add_argument("--state", required=True, help="state folder of the host")
+    layout = Layout.of(parser.parse_args().state)
+    files = RelayFiles(layout)
+    if not files.take_lock():
+        return
+    from sysvm.hosts.relay_listener import Relay, configure_log, raise_file_limit
+
+    configure_log(files)
+    raise_file_limit()
+    asyncio.run(Relay(layout, SystemClock(), namespace=layout.namespace).run())
+
+
+if __name__ == "__main__":
+    main()
