@@ -7,6 +7,7 @@ Races: two calls that add overlapping ranges at once are told apart by the store
 or runs the later one again (PostgreSQL, SERIALIZABLE).
 """
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,8 +34,8 @@ def free_of_others(tx: Tx, span: ranges.Span, traffic: str, zone: Row, but: int 
             row.traffic,
             row.zone_name,
             ip_ranges.subnet(row),
-            ranges.IPv4Address(unpack_address(row.first)),
-            ranges.IPv4Address(unpack_address(row.last)),
+            IPv4Address(unpack_address(row.first)),
+            IPv4Address(unpack_address(row.last)),
             row.vlan,
         )
         for row in ip_ranges.operators(tx, but)
@@ -189,7 +190,7 @@ def _create_shared(call: Call, network: Row | None) -> Reply:
     span = ranges.span(gateway, netmask, call["startip"], call.get("endip"))
     for other in present:
         first, last = unpack_address(other.first), unpack_address(other.last)
-        if span.first <= ranges.IPv4Address(last) and ranges.IPv4Address(first) <= span.last:
+        if span.first <= IPv4Address(last) and IPv4Address(first) <= span.last:
             raise Refused(f"The range {span} overlaps the range {first}-{last} of this network")
         if ip_ranges.subnet(other) != span.subnet:
             raise Refused(f"The ranges of network {network.name} are of subnet {ip_ranges.subnet(other)}, not {span.subnet}")

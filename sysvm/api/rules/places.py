@@ -11,6 +11,7 @@ _by_lower = {name.lower(): name for name in (*HYPERVISORS, "VMware")}
 ALLOCATION_STATES = ("Enabled", "Disabled")
 _label = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _domain = re.compile(rf"{_label}(\.{_label})*")
+_simulated = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
 _host = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|\[?[0-9a-fA-F:.]+\]?")
 
 
@@ -73,6 +74,15 @@ def host_url(text: str) -> HostUrl:
     if not host or not _host.fullmatch(host) or parts.path not in ("", "/") or parts.query:
         raise Refused(f"The host's url must look like http://<name or address>; {text!r} does not")
     return HostUrl(host, port)
+
+
+def simulated_address(text: str) -> str:
+    """http://sim/c0/h0 or any other name of a simulated host, which nobody connects to."""
+    address = text.partition("://")[2] or text
+    address = address.strip().strip("/")
+    if not address or not _simulated.fullmatch(address):
+        raise Refused(f"The simulated host's url must look like http://sim/<name>; {text!r} does not")
+    return address
 
 
 def tags(values: object) -> str:

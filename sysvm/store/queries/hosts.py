@@ -4,6 +4,8 @@ A host that is added has no link yet: its row waits in state Connecting until an
 The orchestrator's "host" turns do the rest; here only rows and wishes change.
 """
 
+import hashlib
+import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.queries import links, turns
+from sysvm.store.queries.keys import AUTHORITY
 from sysvm.store.store import Row, Tx
 
 TOKEN_TTL_S = 3600.0
@@ -115,3 +118,60 @@ def can(tx: Tx, zone_id: int, feature: str) -> bool | None:
     ]
     told = [fact for fact in facts if fact]
     return any(feature in (fact.get("features") or ()) for fact in told) if told else None
+
+
+def servers(tx: Tx) -> list[str]:
+    """Where the living management servers take the links of hosts."""
+    session = tables.session
+    found = tx.all(sa.select(session.c.address).where(session.c.until > tx.now).order_by(session.c.started))
+    return [row.address for row in found if row.address] or ["localhost"]
+
+
+def server_names(tx: Tx) -> dict[str, str]:
+    """The server of each living session."""
+    session = tables.session
+    return {row.id: row.server_uuid for row in tx.all(sa.select(session.c.id, session.c.server_uuid))}
+
+
+def ca_fingerprint(tx: Tx) -> str:
+    """SHA-256 (hex) of the cloud's root certificate; empty before the first server has started."""
+    book = tables.certificate
+    pem = tx.value(sa.select(book.c.pem).where(book.c.name == AUTHORITY))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest() if pem else ""
+
+
+def pools_on(tx: Tx, host_id: int) -> Sequence[Row]:
+    """Primary storage that is a directory of the host."""
+    pool = tables.storage_pool
+    return tx.all(sa.select(pool).where(pool.c.host_id == host_id, pool.c.removed.is_(None)).order_by(pool.c.id))
+
+
+def abandon(tx: Tx, host: Row) -> None:
+    """An operator says that nothing runs on the host any more: that is the evidence by which its machines may live
+    elsewhere."""
+    placement, machine = tables.placement, tables.machine
+    there = machines_on(tx, host.id)
+    here = sa.and_(placement.c.host_id == host.id, placement.c.removed.is_(None))
+    tx.change(sa.update(placement).where(here).values(power="absent", wanted="gone", agent_up=False, removed=tx.now))
+    for row in there:
+        changes: dict[str, Any] = {}
+        if row.host_id == host.id:
+            changes = {"host_id": None, "last_host_id": host.id, "power": "absent", "agent_up": False}
+        if row.wanted_host_id == host.id:
+            changes["wanted_host_id"] = None
+        if changes:
+            tx.update(machine, row.id, **changes)
+        turns.wish(tx, "machine", row.id)
+
+
+def stir_machines(tx: Tx, host_id: int) -> None:
+    """Where the host's machines should be may be different now."""
+    for row in machines_on(tx, host_id):
+        turns.wish(tx, "machine", row.id)
+
+
+def tags(tx: Tx) -> list[tuple[int, str]]:
+    """Every tag of every host."""
+    host = tables.host
+    rows = tx.all(sa.select(host.c.id, host.c.tags).where(host.c.removed.is_(None), host.c.tags != "").order_by(host.c.id))
+    return [(row.id, tag) for row in rows for tag in row.tags.split(",")]
