@@ -127,6 +127,7 @@ class Accepted:
     description: str
     params: dict[str, Any] = field(default_factory=dict)
     secret: bool = False
+    event: str = ""  # replaces the catalogue's where the object decides it
 
 
 Reply = Rows | One | Success | Flat | Accepted
@@ -136,7 +137,7 @@ Reply = Rows | One | Success | Flat | Accepted
 class Call:
     """What a handler gets."""
 
-    __slots__ = ("caller", "command", "extra", "ids", "params", "raw", "tx", "vault")
+    __slots__ = ("caller", "command", "extra", "ids", "most_rows", "params", "raw", "tx", "vault")
 
     def __init__(
         self,
@@ -149,6 +150,7 @@ class Call:
         vault: Vault,
         raw: dict[str, str] | None = None,
         extra: Any = None,
+        most_rows: int = 500,
     ) -> None:
         self.tx = tx
         self.caller = caller
@@ -158,6 +160,7 @@ class Call:
         self.vault = vault
         self.raw = raw or {}
         self.extra = extra
+        self.most_rows = most_rows  # default.page.size
 
     @property
     def now(self) -> float:

@@ -18,6 +18,7 @@ class Code(NamedTuple):
 CODES = {
     Why.PARAMETER: Code(431, 4350),
     Why.MALFORMED: Code(430, 9999),
+    Why.BAD_REQUEST: Code(400, 9999),
     Why.UNKNOWN_COMMAND: Code(432, 9999),
     Why.UNAUTHENTICATED: Code(401, 0),
     Why.NOT_ALLOWED: Code(531, 4365),
@@ -32,7 +33,6 @@ CODES = {
     Why.MAINTENANCE: Code(503, 9999),
     Why.INTERNAL: Code(530, 4250),
 }
-BAD_REQUEST = Code(400, 9999)
 
 UNVERIFIED = "unable to verify user credentials and/or request signature"
 NOT_AVAILABLE = (

@@ -19,7 +19,6 @@ from sysvm.api.call import PROJECT_ACCOUNT, Call, Rows
 from sysvm.api.params import NONE_UUID, pairs
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import settings
 from sysvm.store.store import Row, Tx
 
 Answer = Callable[[Tx, Sequence[Row]], list[dict[str, Any]]]
@@ -33,12 +32,12 @@ def page(call: Call) -> tuple[int, int | None]:
     if size == UNLIMITED and number is None:
         return 0, None
     if number is None and size is None:
-        return 0, int(settings.value(call.tx, "default.page.size"))
+        return 0, call.most_rows
     if number is None:
         raise Refused('"page" parameter is required when "pagesize" is specified')
     if size is None:
         raise Refused('"pagesize" parameter is required when "page" is specified')
-    most = int(settings.value(call.tx, "default.page.size"))
+    most = call.most_rows
     if size > most:
         raise Refused(f"Page size can't exceed max allowed page size value: {most}")
     if size < 1:

@@ -11,6 +11,7 @@ class Why(StrEnum):
 
     PARAMETER = "parameter"
     MALFORMED = "malformed"
+    BAD_REQUEST = "bad-request"
     UNKNOWN_COMMAND = "unknown-command"
     UNAUTHENTICATED = "unauthenticated"
     NOT_ALLOWED = "not-allowed"

@@ -1,0 +1,35 @@
+"""Settings that each request looks at, kept in memory until somebody changes a setting (on any server)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sysvm.store.queries import settings
+from sysvm.store.settings import SETTINGS, canonical
+from sysvm.store.store import Store, Tx, Wake
+
+
+class Live:
+    """Global values, forgotten when a commit says that a setting has changed."""
+
+    def __init__(self, store: Store) -> None:
+        self._values: dict[str, str] = {}
+        self._typed: dict[str, Any] = {}
+        self._known = False
+        store.on_commit(self._hear)
+
+    def _hear(self, wakes: Sequence[Wake]) -> None:
+        if any(kind == settings.WAKE for kind, _ in wakes):
+            self._known = False  # what is known stays in use until the next request reads again
+
+    def load(self, tx: Tx) -> None:
+        """Reads them, if they are not known."""
+        if not self._known:
+            self._known = True  # before reading: a change that is heard meanwhile makes us read once more
+            self._values, self._typed = settings.stored(tx), {}
+
+    def __getitem__(self, name: str) -> Any:
+        """A global value, typed; `load` must have been called."""
+        if name not in self._typed:
+            setting = SETTINGS[canonical(name)]
+            self._typed[name] = setting.typed(self._values.get(setting.name, setting.default))
+        return self._typed[name]
