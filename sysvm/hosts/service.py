@@ -97,6 +97,10 @@ class HostService:
         else:
             self._memory.raise_epoch(epoch)
 
+    def adopt(self, document: HostDocument) -> None:
+        """A document of an earlier life: its pools are ours to list."""
+        self._pools = document.pools
+
     async def serve(self, body: link.HostCallBody) -> msgspec.Struct:
         """Does or answers one call."""
         match body:

@@ -1,0 +1,63 @@
+"""Making the host's document true: its segments, its relay, what machines may reach on the host itself.
+
+Segments that are no longer named go when no machine is plugged in any more; until then they are no fault.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import msgspec
+
+from sysvm.basics.digest import digest
+from sysvm.basics.errors import Broken, NotYet, Refused
+from sysvm.hosts.durable import write_durably
+from sysvm.hosts.layout import Layout
+from sysvm.hosts.network import HostNetwork
+from sysvm.wire.documents import HostDocument
+from sysvm.wire.link import HostReport
+from sysvm.wire.machines import Segment, Traffic
+
+_RELAY = "sysvm.hosts.relay"
+
+
+class Document:
+    """The host's document, and the last one that was applied."""
+
+    def __init__(self, layout: Layout, network: HostNetwork) -> None:
+        self._layout = layout
+        self._network = network
+        self._file = layout.host / "host.json"
+
+    def last(self) -> HostDocument | None:
+        """What was applied before; it is applied again when the host agent starts, with no server anywhere."""
+        if not self._file.exists():
+            return None
+        return msgspec.json.decode(self._file.read_bytes(), type=HostDocument)
+
+    async def apply(self, document: HostDocument) -> HostReport:
+        """As much of it as can be is true; the rest are faults, and the live digest is empty."""
+        write_durably(self._file, msgspec.json.encode(document))
+        faults = []
+        for segment in document.segments:
+            try:
+                await self._network.ensure_segment(_with_address(segment, document))
+            except (Refused, NotYet, Broken) as error:
+                faults.append(f"segment {segment.key}: {error}")
+        await self._remove_others({segment.key for segment in document.segments})
+        await self._network.open_input(frozenset({document.relay_port}))
+        if find_spec(_RELAY) is not None:
+            await import_module(_RELAY).ensure_relay(self._layout, document)
+        return HostReport(live="" if faults else digest(document), faults=tuple(faults))
+
+    async def _remove_others(self, wanted: set[str]) -> None:
+        for key in await self._network.segments() - wanted:
+            try:
+                await self._network.remove_segment(key)
+            except NotYet:
+                continue
+
+
+def _with_address(segment: Segment, document: HostDocument) -> Segment:
+    if segment.traffic is Traffic.MANAGEMENT and segment.gateway is None and document.management_address:
+        return msgspec.structs.replace(segment, gateway=document.management_address)
+    return segment
