@@ -40,7 +40,9 @@ class RemoveRouter:
 
 @dataclass(frozen=True, slots=True)
 class Implemented:
-    """All its routers serve."""
+    """All its routers serve; look again in `seconds`, when they may have to be collected."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,16 @@ def plan_network(network: NetworkSeen) -> NetworkStep:
     idle = network.guests_wanted == 0 and not network.persistent
     if doomed or (idle and network.unused_s >= network.collect_after_s):
         return _shut(network)
+    served = Implemented(max(1.0, network.collect_after_s - network.unused_s) if idle else 600.0)
     if not network.routed:
-        return Implemented()
+        return served
     alive = [router for router in network.routers if router.wanted != "gone"]
     if idle and not alive:
         return Idle(600, "no guest is wanted on it")
     if len(alive) < network.wanted_routers:
         return AddRouter()
     if all(router.serving for router in alive):
-        return Implemented()
+        return served
     stopped = [router for router in alive if router.wanted == "stopped"]
     if stopped:
         return Idle(60, "its router was stopped by an operator; start it with startRouter")

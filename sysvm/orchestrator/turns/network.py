@@ -31,8 +31,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Result(0.0)
         case plans.RemoveRouter(id_):
             return Result(60.0, lambda tx: _remove_router(tx, id_))
-        case plans.Implemented():
-            return Result(600.0, lambda tx: _implemented(tx, turn))
+        case plans.Implemented(seconds):
+            return Result(seconds, lambda tx: _implemented(tx, turn))
         case plans.Shut():
             return Result(600.0, lambda tx: _shut(tx, turn))
         case plans.Idle(seconds, why):
@@ -156,8 +156,6 @@ def _implemented(tx: Tx, turn: Turn) -> None:
     assert network is not None
     unused = None if guests_wanted(tx, network.id) else (network.unused_since or tx.now)
     tx.update(tables.network, network.id, unused_since=unused, note="")
-    if unused is not None:
-        turns.wish(tx, "network", network.id, after=_collection_in(tx, unused))
     if network.state not in LIVE:
         tx.update(tables.network, network.id, state="Implemented", restart_required=False)
         _stir_guests(tx, network.id)
@@ -165,15 +163,10 @@ def _implemented(tx: Tx, turn: Turn) -> None:
     jobs.settle(tx, "network", network.id, turn.wish, "implemented")
 
 
-def _collection_in(tx: Tx, unused_since: float) -> float:
-    wait = float(settings.value(tx, "network.gc.wait"))
-    return max(1.0, unused_since + wait - tx.now)
-
-
 def _stir_guests(tx: Tx, network_id: int) -> None:
     nic = tables.nic
     rows = tx.all(
-        sa.select(sa.distinct(nic.c.machine_id)).where(nic.c.network_id == network_id, nic.c.removed.is_(None))
+        sa.select(nic.c.machine_id).distinct().where(nic.c.network_id == network_id, nic.c.removed.is_(None))
     )
     for (machine_id,) in rows:
         turns.look_again(tx, "machine", machine_id)

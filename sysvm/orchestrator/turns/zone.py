@@ -132,7 +132,7 @@ def _workers(tx: Tx, context: Context, zone: Row, fleet: list[Row]) -> None:
     rules = secstorage.Rules(
         session_max=setting("secstorage.session.max"),
         standby=setting("secstorage.capacity.standby"),
-        count_max=setting("secstorage.max.ssvm.count"),
+        count_max=setting("max.ssvm.count"),
         reserve=bool(settings.value(tx, "system.vm.auto.reserve.capacity")),
     )
     seen = tuple(
