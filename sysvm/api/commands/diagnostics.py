@@ -48,7 +48,9 @@ def run_diagnostics(call: Call) -> Reply:
         raise Refused("Illegal argument passed as optional parameters: please do not use special characters")
     body = Diagnose(kind=kind, address=_destination(call["ipaddress"]), params=params)
     part = open_task(call, row, body)
-    return Accepted((part,), call.about("SystemVm", row), f"running {kind} on system vm: {row.uuid}", {"task": part.id})
+    event = {"consoleproxy": "PROXY.DIAGNOSTICS", "secstorage": "SSVM.DIAGNOSTICS"}.get(row.kind, "ROUTER.DIAGNOSTICS")
+    about = call.about("SystemVm", row)
+    return Accepted((part,), about, f"running {kind} on system vm: {row.uuid}", {"task": part.id}, event=event)
 
 
 def _destination(text: str) -> str:

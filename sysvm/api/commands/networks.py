@@ -135,7 +135,8 @@ def restart_network(call: Call) -> Reply:
         parts = tuple(machines.replace(call.tx, router) for router in machines.routers_of(call.tx, row.id))
     else:
         parts = _start_stopped(call.tx, row) + machines.wish_documents(call.tx, row.id)
-    parts = (*parts, networks.implement(call.tx, row.id))
+    if networks.is_needed(call.tx, row):
+        parts = (*parts, networks.implement(call.tx, row.id))
     return Accepted(parts, call.about(ABOUT, row), f"restarting network: {row.uuid}")
 
 

@@ -79,7 +79,10 @@ def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
 
 def _accepted(call: Call, row: Row, what: str, *parts: Part) -> Accepted:
     word = WORDS.get(row.kind, "router")
-    return Accepted(parts, call.about(ABOUT, row), f"{what} {word} Vm Id: {row.uuid}")
+    event = call.command.event
+    if row.kind == "secstorage":
+        event = event.replace("PROXY.", "SSVM.")
+    return Accepted(parts, call.about(ABOUT, row), f"{what} {word} Vm Id: {row.uuid}", event=event)
 
 
 @handler("startSystemVm")

@@ -32,6 +32,17 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Stretch = tuple[int, int]  # first and last address as numbers, both included
 
 
+class NoPublicAddress(Refused):
+    """Every public address of a zone that the asker may have is taken."""
+
+    def __init__(self, zone_id: int) -> None:
+        super().__init__(
+            "Insufficient address capacity: no free public IP address in the zone; add a range with createVlanIpRange",
+            Why.CAPACITY,
+        )
+        self.zone_id = zone_id
+
+
 @dataclass(frozen=True, slots=True)
 class PrivateAddress:
     """An address of a management or storage range."""
@@ -100,10 +111,7 @@ def take_public_ip(
     if free is None:
         if wanted is not None:
             raise Refused(f"Public IP address {wanted} is not free in this zone, or not for this account")
-        raise Refused(
-            "Insufficient address capacity: no free public IP address in the zone; add a range with createVlanIpRange",
-            Why.CAPACITY,
-        )
+        raise NoPublicAddress(zone_id)
     tx.update(
         tables.public_ip,
         free.id,

@@ -94,6 +94,23 @@ def guests_on(tx: Tx, network_id: int) -> int:
     return count
 
 
+def is_needed(tx: Tx, network: Row) -> bool:
+    """Whether it has, or shall have, routers: a guest is wanted running, a router is, or its offering is persistent."""
+    nic, machine = tables.nic, tables.machine
+    wanted = (
+        sa.select(machine.c.id)
+        .join(nic, nic.c.machine_id == machine.c.id)
+        .where(
+            nic.c.network_id == network.id,
+            nic.c.removed.is_(None),
+            machine.c.removed.is_(None),
+            machine.c.wanted == "running",
+        )
+    )
+    offering = tx.get(tables.network_offering, network.offering_id)
+    return bool(offering is not None and offering.is_persistent) or tx.one(wanted.limit(1)) is not None
+
+
 def default_ones(tx: Tx, account_id: int, zone_id: int) -> list[Row]:
     """The account's isolated networks with source NAT in a zone: one of them is the default for its guests."""
     network = tables.network
@@ -181,9 +198,3 @@ def tag_in_use(tx: Tx, isolation: str, tag: int) -> bool:
 def implement(tx: Tx, network_id: int) -> Part:
     """The network shall be there, with its routers; what to wait for."""
     return Part("network", network_id, turns.wish(tx, "network", network_id), "implemented")
-
-
-def live_or_implement(tx: Tx, network: Row) -> tuple[Part, ...]:
-    """Like implement; also when it is there already its turn looks, but nobody has to wait."""
-    part = implement(tx, network.id)
-    return () if network.state in LIVE else (part,)

@@ -1,0 +1,237 @@
+"""Public addresses: list, associate, disassociate, reserve.
+
+An address that is given up stays "Releasing" until the router has dropped it, so that nobody else gets it too early. The
+source NAT address of a network is taken when its router is made, and goes with the network.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.api.answers import public_ips as answers
+from sysvm.api.call import Accepted, Call, One, Owner, Reply, Rows, Success
+from sysvm.api.commands.networks import usable_network
+from sysvm.api.commands.owned import is_admin
+from sysvm.api.handlers import handler, result
+from sysvm.api.listing import contains, fetch, tags_of, visible
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import addresses, machines, networks, public_ips
+from sysvm.store.queries.events import Actor
+from sysvm.store.store import Row, Tx
+from sysvm.wire.machines import Kind
+
+ABOUT = "IpAddress"
+TAGGED = "PublicIpAddress"
+
+
+def the_address(call: Call, name: str, *, network: bool = True) -> Row:
+    """The allocated address that a parameter names; with a network behind it unless said otherwise."""
+    row = call.need(tables.public_ip, name)
+    if row.state != "Allocated" or row.system:
+        raise Refused(
+            f"Unable to use ip address {tables.unpack_address(row.address)}: it is {row.state}, not allocated"
+        )
+    if network and row.network_id is None:
+        raise Refused("Unable to create the rule; the ip address is not associated with any network")
+    return row
+
+
+def answer(tx: Tx, public_ip_id: int, *, admin: bool) -> dict[str, Any]:
+    """One address with its tags."""
+    found = answers.public_ip(public_ips.one(tx, public_ip_id), admin=admin)
+    return {**found, "tags": tags_of(tx, TAGGED, [public_ip_id]).get(public_ip_id, [])}
+
+
+# ---------------------------------------------------------------- list
+@handler("listPublicIpAddresses")
+def list_public_ip_addresses(call: Call) -> Reply:
+    """Allocated addresses that the caller may see; administrators see free ones with allocatedonly=false."""
+    ip = tables.public_ip.c
+    admin = is_admin(call.caller)
+    statement = public_ips.statement().where(*_seen(call, admin), *_filters(call), *_yes_or_no(call))
+    rows, count = fetch(call, statement.order_by(ip.ip_range_id, ip.address))
+    tags = tags_of(call.tx, TAGGED, [row.id for row in rows])
+    return Rows([{**answers.public_ip(row, admin=admin), "tags": tags.get(row.id, [])} for row in rows], count)
+
+
+def _seen(call: Call, admin: bool) -> list[sa.ColumnElement[bool]]:
+    ip = tables.public_ip.c
+    state = (call.get("state") or "").capitalize()
+    if call.get("allocatedonly", True) and state != "Free":
+        found = [ip.state == state] if state else [ip.state.in_(public_ips.TAKEN)]
+        return [*found, *visible(call, tables.public_ip)]
+    if not admin:
+        raise Refused("Free public addresses are shown to administrators only", Why.NOT_ALLOWED)
+    return [ip.state == state] if state else []
+
+
+def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
+    ip = tables.public_ip.c
+    found: list[sa.ColumnElement[bool]] = []
+    if call.get("id"):
+        found.append(ip.id == call.need(tables.public_ip, "id").id)
+    if call.get("associatednetworkid"):
+        found.append(ip.network_id == usable_network(call, call["associatednetworkid"], "associatednetworkid").id)
+    for name, table, column in (
+        ("zoneid", tables.zone, ip.zone_id),
+        ("vlanid", tables.ip_range, ip.ip_range_id),
+        ("physicalnetworkid", tables.physical_network, tables.ip_range.c.physical_network_id),
+    ):
+        if (of := call.row(table, name)) is not None:
+            found.append(column == of.id)
+    if call.get("ipaddress"):
+        found.append(ip.address == _packed(call["ipaddress"]))
+    if word := call.get("keyword"):
+        found.append(contains(tables.network.c.name, word))
+    return found
+
+
+def _packed(text: str) -> bytes:
+    try:
+        return tables.pack_address(text.strip())
+    except ValueError:
+        raise Refused(f"Invalid IP address {text}") from None
+
+
+def _yes_or_no(call: Call) -> list[sa.ColumnElement[bool]]:
+    ip = tables.public_ip.c
+    columns = {"issourcenat": ip.source_nat, "isstaticnat": ip.static_nat, "fordisplay": ip.for_display}
+    found: list[sa.ColumnElement[bool]] = [column.is_(call[name]) for name, column in columns.items() if name in call]
+    if call.get("forloadbalancing"):
+        found += [ip.static_nat.is_(False), ip.network_id.is_not(None)]
+    if call.get("vpcid") or call.get("forvirtualnetwork") is False:
+        found.append(sa.false())  # there are no VPCs, and every public address is of a virtual network
+    return found
+
+
+# ---------------------------------------------------------------- take
+@handler("associateIpAddress")
+def associate_ip_address(call: Call) -> Reply:
+    """An address for a network, or for the account's default one in a zone."""
+    if call.get("vpcid"):
+        raise Refused("Unable to associate an address with a VPC: there are no VPCs", Why.UNAVAILABLE)
+    if call.get("isportable"):
+        raise Refused("There are no portable addresses in this cloud", Why.CAPACITY)
+    network = _network(call)
+    owner = Owner(network.account_id, network.domain_id, network.domain_path)
+    if network.acl_type == "Domain":
+        owner = call.owner()
+    actor = Actor(call.caller.user_id, owner.account_id, owner.domain_id, owner.domain_path)
+    taken = addresses.take_public_ip(
+        call.tx, network.zone_id, system=False, actor=actor, network_id=network.id, wanted=call.get("ipaddress")
+    )
+    if "fordisplay" in call:
+        call.tx.update(tables.public_ip, taken.id, for_display=call["fordisplay"])
+    text = tables.unpack_address(taken.address)
+    return Accepted(
+        machines.wish_documents(call.tx, network.id),
+        call.about(ABOUT, taken),
+        f"associating ip {text} to network: {network.uuid}",
+    )
+
+
+def _network(call: Call) -> Row:
+    if call.get("networkid"):
+        row = usable_network(call, call["networkid"], "networkid")
+    else:
+        row = _default_network(call)
+    if row.guest_type != "Isolated" or "SourceNat" not in networks.services(call.tx, row):
+        raise Refused(f"Can't assign ip to the network {row.name}: its type is {row.guest_type} without source NAT")
+    return row
+
+
+def _default_network(call: Call) -> Row:
+    zone = call.row(tables.zone, "zoneid")
+    if zone is None:
+        raise Refused("Unable to figure out zone to assign ip to; specify networkid or zoneid")
+    found = networks.default_ones(call.tx, call.owner().account_id, zone.id)
+    if len(found) != 1:
+        which = "more than one default Isolated network" if found else "no Isolated network"
+        raise Refused(f"The account has {which} in zone {zone.name}; specify networkid")
+    return found[0]
+
+
+# ---------------------------------------------------------------- give
+@handler("disassociateIpAddress")
+def disassociate_ip_address(call: Call) -> Reply:
+    """Free again, with all that stood on it gone."""
+    row = call.need(tables.public_ip, "id")
+    if row.state == "Reserved":
+        addresses.give_public_ip(call.tx, row.id)
+        return Accepted((), call.about(ABOUT, row), _releasing(row))
+    if row.source_nat:
+        raise Refused("ip address is used for source nat purposes and can not be disassociated.")
+    if row.system or row.state != "Allocated":
+        raise Refused(f"Can't release ip address {tables.unpack_address(row.address)}: it is {row.state}")
+    public_ips.release(call.tx, row)
+    parts = machines.wish_documents(call.tx, row.network_id) if row.network_id is not None else ()
+    if not parts:
+        addresses.give_public_ip(call.tx, row.id)
+    return Accepted(parts, call.about(ABOUT, row), _releasing(row))
+
+
+def _releasing(row: Row) -> str:
+    return f"disassociating ip {tables.unpack_address(row.address)}"
+
+
+@result("associateIpAddress", "updateIpAddress")
+def _address_result(tx: Tx, job: Row) -> dict[str, Any]:
+    return answer(tx, job.instance_id, admin=False)
+
+
+@result("disassociateIpAddress")
+def _released(tx: Tx, job: Row) -> dict[str, Any]:
+    row = tx.get(tables.public_ip, job.instance_id)
+    if row is not None and row.state == "Releasing":
+        addresses.give_public_ip(tx, row.id)
+    return {"success": True}
+
+
+# ---------------------------------------------------------------- beside
+@handler("updateIpAddress")
+def update_ip_address(call: Call) -> Reply:
+    """Whether users are shown it."""
+    row = call.need(tables.public_ip, "id")
+    if row.account_id is None:
+        raise Refused("The ip address is not allocated")
+    if "fordisplay" in call:
+        call.tx.update(tables.public_ip, row.id, for_display=call["fordisplay"])
+    return Accepted((), call.about(ABOUT, row), f"updating ip {tables.unpack_address(row.address)}")
+
+
+@handler("reserveIpAddress")
+def reserve_ip_address(call: Call) -> Reply:
+    """Kept for an account, on no network yet."""
+    row = call.need(tables.public_ip, "id", check=False)
+    if row.state != "Free":
+        raise Refused(f"IP address {tables.unpack_address(row.address)} is not free, it cannot be reserved")
+    owner = call.owner()
+    call.tx.update(tables.public_ip, row.id, state="Reserved", allocated=call.now, **owner.columns)
+    return One(answer(call.tx, row.id, admin=is_admin(call.caller)), call.about(ABOUT, row), "reserving ip")
+
+
+@handler("releaseIpAddress")
+def release_ip_address(call: Call) -> Reply:
+    """A reserved address is free again."""
+    row = call.need(tables.public_ip, "id")
+    if row.state != "Reserved":
+        raise Refused(f"IP address {tables.unpack_address(row.address)} is not reserved; use disassociateIpAddress")
+    addresses.give_public_ip(call.tx, row.id)
+    return Success(about=call.about(ABOUT, row), description="releasing ip")
+
+
+def guest_nic(tx: Tx, machine: Row, network_id: int) -> Row | None:
+    """The guest's NIC on a network."""
+    nic = tables.nic
+    return tx.one(
+        sa.select(nic).where(nic.c.machine_id == machine.id, nic.c.network_id == network_id, nic.c.removed.is_(None))
+    )
+
+
+def the_guest(call: Call, name: str) -> Row:
+    """The guest that a parameter names, if it is not going away."""
+    row = call.need(tables.machine, name)
+    if row.kind != Kind.GUEST or row.wanted == "gone" or row.destroyed is not None:
+        raise Refused(f"Invalid user vm: {call[name]}")
+    return row
