@@ -161,7 +161,7 @@ class Channels:
         try:
             await peer.call(channel.Greet(), msgspec.Raw, seconds=_CALL_S)
             _take_report(found, await peer.call(channel.Report(), channel.AgentReport, seconds=_APPLY_S))
-        except (NotYet, Refused, Stale, Broken, Unreachable) as error:
+        except (NotYet, Refused, Stale, Broken, Unreachable, msgspec.DecodeError) as error:
             log.info("greeting_unanswered", machine=found.machine, incarnation=found.incarnation, why=str(error))
             return
         self._notify(link.MachineChanged(machine=found.machine))

@@ -95,7 +95,7 @@ class Peer:
             while data := await self._reader.read(256 * 1024):
                 for payload in self._frames.feed(data):
                     self._take(_envelopes.decode(payload), tasks)
-        except (OSError, BadFrame, msgspec.DecodeError) as error:
+        except (OSError, BadFrame, msgspec.DecodeError, RecursionError) as error:
             log.warning("link_broken", why=f"{type(error).__name__}: {error}")
         finally:
             listener.cancel()
@@ -171,5 +171,5 @@ class Peer:
             notice = await self._notices.get()
             try:
                 await self._hear(notice.body)
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, RecursionError) as error:
                 log.warning("notice_not_understood", why=str(error))
