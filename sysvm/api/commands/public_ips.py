@@ -19,7 +19,6 @@ from sysvm.store import tables
 from sysvm.store.queries import addresses, machines, networks, public_ips
 from sysvm.store.queries.events import Actor
 from sysvm.store.store import Row, Tx
-from sysvm.wire.machines import Kind
 
 ABOUT = "IpAddress"
 TAGGED = "PublicIpAddress"
@@ -219,19 +218,3 @@ def release_ip_address(call: Call) -> Reply:
         raise Refused(f"IP address {tables.unpack_address(row.address)} is not reserved; use disassociateIpAddress")
     addresses.give_public_ip(call.tx, row.id)
     return Success(about=call.about(ABOUT, row), description="releasing ip")
-
-
-def guest_nic(tx: Tx, machine: Row, network_id: int) -> Row | None:
-    """The guest's NIC on a network."""
-    nic = tables.nic
-    return tx.one(
-        sa.select(nic).where(nic.c.machine_id == machine.id, nic.c.network_id == network_id, nic.c.removed.is_(None))
-    )
-
-
-def the_guest(call: Call, name: str) -> Row:
-    """The guest that a parameter names, if it is not going away."""
-    row = call.need(tables.machine, name)
-    if row.kind != Kind.GUEST or row.wanted == "gone" or row.destroyed is not None:
-        raise Refused(f"Invalid user vm: {call[name]}")
-    return row

@@ -1,0 +1,80 @@
+"""Firewall rules: what may reach a public address. Without one nothing may."""
+
+from sysvm.api.call import Call, Reply
+from sysvm.api.commands import rule_lists
+from sysvm.api.commands.public_ips import the_address
+from sysvm.api.handlers import handler, result
+from sysvm.api.rules import firewall
+from sysvm.api.rules.firewall import Match, Standing
+from sysvm.basics.errors import Refused
+from sysvm.store import tables
+from sysvm.store.queries import rules
+from sysvm.store.store import Row
+
+
+@handler("createFirewallRule")
+def create_firewall_rule(call: Call) -> Reply:
+    """Open from when the routers have it."""
+    if (call.get("type") or "user").lower() != "user":
+        raise Refused("System firewall rules are made by the cloud itself")
+    ip = the_address(call, "ipaddressid")
+    rule_lists.need_service(call.tx, ip.network_id, "Firewall")
+    match = firewall.match(
+        call["protocol"], call.get("startport"), call.get("endport"), call.get("icmptype"), call.get("icmpcode")
+    )
+    row = add(call, ip, match, firewall.cidrs(call.get("cidrlist", ())) or (firewall.ANYWHERE,))
+    return rule_lists.changed(call, row, f"creating firewall rule for ip {tables.unpack_address(ip.address)}")
+
+
+def add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], *, display: bool = True) -> Row:
+    """Writes the rule, if nothing stands against it."""
+    new = Standing("", rules.FIREWALL, match, frozenset(sources), ip.network_id)
+    firewall.refuse_conflict(new, map(rule_lists.standing, rules.of_address(call.tx, ip.id)))
+    id_ = call.tx.insert(
+        tables.firewall_rule,
+        uuid=call.ids.uuid(),
+        purpose=rules.FIREWALL,
+        public_ip_id=ip.id,
+        network_id=ip.network_id,
+        protocol=match.protocol,
+        first_port=match.first,
+        last_port=match.last,
+        icmp_type=match.icmp_type,
+        icmp_code=match.icmp_code,
+        sources=list(sources),
+        for_display=call.get("fordisplay", display),
+        account_id=ip.account_id,
+        domain_id=ip.domain_id,
+        domain_path=ip.domain_path,
+        created=call.now,
+    )
+    row = call.tx.get(tables.firewall_rule, id_)
+    assert row is not None
+    return row
+
+
+@handler("listFirewallRules")
+def list_firewall_rules(call: Call) -> Reply:
+    """Rules on public addresses."""
+    return rule_lists.list_of(call, rules.FIREWALL)
+
+
+@handler("deleteFirewallRule")
+def delete_firewall_rule(call: Call) -> Reply:
+    """Closed from when the routers have dropped it."""
+    return rule_lists.removed(call, rules.FIREWALL, "revoking firewall rule")
+
+
+@handler("updateFirewallRule")
+def update_firewall_rule(call: Call) -> Reply:
+    """Whether users are shown it."""
+    row = rule_lists.the_rule(call, rules.FIREWALL)
+    if "fordisplay" in call:
+        call.tx.update(tables.firewall_rule, row.id, for_display=call["fordisplay"])
+    return rule_lists.changed(call, row, f"updating firewall rule {row.uuid}")
+
+
+result(
+    "createFirewallRule", "updateFirewallRule", "createEgressFirewallRule", "updateEgressFirewallRule",
+    "createPortForwardingRule", "updatePortForwardingRule",
+)(rule_lists.finished)  # fmt: skip

@@ -1,0 +1,113 @@
+"""Port forwarding: ports of a public address that lead to a guest. By default the firewall is opened with it."""
+
+from typing import Any
+
+from sysvm.api.call import Call, Reply
+from sysvm.api.commands import firewall as firewall_commands
+from sysvm.api.commands import rule_lists
+from sysvm.api.commands.guest_addresses import guest_address, the_guest
+from sysvm.api.commands.public_ips import the_address
+from sysvm.api.handlers import handler
+from sysvm.api.rules import firewall
+from sysvm.api.rules.firewall import Match, Standing
+from sysvm.basics.errors import Refused
+from sysvm.store import tables
+from sysvm.store.queries import rules
+from sysvm.store.store import Row
+
+
+@handler("createPortForwardingRule")
+def create_port_forwarding_rule(call: Call) -> Reply:
+    """Leads to the guest from when the routers have it."""
+    ip = _plain_address(call)
+    network = rule_lists.need_service(call.tx, ip.network_id, "PortForwarding")
+    if call.get("networkid") and call.need(tables.network, "networkid").id != network.id:
+        raise Refused(f"The ip address is associated with network {network.name}, not with the given networkid")
+    match, inside = firewall.forwarding(
+        call["protocol"],
+        (call["publicport"], call.get("publicendport")),
+        (call["privateport"], call.get("privateendport")),
+    )
+    guest = the_guest(call, "virtualmachineid")
+    address = guest_address(call.tx, guest, network, call.get("vmguestip"))
+    sources = firewall.cidrs(call.get("cidrlist", ()))
+    values = {
+        "machine_id": guest.id,
+        "guest_address": address,
+        "private_first_port": inside[0],
+        "private_last_port": inside[1],
+    }
+    row = _add(call, ip, match, sources, values)
+    return rule_lists.changed(call, row, f"creating port forwarding rule for ip {tables.unpack_address(ip.address)}")
+
+
+def _plain_address(call: Call) -> Row:
+    ip = the_address(call, "ipaddressid")
+    if ip.static_nat:
+        raise Refused(f"Unable to create port forwarding rule; ip id={ip.uuid} has static nat enabled")
+    return ip
+
+
+def _add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], values: dict[str, Any]) -> Row:
+    new = Standing("", rules.FORWARDING, match, network_id=ip.network_id)
+    firewall.refuse_conflict(new, map(rule_lists.standing, rules.of_address(call.tx, ip.id)))
+    related = None
+    if call.get("openfirewall", True):
+        related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id
+    id_ = call.tx.insert(
+        tables.firewall_rule,
+        uuid=call.ids.uuid(),
+        purpose=rules.FORWARDING,
+        public_ip_id=ip.id,
+        network_id=ip.network_id,
+        protocol=match.protocol,
+        first_port=match.first,
+        last_port=match.last,
+        sources=list(sources),
+        related_id=related,
+        for_display=call.get("fordisplay", True),
+        account_id=ip.account_id,
+        domain_id=ip.domain_id,
+        domain_path=ip.domain_path,
+        created=call.now,
+        **values,
+    )
+    row = call.tx.get(tables.firewall_rule, id_)
+    assert row is not None
+    return row
+
+
+@handler("listPortForwardingRules")
+def list_port_forwarding_rules(call: Call) -> Reply:
+    """Forwards of public addresses."""
+    return rule_lists.list_of(call, rules.FORWARDING)
+
+
+@handler("updatePortForwardingRule")
+def update_port_forwarding_rule(call: Call) -> Reply:
+    """Another guest, or other ports of the guest."""
+    row = rule_lists.the_rule(call, rules.FORWARDING)
+    network = call.tx.get(tables.network, row.network_id)
+    assert network is not None
+    changes: dict[str, Any] = {}
+    if call.get("privateport") is not None or call.get("privateendport") is not None:
+        begin = call.get("privateport", row.private_first_port)
+        end = call.get("privateendport", begin + row.last_port - row.first_port)
+        _, inside = firewall.forwarding(row.protocol, (row.first_port, row.last_port), (begin, end))
+        changes |= {"private_first_port": inside[0], "private_last_port": inside[1]}
+    guest = the_guest(call, "virtualmachineid") if call.get("virtualmachineid") else None
+    if guest is not None or call.get("vmguestip"):
+        guest = guest or call.tx.get(tables.machine, row.machine_id)
+        assert guest is not None
+        address = guest_address(call.tx, guest, network, call.get("vmguestip"))
+        changes |= {"machine_id": guest.id, "guest_address": address}
+    if "fordisplay" in call:
+        changes["for_display"] = call["fordisplay"]
+    call.tx.update(tables.firewall_rule, row.id, state="Add", **changes)
+    return rule_lists.changed(call, row, f"updating port forwarding rule {row.uuid}")
+
+
+@handler("deletePortForwardingRule")
+def delete_port_forwarding_rule(call: Call) -> Reply:
+    """No more, nor the firewall rule that was opened with it."""
+    return rule_lists.removed(call, rules.FORWARDING, "revoking port forwarding rule")
