@@ -22,7 +22,7 @@ _PAUSED_WHY = {
     8: "paused: the guest has panicked",
     11: "starting",
 }
-_SHUTOFF_WHY = {3: "its process ended unexpectedly", 6: "it did not start"}
+_SHUTOFF_WHY = {6: "it did not start"}
 _STARTING = 11
 
 
