@@ -1,0 +1,1 @@
+"""The command `sysvm`: puts the parts together. Policy lives below."""

@@ -54,9 +54,7 @@ class SimulatedHosts:
         host.link_up = True
         host.attach(self._ear(row.id), lambda ask: self._notices.ask(row.id, ask))
         context.links.attach(row.id, host)
-        host.welcome(
-            Welcome(protocol=PROTOCOL, session=context.session, epoch=linked.epoch, cloud=linked.cloud)
-        )
+        host.welcome(Welcome(protocol=PROTOCOL, session=context.session, epoch=linked.epoch, cloud=linked.cloud))
         return host
 
     def _ear(self, host_id: int) -> "Ear":

@@ -75,6 +75,11 @@ def guest_os_types(tx: Tx, _ids: Ids) -> None:
 STEPS: list[Step] = [roles, root_domain, accounts, guest_os_types]
 
 
+def is_sown(tx: Tx) -> bool:
+    """Whether this database is a cloud already."""
+    return tx.value(sa.select(tables.cloud.c.id)) is not None
+
+
 def sow(tx: Tx, ids: Ids, vault: Vault, *, version: str, admin_password_hash: str) -> bool:
     """Fills an empty database; False when it is a cloud already."""
     if tx.value(sa.select(tables.cloud.c.id)) is not None:
