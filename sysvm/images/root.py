@@ -33,7 +33,15 @@ _SECRETS = (
     "etc/resolv.conf",
 )
 _KEPT_AT_HOME = {"root/.bashrc", "root/.profile"}
-_FOLDERS = ("sysvm/boot", "sysvm/state", "sysvm/host", "sysvm/store", "var/log/sysvm", "usr/lib/sysvm/python", "usr/lib/modules")
+_FOLDERS = (
+    "sysvm/boot",
+    "sysvm/state",
+    "sysvm/host",
+    "sysvm/store",
+    "var/log/sysvm",
+    "usr/lib/sysvm/python",
+    "usr/lib/modules",
+)
 
 
 def build_root(place: Path, archive: Archive, packages: tuple[Package, ...], progress: Progress) -> str:
@@ -51,10 +59,11 @@ def build_root(place: Path, archive: Archive, packages: tuple[Package, ...], pro
 def _bootstrap(place: Path, archive: Archive, debs: tuple[Path, ...]) -> None:
     stage = place.with_name(f"{place.name}.debs")
     stage.mkdir()
+    lists, links = shlex.quote(str(archive.lists)), shlex.quote(str(stage))
+    cached = '"$1/var/cache/apt/archives"'
     try:
         for deb in debs:
             (stage / deb.name).hardlink_to(deb)
-        lists = shlex.quote(str(archive.lists))
         run(
             "mmdebstrap",
             "--mode=root",
@@ -67,7 +76,7 @@ def _bootstrap(place: Path, archive: Archive, debs: tuple[Path, ...]) -> None:
             "--dpkgopt=force-unsafe-io",
             "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
             f'--setup-hook=mkdir -p "$1/var/lib/apt" && cp -r {lists} "$1/var/lib/apt/"',
-            f'--setup-hook=mkdir -p "$1/var/cache/apt/archives" && cp -l {shlex.quote(str(stage))}/*.deb "$1/var/cache/apt/archives/"',
+            f"--setup-hook=mkdir -p {cached} && cp -l {links}/*.deb {cached}",
             SUITE,
             place,
             *archive.sources,

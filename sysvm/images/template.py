@@ -45,7 +45,7 @@ def build(cache: Path, progress: Progress) -> Template:
     with exclusive(cache / "templates", progress):
         archive = apt.Archive(cache, apt.host_mirrors())
         archive.freshen(SystemClock().now(), progress)
-        packages = archive.resolve(root.names_in(root.ASKED))
+        packages = archive.resolve(names_in(root.ASKED))
         boot = boot_packages(archive)
         recipe = recipe_digest()
         key = template_key(recipe, packages, boot)

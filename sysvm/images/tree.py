@@ -95,7 +95,7 @@ def tree_digest(tree: Path, owners: bool = True) -> str:
             with entry.open("rb") as stream:
                 total.update(hashlib.file_digest(stream, "sha256").digest())
         elif stat.S_ISLNK(facts.st_mode):
-            total.update(os.readlink(entry).encode())
+            total.update(str(entry.readlink()).encode())
     return total.hexdigest()
 
 

@@ -3,26 +3,25 @@
 It speaks over the channels of the real one (virtio-serial port or unix socket), so that the images' tests see those work.
 """
 
-import glob
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 END = b"\n--end--\n"
 
 
 def channel() -> tuple[int, int]:
     """Descriptors for reading and writing to the host."""
-    if os.path.exists("/sysvm/host/host.sock"):
+    if Path("/sysvm/host/host.sock").exists():
         line = socket.socket(socket.AF_UNIX)
         line.connect("/sysvm/host/host.sock")
         line.set_inheritable(False)
         return os.dup(line.fileno()), line.detach()
-    for name in glob.glob("/sys/class/virtio-ports/*/name"):
-        with open(name) as text:
-            if text.read().strip() == "org.sysvm.agent":
-                port = os.open("/dev/" + name.split("/")[4], os.O_RDWR)
-                return port, port
+    for name in Path("/sys/class/virtio-ports").glob("*/name"):
+        if name.read_text().strip() == "org.sysvm.agent":
+            port = os.open(f"/dev/{name.parent.name}", os.O_RDWR)
+            return port, port
     raise SystemExit("no channel")
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     """Answers until the host goes away."""
     print("stand-in agent started", flush=True)
     reading, writing = channel()
-    os.write(writing, b"up " + open("/proc/uptime", "rb").read().split()[0] + END)
+    os.write(writing, b"up " + Path("/proc/uptime").read_bytes().split()[0] + END)
     pending = b""
     while True:
         piece = os.read(reading, 4096)
