@@ -4,14 +4,13 @@ A ticket works once and for a minute. It was bound to guest and user when it was
 gives the proxy a grant for the relay of the guest's host, signed here and good for a minute.
 """
 
-import hashlib
-
 import sqlalchemy as sa
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import documents, events, settings
+from sysvm.store.queries.consoles import ticket_hash
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.store import Row, Tx
@@ -20,11 +19,6 @@ from sysvm.wire.grants import Grant, sign_grant
 from sysvm.wire.machines import Runtime
 
 GRANT_S = 60.0
-
-
-def ticket_hash(ticket: str) -> str:
-    """How a ticket is kept."""
-    return hashlib.sha256(ticket.encode()).hexdigest()
 
 
 def redeem(tx: Tx, context: Context, proxy: str, ask: RedeemTicket) -> ConsoleTarget:

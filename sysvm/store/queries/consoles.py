@@ -1,0 +1,106 @@
+"""Console sessions: which proxy serves a guest, and the ticket that opens its screen once.
+
+Only hashes of tickets are kept. A guest that had a proxy gets the same one again, whatever its load.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from sysvm.basics.ids import Ids
+from sysvm.store import tables
+from sysvm.store.queries import nics, settings
+from sysvm.store.queries.documents import SERVER_CERTIFICATE
+from sysvm.store.queries.events import Actor
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import consoleproxy
+from sysvm.systemvms.consoleproxy import Proxy, Rules
+from sysvm.wire.machines import Kind, Traffic
+
+TICKET_S = 60.0
+
+
+def ticket_hash(ticket: str) -> str:
+    """How a ticket is kept."""
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def proxies_of(tx: Tx, zone_id: int) -> Sequence[Row]:
+    """The zone's living console proxies."""
+    table = tables.machine
+    return tx.all(
+        sa.select(table)
+        .where(table.c.kind == Kind.CONSOLE_PROXY, table.c.zone_id == zone_id, table.c.removed.is_(None))
+        .order_by(table.c.id)
+    )
+
+
+def assign(tx: Tx, guest: Row) -> Row | None:
+    """The proxy that shall serve this guest; it is remembered. None: there is none with room."""
+    rows = {row.id: row for row in proxies_of(tx, guest.zone_id)}
+    seen = tuple(
+        Proxy(
+            row.id,
+            row.wanted,
+            row.power == "running" and row.agent_up and bool(row.document_live),
+            max(row.sessions, _open_sessions(tx, row.id)),
+            row.draining,
+        )
+        for row in rows.values()
+    )
+    most = int(settings.value(tx, "consoleproxy.session.max", zone_id=guest.zone_id))
+    chosen = consoleproxy.assign(guest.console_proxy_id, seen, Rules(session_max=most))
+    if chosen is None:
+        return None
+    tx.update(tables.machine, guest.id, console_proxy_id=chosen, console_assigned=tx.now)
+    return rows[chosen]
+
+
+def _open_sessions(tx: Tx, proxy_id: int) -> int:
+    """Tickets that were redeemed and not ended: a proxy's report may be seconds old."""
+    table = tables.console_session
+    return int(
+        tx.value(
+            sa.select(sa.func.count()).where(
+                table.c.proxy_id == proxy_id, table.c.acquired.is_not(None), table.c.ended.is_(None)
+            )
+        )
+    )
+
+
+def open_session(tx: Tx, ids: Ids, guest: Row, proxy: Row, actor: Actor, creator: str, extra: str) -> str:
+    """A new ticket for this guest on this proxy, good for a minute and once."""
+    ticket = ids.token(32)
+    tx.insert(
+        tables.console_session,
+        uuid=ids.uuid(),
+        machine_id=guest.id,
+        proxy_id=proxy.id,
+        host_id=guest.host_id,
+        user_id=actor.user_id,
+        ticket_hash=ticket_hash(ticket),
+        ticket_until=tx.now + TICKET_S,
+        creator_address=creator,
+        extra_token_hash=ticket_hash(extra) if extra else "",
+        account_id=actor.account_id,
+        domain_id=actor.domain_id,
+        domain_path=actor.domain_path,
+        created=tx.now,
+    )
+    return ticket
+
+
+def public_address(tx: Tx, machine_id: int) -> str:
+    """The address that browsers reach a system VM by; empty when it has none."""
+    for nic in nics.of_machine(tx, machine_id):
+        if nic.traffic == Traffic.PUBLIC and nic.primary is not None:
+            return nic.primary.text
+    return ""
+
+
+def are_secure(tx: Tx, zone_id: int) -> bool:
+    """Whether consoles of the zone open over HTTPS: the setting says so, and a certificate has been uploaded."""
+    table = tables.certificate
+    stored = tx.one(sa.select(table.c.id).where(table.c.name == SERVER_CERTIFICATE, table.c.private_key.is_not(None)))
+    return stored is not None and bool(settings.value(tx, "consoleproxy.sslEnabled", zone_id=zone_id))
