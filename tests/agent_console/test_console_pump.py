@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import ssl
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -49,6 +50,14 @@ class Bulk:
             while len(self.got) < UP:
                 self.got += await reader.read(PIECE)
             self.done.set()
+
+
+async def standstill(value: Callable[[], int]) -> None:
+    """Returns once the value has not moved for a second's worth of looks."""
+    before, same = -1, 0
+    while same < 20:
+        before, same = value(), same + 1 if value() == before else 0
+        await asyncio.sleep(0.05)
 
 
 def browser(stage: Stage) -> ssl.SSLContext:
@@ -116,11 +125,7 @@ async def test_a_browser_that_does_not_read_stops_the_screen_instead_of_filling_
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sending = asyncio.get_running_loop().create_task(bulk.serve(reader, writer))
-        before, quiet = -1, 0
-        while quiet < 20:
-            await asyncio.sleep(0.05)
-            quiet = quiet + 1 if bulk.sent == before else 0
-            before = bulk.sent
+        await standstill(lambda: bulk.sent)
         stalled.set()
         sending.cancel()
 

@@ -1,4 +1,4 @@
-"""A secondary storage VM's role in a process of its own, to be killed: `storage_worker.py FOLDER URL`; says the result as JSON."""
+"""A secondary storage VM's role in a process of its own, to be killed: `storage_worker.py FOLDER URL`, which says the result."""
 
 import asyncio
 import sys

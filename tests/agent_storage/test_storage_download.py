@@ -221,7 +221,7 @@ async def test_https_works_with_a_private_ca_and_not_with_an_unknown_one(ssvm: S
         if image == "image-1":
             assert (await ssvm.fetch(url, image)).sha256 == SHA256
         else:
-            with pytest.raises(Refused, match="certificate of 127.0.0.1 is not trusted"):
+            with pytest.raises(Refused, match=r"certificate of 127\.0\.0\.1 is not trusted"):
                 await ssvm.fetch(url, image)
         source.stop()
 

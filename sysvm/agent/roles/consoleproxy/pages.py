@@ -40,8 +40,15 @@ def console_pages() -> web.Application:
     for old in ("/", "/ajax", "/client/console"):
         app.router.add_get(old, _to_page)
     app.router.add_get(PAGE, _page)
-    app.router.add_static("/resource", WEB)
+    if WEB.is_dir():
+        app.router.add_static("/resource", WEB)
     return app
+
+
+def missing() -> str:
+    """What of the page is not in this machine; empty when all is there."""
+    needed = ("vnc.html", "vendor/novnc/core/rfb.js", "vendor/xterm/xterm.mjs")
+    return ", ".join(name for name in needed if not (WEB / name).exists())
 
 
 def status_pages(sessions: Callable[[], tuple[ConsoleSession, ...]]) -> web.Application:
