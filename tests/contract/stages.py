@@ -18,6 +18,7 @@ from sysvm.hosts.simulator import SimulatedDriver, World
 from sysvm.wire.machines import MachineSpec, Power, Runtime
 from tests.hosts import ground
 from tests.hosts.progress import until
+from tests.hosts_kvm.stage import kvm
 
 
 class Stage(Protocol):
@@ -131,4 +132,8 @@ async def lxc(tmp_path: Path) -> AsyncIterator[LxcStage]:
         yield LxcStage(layout, network)
 
 
-STAGES: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {"simulator": simulator, "lxc": lxc}
+STAGES: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {
+    "simulator": simulator,
+    "lxc": lxc,
+    "kvm": kvm,
+}
