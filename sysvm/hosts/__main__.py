@@ -61,6 +61,7 @@ def main() -> int:
     """The command; its exit code."""
     words = _parser().parse_args()
     configure()
+    code = 0
     try:
         match words.do:
             case "run":
@@ -69,12 +70,13 @@ def main() -> int:
                 asyncio.run(remove_everything(Layout.of(words.state)))
             case "drops":
                 asyncio.run(_drops(Layout.of(words.state)))
-    except (Refused, NotYet) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    except* (Refused, NotYet) as errors:
+        for error in errors.exceptions:
+            print(error, file=sys.stderr)
+        code = 1
+    except* KeyboardInterrupt:
+        code = 0
+    return code
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class HostAgent:
         """Brings everything up and keeps it up, until cancelled."""
         await self._network.ensure()
         await self._find_out()
-        await self._ensure_joined()
+        await self._ensure_joined(tasks)
         server = self._make_link(tasks)
         for driver in self._drivers.values():
             tasks.start(self._watch(driver, server), "watch")
@@ -175,17 +175,17 @@ class HostAgent:
             await self._clock.sleep(INVENTORY_S)
 
     # ------------------------------------------------------------ who we are
-    async def _ensure_joined(self) -> None:
+    async def _ensure_joined(self, tasks: Tasks) -> None:
         while self._identity.names() is None:
             for server in self._config.servers:
                 try:
-                    await self._join(server)
+                    await self._join(server, tasks)
                     return
                 except (OSError, Broken, NotYet, TimeoutError) as error:
                     log.info("join_failed", server=f"{server[0]}:{server[1]}", why=str(error))
             await self._clock.sleep(1.0 + self._ids.number(1000) / 1000)
 
-    async def _join(self, server: Address) -> None:
+    async def _join(self, server: Address, tasks: Tasks) -> None:
         config = self._config
         if not config.token:
             raise Refused("this host has not joined a cloud yet: a token is needed (sysvm agent join)")
@@ -193,10 +193,8 @@ class HostAgent:
             ca_pem = config.ca_file.read_text()
         else:
             ca_pem = await _in_thread(server, config.fingerprint)
-        ask = link.Join(
-            token=config.token, host=config.name, csr=self._identity.request(config.name), facts=await self._facts()
-        )
-        await join(server, self._identity, ca_pem, ask)
+        ask = link.Join(token=config.token, host=config.name, csr="", facts=await self._facts())
+        await join(server, self._identity, ca_pem, ask, tasks)
         log.info("host_joined", server=f"{server[0]}:{server[1]}")
 
     async def _facts(self) -> link.HostFacts:

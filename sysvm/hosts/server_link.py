@@ -95,19 +95,19 @@ class ServerLink:
             await self._renew_late(server)
         reader, writer = await dial(server, self._identity.context())
         peer = Peer(reader, writer, serve=self._take_call, hear=_ignore)
-        async with Tasks() as mine:
-            # Serving tasks are the host's: they outlive the link.
-            running = mine.start(peer.run(self._tasks), "link")
-            try:
-                await self._greet(peer)
-                mine.start(self._send_notices(peer), "notices")
-                mine.start(self._renew(peer), "renew")
-                await running
-            finally:
-                self._peer = None
-                self._outbox.clear()
-                peer.close()
-                mine.stop()
+        # All of them are the host's tasks, because what serves a call outlives the link.
+        children = [self._tasks.start(peer.run(self._tasks), "link")]
+        try:
+            await self._greet(peer)
+            children.append(self._tasks.start(self._send_notices(peer), "notices"))
+            children.append(self._tasks.start(self._renew(peer), "renew"))
+            await children[0]
+        finally:
+            self._peer = None
+            self._outbox.clear()
+            peer.close()
+            for child in children:
+                child.cancel()
 
     async def _greet(self, peer: Peer) -> None:
         welcome = await peer.call(await self._hello(), link.Welcome)
@@ -143,7 +143,8 @@ class ServerLink:
                 await self._clock.sleep(60.0)
 
     async def _renew_late(self, server: Address) -> None:
-        renewed = await ask_once(server, trusting(self._identity.ca_pem()), self._renewal(), link.Renewed)
+        context = trusting(self._identity.ca_pem())
+        renewed = await ask_once(server, context, self._renewal(), link.Renewed, self._tasks)
         self._identity.keep(renewed)
         log.info("certificate_renewed_late", until=self._identity.lifetime().end)
 
@@ -173,30 +174,31 @@ async def dial(server: Address, context: ssl.SSLContext) -> tuple[asyncio.Stream
     return reader, writer
 
 
-async def ask_once(server: Address, context: ssl.SSLContext, ask: msgspec.Struct, answer: type[T]) -> T:
+async def ask_once(server: Address, context: ssl.SSLContext, ask: msgspec.Struct, answer: type[T], tasks: Tasks) -> T:
     """One question on a connection of its own."""
     reader, writer = await dial(server, context)
     peer = Peer(reader, writer, serve=_refuse, hear=_ignore)
-    async with Tasks() as tasks:
-        tasks.start(peer.run(tasks), "link")
-        try:
-            return await peer.call(ask, answer)
-        finally:
-            peer.close()
-            tasks.stop()
+    running = tasks.start(peer.run(tasks), "short link")
+    try:
+        return await peer.call(ask, answer)
+    finally:
+        peer.close()
+        running.cancel()
 
 
-async def join(server: Address, identity: Identity, ca_pem: str, ask: link.Join) -> None:
+async def join(server: Address, identity: Identity, ca_pem: str, ask: link.Join, tasks: Tasks) -> None:
     """Buys a certificate with the token; with the key alone when an earlier attempt got that far."""
     context = trusting(ca_pem)
-    if identity.has_key():
+    tried_before = identity.has_key()
+    ask = msgspec.structs.replace(ask, csr=identity.request(ask.host))
+    if tried_before:
         try:
-            identity.keep(await ask_once(server, context, link.Renew(csr=ask.csr), link.Renewed))
+            identity.keep(await ask_once(server, context, link.Renew(csr=ask.csr), link.Renewed, tasks))
         except Refused as error:
             log.info("earlier_join_unknown", why=error.text)
         else:
             return
-    identity.keep(await ask_once(server, context, ask, link.Renewed))
+    identity.keep(await ask_once(server, context, ask, link.Renewed, tasks))
 
 
 async def _refuse(raw: msgspec.Raw) -> msgspec.Struct:
