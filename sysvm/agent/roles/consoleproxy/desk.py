@@ -12,15 +12,20 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from sysvm.agent.roles.consoleproxy import control
 from sysvm.agent.roles.consoleproxy.control import Refusal
 from sysvm.agent.roles.consoleproxy.relay import Screen, open_screen
 from sysvm.agent.roles.consoleproxy.sessions import SessionTable
 from sysvm.agent.roles.consoleproxy.viewer import Viewer
-from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
+from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
+from sysvm.basics.log import get_logger
 from sysvm.wire.channel import ConsoleTarget, LoadReport, RedeemTicket
 
 TICKET_SECONDS = 10.0
+
+log = get_logger()
 
 Redeem = Callable[[RedeemTicket], Awaitable[ConsoleTarget]]
 Tell = Callable[[LoadReport], Awaitable[None]]
@@ -99,8 +104,11 @@ class ProxyDesk:
             viewer.turn_away(Refusal(control.TICKET, error.text))
         except NotYet as error:
             viewer.turn_away(Refusal(control.ASLEEP, error.why))
-        except (Unreachable, Broken) as error:
+        except (Unreachable, Broken, Stale) as error:
             viewer.turn_away(Refusal(control.ASLEEP, str(error)))
+        except msgspec.DecodeError as error:
+            log.error("target_not_understood", why=str(error))
+            viewer.turn_away(Refusal(control.ASLEEP, "the server's answer was not understood: look at the versions"))
         else:
             self._begin(viewer, target, screen)
 

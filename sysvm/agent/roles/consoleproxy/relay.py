@@ -169,6 +169,6 @@ async def open_screen(target: ConsoleTarget, context: ssl.SSLContext) -> Screen:
                 raise
     except TimeoutError:
         raise Unreachable(f"the host's relay did not answer within {OPEN_SECONDS:g} s") from None
-    except OSError as error:
+    except (OSError, ValueError, OverflowError) as error:  # a place that is none is as good as one that is silent
         raise Unreachable(f"the host's relay at {target.relay_host} cannot be reached: {error}") from error
     return screen

@@ -73,8 +73,8 @@ class ConsoleProxyRole(Role):
     # ------------------------------------------------------------ the role
     async def start(self, tasks: Tasks) -> None:
         memory.keep_buffers()
-        # picows writes requests into its log when it refuses one, and a ticket may be in them.
-        logging.getLogger("picows").setLevel(logging.CRITICAL + 1)
+        # Below warnings picows writes whole requests into its log, and a ticket may be in them.
+        logging.getLogger("picows").setLevel(logging.WARNING)
         self._desk = ProxyDesk(
             self._table,
             Outside(redeem=self._redeem, spawn=tasks.start, now=self._now, changed=self._news.set),
