@@ -1,0 +1,134 @@
+"""Image stores (secondary storage): where templates, ISOs, uploads and backups of a zone are."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.api.answers import storage_pools as answers
+from sysvm.api.answers.lists import each
+from sysvm.api.call import Call, One, Reply, Success
+from sysvm.api.handlers import handler
+from sysvm.api.listing import list_rows, slice_rows
+from sysvm.api.params import pairs
+from sysvm.api.rules import places, stores
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import hosts, storage_pools, templates, zones
+from sysvm.store.store import Tx
+
+NAMES = {"nfs": "NFS", "filesystem": "Filesystem", "sysvmdirectory": "SysvmDirectory", "defaultlayer": "Filesystem"}
+
+
+def _answer(tx: Tx, store_id: int) -> dict[str, Any]:
+    row = tx.one(storage_pools.image_stores().where(tables.image_store.c.id == store_id))
+    assert row is not None
+    return answers.image_store(row)
+
+
+@handler("addImageStore")
+def add_image_store(call: Call) -> Reply:
+    """A zone gets a place for images."""
+    url = stores.image_store(call["provider"], call.get("url"))
+    zone = call.row(tables.zone, "zoneid")
+    if zone is None:
+        raise Refused("Please give zoneid: an image store of this kind belongs to a zone")
+    store = tables.image_store
+    same = sa.select(store).where(store.c.url == url.url, store.c.removed.is_(None))
+    if url.protocol == "file":
+        same = same.where(store.c.zone_id == zone.id)
+    if (other := call.tx.one(same)) is not None:
+        raise Refused(f"The url {url.url} is image store {other.name} already")
+    if url.protocol == "nfs" and hosts.can(call.tx, zone.id, "nfs") is False:
+        raise Refused(
+            f"No host of zone {zone.name} can mount NFS: their kernels have no NFS client. Use provider=Filesystem with a "
+            "directory, or load the module nfs on them"
+        )
+    name = places.name(call.get("name") or url.url, "image store")
+    if zones.named(call.tx, store, name, store.c.zone_id == zone.id):
+        raise Refused(f"An image store with name {name} already exists in zone {zone.name}")
+    first = not storage_pools.writable_stores(call.tx, zone.id)
+    store_id = call.tx.insert(
+        store,
+        uuid=call.ids.uuid(),
+        zone_id=zone.id,
+        name=name,
+        url=url.url,
+        protocol=url.protocol,
+        provider=NAMES[call["provider"].strip().lower()],
+        details=pairs(call.get("details")),
+        created=call.now,
+    )
+    if first:
+        for template in templates.cross_zone(call.tx):
+            templates.want_copy(call.tx, template.id, zone.id)
+    zones.changed(call.tx, zone.id)
+    row = call.tx.get(store, store_id)
+    assert row is not None
+    return One(_answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}")
+
+
+@handler("listImageStores")
+def list_image_stores(call: Call) -> Reply:
+    """Image stores."""
+    store = tables.image_store
+    statement = storage_pools.image_stores()
+    if "readonly" in call:
+        statement = statement.where(store.c.read_only.is_(call["readonly"]))
+    equal = {"name": store.c.name, "protocol": store.c.protocol, "provider": store.c.provider}
+    refs = {"zoneid": (tables.zone, store.c.zone_id)}
+    keyword = (store.c.name, store.c.provider)
+    return list_rows(call, statement, store, each(answers.image_store), equal=equal, refs=refs, keyword=keyword)
+
+
+@handler("updateImageStore")
+def update_image_store(call: Call) -> Reply:
+    """New images go to the store, or no longer."""
+    store = call.need(tables.image_store, "id")
+    if "readonly" not in call:
+        raise Refused("Please give readonly: true or false")
+    call.tx.update(tables.image_store, store.id, read_only=call["readonly"])
+    if store.zone_id is not None:
+        zones.changed(call.tx, store.zone_id)
+    return One(_answer(call.tx, store.id), call.about("ImageStore", store), f"Changed image store {store.name}")
+
+
+@handler("deleteImageStore")
+def delete_image_store(call: Call) -> Reply:
+    """Removes a store on which no image is wanted. Nothing in its directory is deleted."""
+    store = call.need(tables.image_store, "id")
+    if count := storage_pools.copies_on(call.tx, store.id):
+        raise Refused(
+            f"Cannot delete image store {store.name}: there are {count} templates or ISOs on it; delete them first",
+            Why.IN_USE,
+        )
+    call.tx.update(tables.image_store, store.id, removed=call.now)
+    if store.zone_id is not None:
+        zones.changed(call.tx, store.zone_id)
+    return Success(about=call.about("ImageStore", store), description=f"Deleted image store {store.name}")
+
+
+@handler("listImageStoreObjects")
+def list_image_store_objects(call: Call) -> Reply:
+    """What the database knows to be on a store: the images that have arrived there."""
+    store = call.need(tables.image_store, "id")
+    copy, template = tables.template_copy, tables.template
+    arrived = (
+        sa.select(template.c.uuid, template.c.name, template.c.format, template.c.size_bytes, copy.c.created)
+        .join(copy, copy.c.template_id == template.c.id)
+        .where(copy.c.store_id == store.id, copy.c.state == "DOWNLOADED", copy.c.removed.is_(None))
+        .order_by(template.c.id)
+    )
+    word = (call.get("keyword") or "").lower()
+    rows = [
+        {
+            "name": row.uuid,
+            "isdirectory": False,
+            "size": row.size_bytes,
+            "templateid": row.uuid,
+            "templatename": row.name,
+            "format": row.format,
+        }
+        for row in call.tx.all(arrived)
+        if word in row.name.lower()
+    ]
+    return slice_rows(call, rows)
