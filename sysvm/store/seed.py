@@ -10,7 +10,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids
-from sysvm.store import tables
+from sysvm.store import seeds_offerings, tables
 from sysvm.store.secrets import Vault
 from sysvm.store.store import Tx
 
@@ -72,7 +72,7 @@ def guest_os_types(tx: Tx, _ids: Ids) -> None:
                       category_uuid=str(uuid.uuid5(GUEST_OS_IDS, f"category/{category}")), created=tx.now)  # fmt: skip
 
 
-STEPS: list[Step] = [roles, root_domain, accounts, guest_os_types]
+STEPS: list[Step] = [roles, root_domain, accounts, guest_os_types, *seeds_offerings.STEPS]
 
 
 def is_sown(tx: Tx) -> bool:
