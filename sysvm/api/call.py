@@ -217,6 +217,9 @@ class Call:
             allowed = self.caller.sees_domain(row.id_path) or row.id == self.caller.domain_id
         elif table is tables.account:
             allowed = self.caller.sees(row.id, row.domain_path)
+        elif table is tables.user:
+            account = self.tx.get(tables.account, row.account_id)
+            allowed = account is not None and self.caller.sees(account.id, account.domain_path)
         elif "domain_path" in table.c and "account_id" in table.c:
             allowed = self.caller.sees(row.account_id, row.domain_path) or self._is_member(row.account_id)
         else:

@@ -10,7 +10,7 @@ project shows only with `projectid`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,9 +21,17 @@ from sysvm.basics.errors import Refused
 from sysvm.store import tables
 from sysvm.store.store import Row, Tx
 
+Column = sa.ColumnElement[Any]
 Answer = Callable[[Tx, Sequence[Row]], list[dict[str, Any]]]
-PAGE_SIZE = 500
 UNLIMITED = -1
+
+
+class Owned(NamedTuple):
+    """Which columns say whose a row is, where they are not those of the main table."""
+
+    account: Column
+    domain: Column
+    path: Column
 
 
 def page(call: Call) -> tuple[int, int | None]:
@@ -53,18 +61,24 @@ def list_rows(
     table: sa.Table,
     answer: Answer,
     *,
-    equal: Mapping[str, sa.ColumnElement[Any]] | None = None,
-    refs: Mapping[str, tuple[sa.Table, sa.ColumnElement[Any]]] | None = None,
-    keyword: Sequence[sa.ColumnElement[Any]] = (),
+    equal: Mapping[str, Column] | None = None,
+    refs: Mapping[str, tuple[sa.Table, Column]] | None = None,
+    keyword: Sequence[Column] = (),
     tagged: str = "",
     key: str = "",
+    owned: Owned | None = None,
 ) -> Rows:
     """The page of `statement` (a select whose main table is `table`) that the caller asks for and may see.
 
     `equal`: parameters compared with a column; `refs`: uuid parameters of another table's rows; `tagged`: the resource
     type under which tags of these rows are kept. Removed rows must be filtered by the statement, if they are to be.
     """
-    conditions = [*visible(call, table), *_wanted(call, table), *_equal(call, equal or {}), *_refs(call, refs or {})]
+    conditions = [
+        *visible(call, table, owned),
+        *_wanted(call, table),
+        *_equal(call, equal or {}),
+        *_refs(call, refs or {}),
+    ]
     if (word := call.get("keyword")) and (columns := tuple(keyword) or _name_columns(table)):
         conditions.append(sa.or_(*(contains(column, word) for column in columns)))
     if tagged and call.get("tags"):
@@ -116,68 +130,71 @@ def _by_id(call: Call) -> bool:
     return "id" in call and call.command.accepts()["id"].type == "uuid"
 
 
-def _equal(call: Call, equal: Mapping[str, sa.ColumnElement[Any]]) -> list[sa.ColumnElement[bool]]:
+def _equal(call: Call, equal: Mapping[str, Column]) -> list[sa.ColumnElement[bool]]:
     return [column == call[name] for name, column in equal.items() if name in call and call[name] != ""]
 
 
-def _refs(call: Call, refs: Mapping[str, tuple[sa.Table, sa.ColumnElement[Any]]]) -> list[sa.ColumnElement[bool]]:
+def _refs(call: Call, refs: Mapping[str, tuple[sa.Table, Column]]) -> list[sa.ColumnElement[bool]]:
     found = ((column, call.row(table, name)) for name, (table, column) in refs.items())
     return [column == row.id for column, row in found if row is not None]
 
 
 # ---------------------------------------------------------------- visibility
-def visible(call: Call, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+def visible(call: Call, table: sa.Table, owned: Owned | None = None) -> list[sa.ColumnElement[bool]]:
     """Conditions on an owned table; none for tables without an owner."""
-    if "account_id" not in table.c or "domain_path" not in table.c:
-        return []
+    if owned is None:
+        if "account_id" not in table.c or "domain_path" not in table.c:
+            return []
+        owned = Owned(table.c.account_id, table.c.domain_id, table.c.domain_path)
     project = call.get("projectid")
     if project is not None:
-        return [_of_projects(call, table, str(project))]
+        return [_of_projects(call, owned, str(project))]
     account = call.named_account()
     if account is not None:
-        return [table.c.account_id == account.id]
+        return [owned.account == account.id]
     domain = call.row(tables.domain, "domainid")
     if domain is not None:
-        return _of_domain(call, table, domain)
+        return _of_domain(call, owned, domain)
     if not (call.get("listall") or _by_id(call) or call.get("ids")):
-        return [table.c.account_id == call.caller.account_id]
-    return _all_seen(call, table)
+        return [owned.account == call.caller.account_id]
+    return _all_seen(call, owned)
 
 
-def _of_projects(call: Call, table: sa.Table, uuid: str) -> sa.ColumnElement[bool]:
+def _of_projects(call: Call, owned: Owned, uuid: str) -> sa.ColumnElement[bool]:
     if uuid != NONE_UUID:
-        return table.c.account_id == call.find(tables.project, uuid, "projectid").project_account_id  # type: ignore[no-any-return]
+        found: sa.ColumnElement[bool] = owned.account == call.find(tables.project, uuid, "projectid").project_account_id
+        return found
     project = tables.project
     seen = sa.select(project.c.project_account_id).where(project.c.removed.is_(None))
     if not call.caller.is_root:
         mine = project.c.account_id == call.caller.account_id
         below = project.c.domain_path.startswith(call.caller.domain_path, autoescape=True)
         seen = seen.where(sa.or_(mine, below) if call.caller.is_domain_admin else mine)
-    return table.c.account_id.in_(seen)
+    return owned.account.in_(seen)
 
 
-def _of_domain(call: Call, table: sa.Table, domain: Row) -> list[sa.ColumnElement[bool]]:
+def _of_domain(call: Call, owned: Owned, domain: Row) -> list[sa.ColumnElement[bool]]:
     if not call.caller.sees_domain(domain.id_path):
-        return [table.c.account_id == call.caller.account_id]
+        return [owned.account == call.caller.account_id]
     if call.get("isrecursive"):
-        return [table.c.domain_path.startswith(domain.id_path, autoescape=True), _no_project(table)]
-    return [table.c.domain_id == domain.id, _no_project(table)]
+        return [owned.path.startswith(domain.id_path, autoescape=True), _no_project(owned)]
+    return [owned.domain == domain.id, _no_project(owned)]
 
 
-def _all_seen(call: Call, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+def _all_seen(call: Call, owned: Owned) -> list[sa.ColumnElement[bool]]:
     by_id = _by_id(call)
     if call.caller.is_root:
-        return [] if by_id else [_no_project(table)]
+        return [] if by_id else [_no_project(owned)]
     if call.caller.is_domain_admin:
-        below = table.c.domain_path.startswith(call.caller.domain_path, autoescape=True)
-        return [below] if by_id else [below, _no_project(table)]
-    return [] if by_id else [table.c.account_id == call.caller.account_id]
+        below = owned.path.startswith(call.caller.domain_path, autoescape=True)
+        return [below] if by_id else [below, _no_project(owned)]
+    return [] if by_id else [owned.account == call.caller.account_id]
 
 
-def _no_project(table: sa.Table) -> sa.ColumnElement[bool]:
+def _no_project(owned: Owned) -> sa.ColumnElement[bool]:
     account = tables.account
     projects = sa.select(account.c.id).where(account.c.type == PROJECT_ACCOUNT)
-    return sa.or_(table.c.account_id.is_(None), table.c.account_id.not_in(projects))
+    return sa.or_(owned.account.is_(None), owned.account.not_in(projects))
 
 
 # ---------------------------------------------------------------- tags

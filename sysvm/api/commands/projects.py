@@ -1,0 +1,99 @@
+"""Projects: things that belong to no person. Each has an account of its own, which owns them; its owner may touch them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.api.answers import accounts as answers
+from sysvm.api.call import Accepted, Call, Reply, Rows
+from sysvm.api.handlers import handler, result
+from sysvm.api.listing import list_rows, tags_of
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import accounts, limits, settings
+from sysvm.store.queries.accounts import PROJECT_TYPE
+from sysvm.store.queries.limits import Kind
+from sysvm.store.store import Row, Tx
+
+TAGGED = "Project"
+
+
+def project_answers(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Projects with limits, use and tags."""
+    owners = [row.project_account_id for row in rows]
+    kinds = [kind for kind in Kind if kind is not Kind.PROJECTS]
+    standings = limits.standings_of_accounts(tx, [(id_, PROJECT_TYPE) for id_ in owners], kinds)
+    running = accounts.running_guests(tx, owners)
+    tags = tags_of(tx, TAGGED, [row.id for row in rows])
+    return [
+        answers.project(
+            row, tags.get(row.id, []), standings[row.project_account_id], running.get(row.project_account_id, 0)
+        )
+        for row in rows
+    ]
+
+
+@result("createProject", "updateProject")
+def changed(tx: Tx, job: Row) -> dict[str, Any]:
+    """The project."""
+    return project_answers(tx, tx.all(accounts.projects().where(tables.project.c.id == job.instance_id)))[0]
+
+
+@handler("listProjects")
+def list_projects(call: Call) -> Rows:
+    """Projects that the caller owns or administers."""
+    project = tables.project
+    equal = {"name": project.c.name, "displaytext": project.c.display_text, "state": project.c.state}
+    words = (project.c.name, project.c.display_text)
+    return list_rows(call, accounts.projects(), project, project_answers, equal=equal, keyword=words, tagged=TAGGED)
+
+
+@handler("createProject")
+def create_project(call: Call) -> Reply:
+    """A project of the caller or of an account that he administers."""
+    if not settings.value(call.tx, "allow.user.create.projects") and not call.caller.is_root:
+        raise Refused("Regular users are not permitted to create projects", Why.NOT_ALLOWED)
+    given = call.row(tables.account, "accountid") or call.named_account()
+    owner = given or call.tx.get(tables.account, call.caller.account_id)
+    assert owner is not None
+    limits.check_limit(call.tx, owner.id, Kind.PROJECTS)
+    id_ = accounts.add_project(call.tx, call.ids, call["name"], call.get("displaytext", ""), owner)
+    row = call.tx.get(tables.project, id_)
+    assert row is not None
+    return Accepted((), call.about("Project", row), f"creating project {row.name}")
+
+
+@handler("updateProject")
+def update_project(call: Call) -> Reply:
+    """Its text or its owner."""
+    row = call.need(tables.project, "id")
+    if call.get("displaytext"):
+        call.tx.update(tables.project, row.id, display_text=call["displaytext"])
+    if call.get("account"):
+        _hand_over(call, row)
+    return Accepted((), call.about("Project", row), f"Updating project: {row.uuid}")
+
+
+def _hand_over(call: Call, row: Row) -> None:
+    table = tables.account
+    same = (table.c.name == call["account"], table.c.domain_id == row.domain_id, table.c.removed.is_(None))
+    owner = call.tx.one(sa.select(table).where(*same))
+    if owner is None:
+        raise Refused(f"Unable to find account {call['account']} in the domain of the project")
+    call.tx.update(tables.project, row.id, account_id=owner.id)
+
+
+@handler("deleteProject")
+def delete_project(call: Call) -> Reply:
+    """Gone with what belongs to it."""
+    row = call.need(tables.project, "id")
+    used = limits.used(call.tx, Kind.GUESTS, account_id=row.project_account_id)
+    used += limits.used(call.tx, Kind.NETWORKS, account_id=row.project_account_id)
+    if used and not call.get("cleanup"):
+        raise Refused(
+            f"The project {row.name} still has guests or networks; delete them or pass cleanup=true", Why.IN_USE
+        )
+    parts = tuple(accounts.withdraw_account(call.tx, row.project_account_id))
+    call.tx.update(tables.project, row.id, removed=call.now, state="Disabled")
+    return Accepted(parts, call.about("Project", row), f"Deleting project: {row.uuid}")
