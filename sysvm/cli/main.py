@@ -40,12 +40,129 @@ def server(
     run_server(ServerConfig(state.absolute(), listen, hub, database, name))
 
 
+DEMO_STATE = Path("var/demo")
+
+
+@app.command
+def demo(
+    words: tuple[str, ...] = (), *, state: Path = DEMO_STATE, runtime: str = "auto", simulated: bool = False
+) -> None:
+    """Brings up a whole zone on this machine, through the API only; `demo console NAME` opens a guest's screen again.
+
+    Parameters
+    ----------
+    runtime: how system VMs run: auto, container or vm
+    simulated: hosts, system VMs and guests are pretended; needs no root
+    """
+    if words:
+        from sysvm.cli.demo.console import show
+
+        show(state.absolute(), words)
+        return
+    from sysvm.cli.demo.steps import run
+
+    run(state.absolute(), runtime=runtime, simulated=simulated)
+
+
+@app.command
+def down(*, state: Path = DEMO_STATE) -> None:
+    """Takes the demo down; nothing of it is left."""
+    from sysvm.cli.demo.down import run
+
+    run(state.absolute())
+
+
+@agent.command(name="host")
+def agent_host(
+    *,
+    state: Path,
+    server: Annotated[tuple[str, ...], Parameter(name="--server")] = ("127.0.0.1:8250",),
+    name: str = "",
+    token: str = "",
+    token_file: Path | None = None,
+    uplink: str = "",
+    underlay_link: str = "",
+    underlay: str = "",
+) -> None:
+    """Runs the agent of this host.
+
+    Parameters
+    ----------
+    state: folder of everything that this host keeps
+    server: address of a management server's hub, repeatable
+    token: TOKEN@FINGERPRINT as addHost answers it; needed for the first contact only
+    token_file: a file with the same
+    uplink: interface to plug into the public bridge
+    underlay_link: interface that leads to other hosts
+    underlay: this host's address/prefix on it
+    """
+    import asyncio
+    import socket
+
+    import uvloop
+
+    from sysvm.basics.log import configure
+    from sysvm.cli.serve import split
+    from sysvm.hosts.agent import HostConfig, run_host
+
+    given = token or (token_file.read_text().strip() if token_file is not None and token_file.exists() else "")
+    secret, _, fingerprint = given.partition("@")
+    configure()
+    config = HostConfig(
+        state=state.absolute(),
+        name=name or socket.gethostname(),
+        servers=tuple(split(address) for address in server),
+        token=secret,
+        fingerprint=fingerprint,
+        uplink=uplink or None,
+        underlay_link=underlay_link or None,
+        underlay=underlay,
+    )
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(run_host(config))
+
+
+@agent.command
+def join(
+    *, server: Annotated[tuple[str, ...], Parameter(name="--server")], token: str, state: Path = Path("/var/lib/sysvm")
+) -> None:
+    """Makes this machine a host of a cloud: the line that addHost answers. Runs until stopped."""
+    agent_host(state=state, server=server, token=token)
+
+
+@template.command
+def build() -> None:
+    """Builds the system VM template, or finds the one that is built."""
+    from sysvm import images
+
+    made = images.build(images.cache_folder(), print)
+    print(f"{made.version} in {images.cache_folder()}")
+
+
+@template.command
+def check() -> int:
+    """Tells whether the archives have newer packages than the template."""
+    from sysvm.images.__main__ import main as images_main
+
+    return images_main(["check"])
+
+
+@template.command(name="list")
+def list_() -> None:
+    """The templates at hand."""
+    from sysvm import images
+
+    for made in images.list_templates(images.cache_folder()):
+        print(made.version)
+
+
 def main() -> None:
     """The entry point: a refusal is a sentence and exit code 1, never a traceback."""
     try:
         app()
-    except (Refused, NotYet) as refused:
-        print(f"sysvm: {refused}", file=sys.stderr)
+    except* (Refused, NotYet) as refused:
+        for error in refused.exceptions:
+            print(f"sysvm: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
