@@ -20,7 +20,11 @@ PASTE_EXTENDED = b"\x06\0\0\0" + (-5).to_bytes(4, "big", signed=True) + b"hello"
 QEMU_KEY = b"\xff\0" + bytes(10)
 UPDATE = b"\x03" + bytes(9)
 PIXELS, ENCODINGS = b"\0" + bytes(19), b"\x02\0\0\x02" + bytes(8)
-FENCE, SIZE, CONTINUOUS = b"\xf8" + bytes(7) + b"\x03abc", b"\xfb" + bytes(5) + b"\x01\0" + bytes(16), b"\x96" + bytes(9)
+FENCE, SIZE, CONTINUOUS = (
+    b"\xf8" + bytes(7) + b"\x03abc",
+    b"\xfb" + bytes(5) + b"\x01\0" + bytes(16),
+    b"\x96" + bytes(9),
+)
 INPUT = (KEY, POINTER, POINTER_EXTENDED, PASTE, PASTE_EXTENDED, QEMU_KEY)
 OTHER = (UPDATE, PIXELS, ENCODINGS, FENCE, SIZE, CONTINUOUS)
 
@@ -41,7 +45,9 @@ def test_asking_for_pictures_is_no_work(message: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(INPUT + OTHER), max_size=30), st.data())
-def test_however_the_stream_is_cut_a_view_only_session_passes_all_but_input(said: list[bytes], data: st.DataObject) -> None:
+def test_however_the_stream_is_cut_a_view_only_session_passes_all_but_input(
+    said: list[bytes], data: st.DataObject
+) -> None:
     stream = HELLO + b"".join(said)
     expected = HELLO + b"".join(message for message in said if message in OTHER)
     viewer, passed, worked, at = Viewer(view_only=True), b"", False, 0
@@ -87,7 +93,7 @@ def test_idle_is_since_the_last_work_not_since_the_beginning() -> None:
     sessions = table(idle_s=180)
     sessions.begin(1, "s1", "g", "c", 0)
     sessions.touch(1, 100)
-    assert ([], [1]) == (sessions.idle(279.9), sessions.idle(280))
+    assert (sessions.idle(279.9), sessions.idle(280)) == ([], [1])
     assert table(idle_s=0).idle(1e9) == []
 
 
@@ -97,7 +103,7 @@ def test_a_session_that_comes_back_replaces_itself_and_is_not_removed() -> None:
     assert sessions.begin(2, "s", "g", "c", 20) == 1
     sessions.leave(1)
     report = sessions.report(20, 1020)
-    assert ([("s", 1010, 1020)], ()) == ([(s.session, s.since, s.last_used) for s in report.sessions], report.removed)
+    assert ([(s.session, s.since, s.last_used) for s in report.sessions], report.removed) == ([("s", 1010, 1020)], ())
 
 
 def test_an_end_is_told_more_than_once_and_then_no_more() -> None:
@@ -105,7 +111,7 @@ def test_an_end_is_told_more_than_once_and_then_no_more() -> None:
     sessions.begin(1, "s", "g", "c", 0)
     sessions.leave(1)
     sessions.leave(1)
-    assert [("s",)] * TELL + [()] == [sessions.report(0, 0).removed for _ in range(TELL + 1)]
+    assert [sessions.report(0, 0).removed for _ in range(TELL + 1)] == [("s",)] * TELL + [()]
 
 
 # ---------------------------------------------------------------- knocking
@@ -132,7 +138,9 @@ def test_who_may_come_in(path: str, headers: dict[str, str], expected: Knock | i
     assert expected == (got.status if isinstance(got, TurnedAway) else got)
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'{"say":"other"}', b'{"say":"open"}', b'{"say":"open","ticket":1}', b"\xff"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b"[]", b'{"say":"other"}', b'{"say":"open"}', b'{"say":"open","ticket":1}', b"\xff"]
+)
 def test_a_first_frame_without_a_ticket_brings_none(text: bytes) -> None:
     assert control.parse_open(text) is None
 
@@ -154,7 +162,9 @@ def test_console_bytes_in_the_segment_of_the_answer_are_not_lost(cut: int) -> No
         assert rest == stream[3:cut]
 
 
-@pytest.mark.parametrize(("said", "error"), [(b"NO used\n", Refused), (b"HTTP/1.1 400\n", Unreachable), (b"x" * 600, Unreachable)])
+@pytest.mark.parametrize(
+    ("said", "error"), [(b"NO used\n", Refused), (b"HTTP/1.1 400\n", Unreachable), (b"x" * 600, Unreachable)]
+)
 def test_other_answers_of_a_relay(said: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         RelayAnswer().feed(said)
