@@ -22,6 +22,7 @@ from sysvm.basics.ids import Ids, SystemIds
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts import facts
+from sysvm.hosts.agentlayer import choose_agent
 from sysvm.hosts.channels import Channels
 from sysvm.hosts.document import Document
 from sysvm.hosts.driver import Capabilities, ChannelEnd, Driver
@@ -30,6 +31,7 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.memory import DurableMemory
 from sysvm.hosts.network import HostNetwork, Underlay
+from sysvm.hosts.relay import keep_relay
 from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
@@ -92,12 +94,14 @@ class HostAgent:
     async def run(self, tasks: Tasks) -> None:
         """Brings everything up and keeps it up, until cancelled."""
         await self._network.ensure()
+        await choose_agent(self._layout)
         await self._find_out()
         await self._ensure_joined(tasks)
         server = self._make_link(tasks)
         for driver in self._drivers.values():
             tasks.start(self._watch(driver, server), "watch")
         tasks.start(server.run(), "server link")
+        tasks.start(keep_relay(self._layout, self._clock), "relay")
         await self._send_inventory(server)
 
     async def _find_out(self) -> None:

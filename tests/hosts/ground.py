@@ -11,6 +11,7 @@ from sysvm.hosts.down import remove_everything
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
 from sysvm.hosts.runfolder import ensure_run_folder
+from sysvm.images.agentlayer import layer_digest
 from sysvm.wire.machines import Kind, MachineSpec, Nic, Runtime, Segment, Traffic
 
 _INIT = """#!/bin/sh
@@ -35,6 +36,10 @@ def make_template(cache: Path, version: str = "busybox") -> str:
     for applet in _APPLETS:
         (root / "bin" / applet).unlink(missing_ok=True)
         (root / "bin" / applet).symlink_to("busybox")
+    # An agent layer of nothing, under the name that the host agent looks for: else it would make a real one.
+    layer = cache / "agents" / layer_digest()
+    (layer / "root").mkdir(parents=True, exist_ok=True)
+    (layer / "agent.squashfs").touch()
     init = root / "usr/lib/sysvm/init"
     init.write_text(_INIT)
     init.chmod(0o755)

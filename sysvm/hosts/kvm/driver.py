@@ -18,6 +18,7 @@ import msgspec
 
 from sysvm.basics.clock import Clock, SystemClock
 from sysvm.basics.errors import NotYet, Refused, Why
+from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
 from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.hosts.kvm import domain, media, probe
@@ -241,7 +242,7 @@ class KvmDriver:
             modules=template / "modules.squashfs",
             kernel=template / "vmlinuz",
             initrd=template / "initrd",
-            agent=_newest_agent(self._layout.cache),
+            agent=_agent_image(self._layout),
             boot=self._layout.boot(spec.machine, spec.incarnation) / "boot.img",
             state=folder / "state.img",
         )
@@ -378,9 +379,9 @@ def _undefine(one: Any) -> None:
     )
 
 
-def _newest_agent(cache: Path) -> Path | None:
-    images = cache.glob("agents/[!.]*/agent.squashfs")
-    return max(images, key=lambda image: image.stat().st_mtime, default=None)
+def _agent_image(layout: Layout) -> Path | None:
+    folder = chosen_agent(layout)
+    return None if folder is None else folder / "agent.squashfs"
 
 
 def _remove_tree(path: Path) -> None:

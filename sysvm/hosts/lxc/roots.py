@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.hosts import mounts
+from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.layout import Layout, volume_path
 from sysvm.wire.machines import Kind, MachineSpec
 
@@ -60,8 +61,8 @@ def _layers(layout: Layout, spec: MachineSpec) -> tuple[Path, ...]:
     template = layout.template_root(spec.template)
     if not template.is_dir():
         raise Refused(f"system VM template {spec.template!r} is not on this host ({template.parent})", Why.UNAVAILABLE)
-    agents = sorted((layout.cache / "agents").glob("[!.]*/root"), key=lambda path: path.parent.stat().st_mtime)
-    return (*agents[-1:], template)
+    agent = chosen_agent(layout)
+    return (template,) if agent is None else (agent / "root", template)
 
 
 def _guest_volume(spec: MachineSpec) -> Path:
