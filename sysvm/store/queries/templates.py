@@ -93,3 +93,30 @@ def cross_zone(tx: Tx) -> Sequence[Row]:
     """Templates that every zone shall have."""
     template = tables.template
     return tx.all(sa.select(template).where(template.c.cross_zones.is_(True), template.c.removed.is_(None)))
+
+
+def shared_with(account_id: int) -> sa.ColumnElement[bool]:
+    """Templates whose permissions name the account. The list is JSON text: [3, 17]."""
+    text = sa.cast(tables.template.c.permissions, sa.Text)
+    forms = (f"[{account_id}]", f"[{account_id},", f" {account_id},", f" {account_id}]")
+    return sa.or_(*(text.contains(form) for form in forms))
+
+
+def ready() -> sa.ColumnElement[bool]:
+    """Whether the listed copy can be used."""
+    copy = tables.template_copy
+    return sa.and_(copy.c.state.in_(("DOWNLOADED", "BYPASSED")), copy.c.error == "")
+
+
+def default_os(tx: Tx) -> int | None:
+    """What a template is when nobody says what."""
+    os = tables.guest_os
+    found: int | None = tx.value(sa.select(os.c.id).where(os.c.name == "Other (64-bit)", os.c.removed.is_(None)))
+    return found
+
+
+def zones_with_store(tx: Tx) -> list[int]:
+    """Zones that can have copies."""
+    store = tables.image_store
+    found = sa.select(store.c.zone_id).where(store.c.removed.is_(None), store.c.read_only.is_(False)).distinct()
+    return [row.zone_id for row in tx.all(found) if row.zone_id is not None]
