@@ -133,10 +133,11 @@ class Agent:
                 self._documents.remember_good(document)
 
     async def _report(self) -> AgentReport:
+        live = await self._role.live()
         faults = await self._role.faults()
         return AgentReport(
             boot=self._nonce,
-            live=await self._role.live(),
+            live=live,
             faults=self._faults if faults is None else faults,
             services=self._role.services(),
             operations=self._ledger.operations(),

@@ -16,6 +16,8 @@ from sysvm.wire.channel import ServiceSeen
 
 _STATUS_PID = 24  # offset in supervise/status: after two time stamps of 12 bytes each
 _SECONDS = 10.0
+# A daemon that was killed may leave children that hold its ports: they are of its process group, the fourth argument.
+_FINISH = b'#!/bin/sh\nkill -KILL -- "-$4" 2> /dev/null\nexit 0\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Supervision:
         folder.mkdir(parents=True, exist_ok=True)
         changed = write_if_changed(folder / "run", daemon.script.encode(), 0o755)
         write_if_changed(folder / "down-signal", f"{daemon.down_signal}\n".encode(), 0o644)
+        write_if_changed(folder / "finish", _FINISH, 0o755)
         link = self._scan / daemon.name
         if not link.is_symlink():
             run("s6-svlink", "-t", "5000", str(self._scan), str(folder))

@@ -85,9 +85,14 @@ class Host:
     async def _hear(self, raw: msgspec.Raw) -> None:
         self.notices.append(msgspec.msgpack.decode(raw, type=AgentNoticeBody))
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the agent's stream stands."""
+        return self._peer is not None and self._peer.is_open
+
     def call(self, body: msgspec.Struct, answer: type[T]) -> T:
         """The agent's answer."""
-        until(lambda: self._peer is not None and self._peer.is_open, "the agent to connect")
+        until(lambda: self.is_connected, "the agent to connect")
         assert self._peer is not None
         return asyncio.run_coroutine_threadsafe(self._peer.call(body, answer, seconds=_PATIENCE), self._loop).result()
 
@@ -151,9 +156,13 @@ class Lab:
         self.agent.send_signal(number)
         self.agent.wait()
         self.agent = None
+        if self.host is not None:
+            until(lambda: self.host is None or not self.host.is_connected, "the host to see the agent's end")
 
     def remove(self) -> None:
         """Nothing of this lab is left."""
+        if "LABLOG" in os.environ:
+            print((self.root / "agent.log").read_text(), (self.root / "s6.log").read_text())
         if self.agent is not None:
             self.kill_agent()
         if self.host is not None:
@@ -244,7 +253,7 @@ class Lab:
         made: list[socket.socket] = []
 
         def enter() -> None:
-            with open(f"/run/netns/{namespace}") as handle:
+            with Path(f"/run/netns/{namespace}").open() as handle:
                 if _libc.setns(handle.fileno(), 0x40000000) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
             made.append(socket.socket(socket.AF_INET, kind))

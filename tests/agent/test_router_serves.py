@@ -226,6 +226,8 @@ def test_a_new_guest_is_served_by_the_same_dnsmasq(world: Lab) -> None:
     live(world, dhcp=(msgspec.structs.replace(dhcp()[0], reservations=(other,)),), dns=dns())
     assert leased(world, mac="02:00:00:00:ff:01")["ip"] == GUEST
     assert leased(world) == {}
+    # dnsmasq has told the kernel that the heir has the address; in this world the old guest goes on using it.
+    world.out(world.router, "ip", "neighbour", "flush", "all")
 
 
 def test_names_of_the_network_are_answered_to_guests(world: Lab) -> None:
@@ -251,7 +253,7 @@ def test_metadata_answers_by_the_asking_address(world: Lab) -> None:
     assert [(path, world.http(world.guest, ROUTER, path)) for path, _ in asked] == asked
     for path in ("/latest/meta-data/other", "/10.1.1.5/user-data", "/../apache.conf", "/latest/meta-data/%2e%2e/keys"):
         assert world.http(world.guest, ROUTER, path)[:3] in ("400", "403", "404"), path
-    assert world.http(world.guest, ROUTER, "/latest/user-data", method="DELETE")[:3] == "403"
+    assert world.http(world.guest, ROUTER, "/latest/user-data", method="DELETE")[:3] in ("403", "405")
     world.out(world.guest, "ip", "address", "add", "10.1.1.6/24", "dev", "eth0")
     world.out(world.guest, "ip", "route", "replace", "10.1.1.1", "dev", "eth0", "src", "10.1.1.6")
     try:

@@ -299,7 +299,7 @@ class Metadata:
     def _web_script(self) -> str:
         # A killed Apache leaves its pid file behind and would refuse to start if another process had that number.
         remove = f"rm -f {self._folder}/apache.pid"
-        return f"#!/bin/sh\n{remove}\nexec apache2 -d {self._folder} -f apache.conf -DFOREGROUND -k start\n"
+        return f"#!/bin/sh\n{remove}\nexec apache2 -d {self._folder} -f apache.conf -X\n"
 
     def _password_script(self, listen: tuple[str, ...]) -> str:
         doors = " ".join(f"--listen {each}" for each in listen)

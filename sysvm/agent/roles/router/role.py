@@ -60,6 +60,7 @@ class Holder:
         self.is_held = False
         self.fault: ServiceFault | None = None
         self._fingerprint: object = None
+        self._difference = ""
 
     def make(self, document: RouterDocument) -> None:
         """The service is what the document says, or `fault` says why not and it is what it was."""
@@ -103,6 +104,12 @@ class Holder:
             return True
         return not self._read_back()
 
+    def trouble(self) -> ServiceFault | None:
+        """Why it is not what the last document says: it could not be made so, or somebody has changed it."""
+        if self.fault is None and self._difference:
+            return ServiceFault(service=self.service.name, why=self._difference, remedy="it is being mended")
+        return self.fault
+
     def _is_untouched(self, rendering: Any) -> bool:
         """It is wanted as it was, it was read back as such, and nobody has changed anything since."""
         return self.is_held and rendering == self.held and self.service.fingerprint() == self._fingerprint
@@ -112,6 +119,7 @@ class Holder:
         before = self.service.fingerprint()
         words = self.service.difference(self.held)
         self._fingerprint = None if words else before
+        self._difference = words
         return words
 
 
@@ -155,7 +163,7 @@ class RouterRole(Role):
 
     async def faults(self) -> tuple[ServiceFault, ...]:
         """Services that are not what the last document says."""
-        return tuple(each.fault for each in self._holders if each.fault is not None)
+        return tuple(trouble for each in self._holders if (trouble := each.trouble()) is not None)
 
     def services(self) -> tuple[ServiceSeen, ...]:
         """The daemons."""
