@@ -17,7 +17,7 @@ from sysvm.api.rules import subnets
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import networks, settings, turns
+from sysvm.store.queries import limits, networks, settings, turns
 from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Isolation
@@ -88,7 +88,8 @@ def create_network(call: Call) -> Reply:
 
 
 def insert(call: Call, new: New) -> int:
-    """Writes the network; its id."""
+    """Writes the network, if its owner may have one more; its id."""
+    limits.check_limit(call.tx, new.owner.account_id, limits.Kind.NETWORKS)
     tx, subnet = call.tx, new.subnet
     id_ = tx.insert(
         tables.network,

@@ -16,7 +16,7 @@ from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, machines, networks, public_ips
+from sysvm.store.queries import addresses, limits, machines, networks, public_ips
 from sysvm.store.queries.events import Actor
 from sysvm.store.store import Row, Tx
 
@@ -116,6 +116,7 @@ def associate_ip_address(call: Call) -> Reply:
     owner = Owner(network.account_id, network.domain_id, network.domain_path)
     if network.acl_type == "Domain":
         owner = call.owner()
+    limits.check_limit(call.tx, owner.account_id, limits.Kind.PUBLIC_IPS)
     actor = Actor(call.caller.user_id, owner.account_id, owner.domain_id, owner.domain_path)
     taken = addresses.take_public_ip(
         call.tx, network.zone_id, system=False, actor=actor, network_id=network.id, wanted=call.get("ipaddress")
@@ -206,6 +207,7 @@ def reserve_ip_address(call: Call) -> Reply:
     if row.state != "Free":
         raise Refused(f"IP address {tables.unpack_address(row.address)} is not free, it cannot be reserved")
     owner = call.owner()
+    limits.check_limit(call.tx, owner.account_id, limits.Kind.PUBLIC_IPS)
     call.tx.update(tables.public_ip, row.id, state="Reserved", allocated=call.now, **owner.columns)
     return One(answer(call.tx, row.id, admin=is_admin(call.caller)), call.about(ABOUT, row), "reserving ip")
 

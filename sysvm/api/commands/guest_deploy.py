@@ -1,0 +1,252 @@
+"""deployVirtualMachine: the rows of a guest. What makes it run is its turn, after those of its networks.
+
+Everything is checked before anything is written, and written in one transaction: a refused guest leaves nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sysvm.api.call import Accepted, Call, Owner, Reply
+from sysvm.api.commands import guest_keys, guest_networks
+from sysvm.api.commands.guest_networks import Plug
+from sysvm.api.handlers import handler
+from sysvm.api.params import pairs
+from sysvm.api.rules import guests as rules
+from sysvm.api.rules import images, subnets
+from sysvm.api.rules.guests import Size
+from sysvm.basics.errors import Refused, Why
+from sysvm.store import tables
+from sysvm.store.queries import limits, machines, networks, templates
+from sysvm.store.queries.jobs import Part
+from sysvm.store.queries.limits import Kind as Limit
+from sysvm.store.store import Row
+
+ABOUT = "VirtualMachine"
+GUEST_HYPERVISORS = {"kvm": "KVM", "lxc": "LXC", "simulator": "Simulator"}
+
+
+@dataclass(frozen=True, slots=True)
+class NewDisk:
+    """A volume that a guest starts with."""
+
+    type: str
+    size_bytes: int
+    template_id: int | None = None
+    disk_offering_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A guest to be."""
+
+    zone: Row
+    owner: Owner
+    offering: Row
+    image: Row
+    size: Size
+    hypervisor: str
+    disks: tuple[NewDisk, ...]
+    hostname: str
+    details: dict[str, str]
+
+
+@handler("deployVirtualMachine")
+def deploy_virtual_machine(call: Call) -> Reply:
+    """A guest, running unless startvm=false."""
+    new = _checked(call)
+    plugs = guest_networks.chosen(call, new.zone, new.owner)
+    if new.hostname:
+        guest_networks.check_hostname(call.tx, new.hostname, [plug.network for plug in plugs])
+    _check_limits(call, new)
+    machine = _insert(call, new)
+    _add_disks(call, machine, new)
+    for device, plug in enumerate(plugs):
+        guest_networks.plug_in(call.tx, machine.id, device, plug, default=device == 0)
+    parts = _start(call, machine, plugs) if call.get("startvm", True) else ()
+    secret = machine.password is not None
+    return Accepted(parts, call.about(ABOUT, machine), f"starting Vm. Vm Id: {machine.uuid}", secret=secret)
+
+
+def _start(call: Call, machine: Row, plugs: list[Plug]) -> tuple[Part, ...]:
+    host = call.row(tables.host, "hostid")
+    part = machines.want(call.tx, machine, "running", host_id=host.id if host is not None else None)
+    return (*(networks.implement(call.tx, plug.network.id) for plug in plugs), part)
+
+
+# ---------------------------------------------------------------- what is acceptable
+def _checked(call: Call) -> New:
+    zone = call.need(tables.zone, "zoneid")
+    if zone.allocation_state == "Disabled" and not call.caller.is_root:
+        raise Refused(f"Cannot perform this operation, Zone is currently disabled: {zone.name}", Why.NOT_ALLOWED)
+    _refuse_unsupported(call)
+    owner = call.owner()
+    offering = service_offering(call, zone)
+    image = usable_image(call, owner)
+    check_ready(call, image, zone)
+    details = pairs(call.get("details"))
+    hypervisor = _hypervisor(call, image)
+    hostname = subnets.check_hostname(call["name"]) if call.get("name") else ""
+    kept = {name: value for name, value in details.items() if name not in rules.SIZES}
+    size = rules.size(offering, details)
+    return New(zone, owner, offering, image, size, hypervisor, _disks(call, image, offering, details), hostname, kept)
+
+
+def _refuse_unsupported(call: Call) -> None:
+    if call.get("securitygroupids") or call.get("securitygroupnames"):
+        raise Refused("Can't create a vm with security groups: the zone has no network with security groups")
+    if call.get("affinitygroupids") or call.get("affinitygroupnames"):
+        raise Refused("Affinity groups are not supported; name a host with hostid (administrators)")
+    for name in ("hostid", "podid", "clusterid"):
+        if call.get(name) and not call.caller.is_root:
+            raise Refused(f"Parameter {name} can be passed by root administrators only", Why.NOT_ALLOWED)
+    if (call.get("podid") or call.get("clusterid")) and not call.get("hostid"):
+        raise Refused("A guest can be placed on a host only, not on a pod or cluster; name it with hostid")
+    if call.get("ip6address"):
+        raise Refused("The network has no IPv6 addresses")
+
+
+def service_offering(call: Call, zone: Row) -> Row:
+    """The compute offering that a call names, if this caller may use it in the zone."""
+    offering = call.need(tables.service_offering, "serviceofferingid")
+    if offering.is_system:
+        raise Refused(f"Service offering {offering.name} is a system offering; guests need another one")
+    if offering.state != "Active":
+        raise Refused(f"Service offering {offering.name} is not active")
+    zones = [int(part) for part in (offering.zone_ids or "").split(",") if part]
+    if zones and zone.id not in zones:
+        raise Refused(f"Service offering {offering.name} is not available in zone {zone.name}")
+    domains = [int(part) for part in (offering.domain_ids or "").split(",") if part]
+    above = [int(part) for part in call.caller.domain_path.split("/") if part]
+    if domains and not call.caller.is_root and not set(domains) & set(above):
+        raise Refused(f"Service offering {offering.name} is not available to your domain", Why.NOT_ALLOWED)
+    return offering
+
+
+def usable_image(call: Call, owner: Owner, name: str = "templateid") -> Row:
+    """The template or ISO that a call names, if its owner may use it."""
+    image = call.need(tables.template, name, check=False)
+    if image.kind in ("SYSTEM", "ROUTING"):
+        raise Refused(f"Unable to use system template {image.name} to deploy a user vm")
+    shared = image.is_public or owner.account_id in (image.permissions or ())
+    if not shared:
+        call.check_access(tables.template, image)
+    return image
+
+
+def check_ready(call: Call, image: Row, zone: Row) -> None:
+    """Refused until the zone has the image."""
+    if image.direct_download:
+        return
+    copies = templates.copies(call.tx, image.id, zone.id)
+    if not copies:
+        raise Refused(f"Template {image.name} is not available in zone {zone.name}; copy it there with copyTemplate")
+    copy = images.Copy(copies[0].state, copies[0].progress, copies[0].error)
+    if not images.ready(copy):
+        raise Refused(f"Template {image.name} is not ready in zone {zone.name} yet: {images.status(copy)}")
+
+
+def _hypervisor(call: Call, image: Row) -> str:
+    wanted = call.get("hypervisor") or ""
+    if image.is_iso and not wanted:
+        raise Refused("Hypervisor parameter is needed to deploy VM or the hypervisor parameter value passed is invalid")
+    if wanted and image.hypervisor and not image.is_iso and wanted.lower() != image.hypervisor.lower():
+        raise Refused(
+            "Hypervisor passed to the deployVm call, is different from the hypervisor type of the template:"
+            f" {wanted} and {image.hypervisor}"
+        )
+    found = GUEST_HYPERVISORS.get((wanted or image.hypervisor).lower())
+    if found is None:
+        raise Refused(f"Guests cannot run on hypervisor {wanted or image.hypervisor}; use one of KVM, LXC, Simulator")
+    return found
+
+
+def _disks(call: Call, image: Row, offering: Row, details: dict[str, str]) -> tuple[NewDisk, ...]:
+    disk = call.row(tables.disk_offering, "diskofferingid")
+    if image.is_iso:
+        if disk is None:
+            raise Refused("Installing from ISO requires a disk offering to be specified for the root disk.")
+        return (NewDisk("ROOT", rules.disk_bytes(disk, call.get("size")), None, disk.id),)
+    wanted = call.get("rootdisksize")
+    if wanted is None and details.get("rootdisksize", "").isdigit():
+        wanted = int(details["rootdisksize"])
+    root = NewDisk("ROOT", rules.root_bytes(image, offering, wanted), image.id)
+    if disk is None:
+        return (root,)
+    return root, NewDisk("DATADISK", rules.disk_bytes(disk, call.get("size")), None, disk.id)
+
+
+def _check_limits(call: Call, new: New) -> None:
+    cpus = new.size.cpus or new.offering.cpus or 1
+    memory = new.size.memory_mb or new.offering.memory_mb or 0
+    bytes_ = sum(disk.size_bytes for disk in new.disks)
+    for kind, more in (
+        (Limit.GUESTS, 1),
+        (Limit.CPUS, cpus),
+        (Limit.MEMORY, memory),
+        (Limit.VOLUMES, len(new.disks)),
+        (Limit.PRIMARY_STORAGE, bytes_),
+    ):
+        limits.check_limit(call.tx, new.owner.account_id, kind, more)
+
+
+# ---------------------------------------------------------------- rows
+def _insert(call: Call, new: New) -> Row:
+    uuid = call.get("customid") or call.ids.uuid()
+    hostname = new.hostname or f"VM-{uuid}"
+    keys = guest_keys.keys(call, new.owner)
+    image: dict[str, Any] = {"iso_id": new.image.id} if new.image.is_iso else {}
+    id_ = call.tx.insert(
+        tables.machine,
+        uuid=uuid,
+        name="",
+        display_name=call.get("displayname") or hostname,
+        hostname=hostname,
+        kind="guest",
+        hypervisor=new.hypervisor,
+        zone_id=new.zone.id,
+        service_offering_id=new.offering.id,
+        template_id=new.image.id,
+        wanted="stopped",
+        cpus=new.size.cpus,
+        cpu_mhz=new.size.cpu_mhz,
+        memory_mb=new.size.memory_mb,
+        ha_enabled=bool(new.offering.offer_ha),
+        display_vm=call.get("displayvm", True),
+        group_name=call.get("group", ""),
+        created=call.now,
+        **keys.columns(new.details),
+        **guest_keys.user_data(call),
+        **guest_keys.password_columns(call, new.image, call.get("password")),
+        **image,
+        **new.owner.columns,
+    )
+    call.tx.update(tables.machine, id_, name=f"i-{new.owner.account_id}-{id_}-VM")
+    machine = call.tx.get(tables.machine, id_)
+    assert machine is not None
+    return machine
+
+
+def _add_disks(call: Call, machine: Row, new: New) -> None:
+    for device, disk in enumerate(new.disks):
+        prefix = "ROOT" if disk.type == "ROOT" else "DATA"
+        add_volume(call, machine, new.owner, f"{prefix}-{machine.id}", device, disk)
+
+
+def add_volume(call: Call, machine: Row, owner: Owner, name: str, device: int, disk: NewDisk) -> int:
+    """A volume of a guest; it gets its place on a primary storage with its guest's host."""
+    return call.tx.insert(
+        tables.volume,
+        uuid=call.ids.uuid(),
+        name=name,
+        type=disk.type,
+        zone_id=machine.zone_id,
+        machine_id=machine.id,
+        device=device,
+        template_id=disk.template_id,
+        disk_offering_id=disk.disk_offering_id,
+        size_bytes=disk.size_bytes,
+        format="dir" if machine.hypervisor == "LXC" else "qcow2",
+        attached=call.now,
+        created=call.now,
+        **owner.columns,
+    )

@@ -1,0 +1,115 @@
+"""Guests as the API lists them, and making their rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from sysvm.store import tables
+from sysvm.store.queries import machine_rows, machines, routers, rules, settings
+from sysvm.store.queries.jobs import Part
+from sysvm.store.queries.routers import MachineView
+from sysvm.store.store import Row, Tx
+
+KEY_NAMES = "SSH.KeyPairNames"
+INTERNAL_DETAILS = frozenset({KEY_NAMES, "reached"})
+
+
+@dataclass(frozen=True, slots=True)
+class GuestView:
+    """A guest with what its row shows besides."""
+
+    machine: MachineView
+    root: Row | None  # its root volume
+    public: Row | None  # a public address with static NAT to it
+    guest_os: Row | None
+    iso: Row | None
+    user_data: Row | None
+
+
+def statement() -> sa.Select[Any]:
+    """Living guests."""
+    machine = tables.machine.c
+    return machine_rows.statement(machine.kind == "guest", machine.removed.is_(None))
+
+
+def one(tx: Tx, machine_id: int) -> GuestView:
+    """A guest, removed or not."""
+    row = tx.one(machine_rows.statement(tables.machine.c.id == machine_id))
+    assert row is not None
+    return views(tx, [row])[0]
+
+
+def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
+    """The rows with all around them, in a fixed number of queries."""
+    if not rows:
+        return []
+    ids = [row.id for row in rows]
+    roots = _by(tx, tables.volume, tables.volume.c.machine_id, ids, tables.volume.c.type == "ROOT")
+    public = _by(tx, tables.public_ip, tables.public_ip.c.machine_id, ids, tables.public_ip.c.static_nat.is_(True))
+    systems = _named(tx, tables.guest_os, [row.template_guest_os_id for row in rows])
+    isos = _named(tx, tables.template, [row.iso_id for row in rows])
+    data = _named(tx, tables.user_data, [row.user_data_id for row in rows])
+    return [
+        GuestView(
+            view,
+            roots.get(view.row.id),
+            public.get(view.row.id),
+            systems.get(view.row.template_guest_os_id),
+            isos.get(view.row.iso_id),
+            data.get(view.row.user_data_id),
+        )
+        for view in routers.views(tx, rows)
+    ]
+
+
+def _by(
+    tx: Tx, table: sa.Table, column: sa.Column[Any], ids: Sequence[int], condition: sa.ColumnElement[bool]
+) -> Mapping[Any, Row]:
+    found = tx.all(sa.select(table).where(column.in_(ids), condition).order_by(table.c.id.desc()))
+    return {getattr(row, column.name): row for row in found}
+
+
+def _named(tx: Tx, table: sa.Table, ids: Sequence[int | None]) -> Mapping[Any, Row]:
+    wanted = {id_ for id_ in ids if id_ is not None}
+    return {row.id: row for row in tx.all(sa.select(table).where(table.c.id.in_(wanted)))} if wanted else {}
+
+
+def volumes_of(tx: Tx, machine_id: int) -> Sequence[Row]:
+    """Living volumes of a guest by device."""
+    volume = tables.volume
+    return tx.all(
+        sa.select(volume)
+        .where(volume.c.machine_id == machine_id, volume.c.removed.is_(None))
+        .order_by(volume.c.device, volume.c.id)
+    )
+
+
+def expunge(tx: Tx, row: Row) -> Part:
+    """The guest shall be gone, with what leads to it; its data volumes stay, and are nobody's."""
+    for network_id in rules.remove_of_guest(tx, row.id):
+        machines.wish_documents(tx, network_id)
+    volume = tables.volume.c
+    tx.change(
+        sa.update(tables.volume)
+        .where(volume.machine_id == row.id, volume.type != "ROOT", volume.removed.is_(None))
+        .values(machine_id=None, device=None, attached=None)
+    )
+    tx.update(tables.machine, row.id, destroyed=row.destroyed if row.destroyed is not None else tx.now)
+    return machines.want(tx, row, "gone", forced=True)
+
+
+def due_for_expunge(tx: Tx) -> Sequence[Row]:
+    """Guests that were destroyed so long ago that they can no longer be recovered."""
+    machine = tables.machine
+    delay = float(settings.value(tx, "expunge.delay"))
+    return tx.all(
+        sa.select(machine).where(
+            machine.c.kind == "guest",
+            machine.c.removed.is_(None),
+            machine.c.wanted != "gone",
+            machine.c.destroyed.is_not(None),
+            machine.c.destroyed <= tx.now - delay,
+        )
+    )
