@@ -41,6 +41,7 @@ class SimulatedDriver:
     world: World
     unavailable: str = ""
     failures: dict[str, Exception] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # how long an act takes; no time by default
     acts: list[tuple[str, Place]] = field(default_factory=list)  # what has been done, for tests to read
     _lives: dict[str, dict[int, Life]] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
@@ -61,7 +62,7 @@ class SimulatedDriver:
 
     async def ensure_created(self, spec: MachineSpec) -> None:
         """See Driver."""
-        self._begin("ensure-created", spec.machine, spec.incarnation)
+        await self._begin("ensure-created", spec.machine, spec.incarnation)
         life = self._lives.setdefault(spec.machine, {}).setdefault(spec.incarnation, Life(spec))
         if not life.running:
             life.spec = spec
@@ -70,7 +71,7 @@ class SimulatedDriver:
 
     async def ensure_running(self, spec: MachineSpec) -> None:
         """See Driver."""
-        self._begin("ensure-running", spec.machine, spec.incarnation)
+        await self._begin("ensure-running", spec.machine, spec.incarnation)
         await self.ensure_created(spec)
         life = self._lives[spec.machine][spec.incarnation]
         if not life.running:
@@ -80,14 +81,14 @@ class SimulatedDriver:
     async def ensure_stopped(self, machine: str, incarnation: int, grace_s: float) -> None:
         """See Driver."""
         del grace_s
-        self._begin("ensure-stopped", machine, incarnation)
+        await self._begin("ensure-stopped", machine, incarnation)
         life = self.life(machine, incarnation)
         if life is not None:
             life.running = False
 
     async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
         """See Driver."""
-        self._begin("ensure-removed", machine, incarnation)
+        await self._begin("ensure-removed", machine, incarnation)
         lives = self._lives.get(machine, {})
         lives.pop(incarnation, None)
         if not lives:
@@ -97,7 +98,7 @@ class SimulatedDriver:
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """See Driver."""
-        self._begin("ensure-nics", spec.machine, spec.incarnation)
+        await self._begin("ensure-nics", spec.machine, spec.incarnation)
         life = self.life(spec.machine, spec.incarnation)
         if life is not None:
             life.spec = spec
@@ -158,11 +159,13 @@ class SimulatedDriver:
         for life in self.lives():
             life.running = False
 
-    def _begin(self, act: str, machine: str, incarnation: int) -> None:
+    async def _begin(self, act: str, machine: str, incarnation: int) -> None:
         self._must_be_available()
         failure = self.failures.pop(act, None)
         if failure is not None:
             raise failure
+        if act in self.seconds:
+            await self.world.clock.sleep(self.seconds[act])
         self.acts.append((act, (machine, incarnation)))
 
     def _must_be_available(self) -> None:
