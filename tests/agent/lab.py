@@ -54,7 +54,6 @@ class Host:
 
     def __init__(self, path: Path) -> None:
         self.notices: list[Any] = []
-        self.connections = 0
         self._path = path
         self._peer: Peer | None = None
         self._loop = asyncio.new_event_loop()
@@ -70,13 +69,15 @@ class Host:
             async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
                 peer = Peer(reader, writer, serve=self._refuse, hear=self._hear)
                 self._peer = peer
-                self.connections += 1
-                await peer.run(tasks)
+                tasks.start(peer.run(tasks), "link")
 
             server = await asyncio.start_unix_server(met, str(self._path))
             self._ready.set()
             await self._end.wait()
             server.close()
+            if self._peer is not None:
+                self._peer.close()
+                await asyncio.sleep(0)  # the transport closes in the next round of the loop
             tasks.stop()
 
     async def _refuse(self, raw: msgspec.Raw) -> msgspec.Struct:
@@ -104,6 +105,7 @@ class Host:
         """Ends the channel for good."""
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
+        self._loop.close()
         self._path.unlink(missing_ok=True)
 
 
