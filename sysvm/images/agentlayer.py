@@ -21,7 +21,7 @@ from sysvm.images.places import RECIPES, SOURCE
 
 REQUIREMENTS = RECIPES / "agent-requirements.txt"
 PLACE = "usr/lib/sysvm/python"
-_OURS = ("__init__.py", "agent", "basics", "wire")
+_OURS = ("__init__.py", "agent", "basics", "web", "wire")
 _PYTHON = (3, 11)
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 # What pip writes beside a package that differs between machines or that nobody imports.

@@ -31,7 +31,7 @@ def ensure_stage(layout: Layout, spec: MachineSpec, base: int, user_namespace: P
         _mount_overlay(folder, root, _layers(layout, spec), base, user_namespace)
     _ensure_bound(folder / "state", stage / "state")
     for store in spec.stores:
-        _ensure_bound(Path(store.path), stage / "store" / store.store)
+        _ensure_mapped(Path(store.path), stage / "store" / store.store, user_namespace)
     return stage
 
 
@@ -50,6 +50,14 @@ def _ensure_bound(source: Path, target: Path) -> None:
         raise Refused(f"{source} is not a folder on this host", Why.UNAVAILABLE)
     if not mounts.is_bound(source, target):
         mounts.bind(source, _folder(target))
+
+
+def _ensure_mapped(source: Path, target: Path, user_namespace: Path) -> None:
+    """A store outlives the machine that serves it, and the next one has another id range: on disk it is root's."""
+    if not source.is_dir():
+        raise Refused(f"{source} is not a folder on this host", Why.UNAVAILABLE)
+    if not mounts.is_mounted(_folder(target)):
+        mounts.identity_mapped(source, target, user_namespace, read_only=False)
 
 
 def _folder(path: Path) -> Path:
