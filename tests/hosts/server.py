@@ -40,6 +40,7 @@ class Server:
         self.epoch = 1
         self.certificate_s = 24 * 3600.0
         self.port = 0
+        self.closed = False
         self.peer: Peer | None = None
         self.joins: list[link.Join] = []
         self.renewals = 0
@@ -111,7 +112,10 @@ async def server(folder: Path) -> AsyncIterator[Server]:
     async with Tasks() as tasks:
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.start(serve(reader, writer), "link")
+            if made.closed:
+                writer.close()
+            else:
+                tasks.start(serve(reader, writer), "link")
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             async def take(raw: msgspec.Raw) -> Any:
@@ -127,6 +131,7 @@ async def server(folder: Path) -> AsyncIterator[Server]:
         try:
             yield made
         finally:
+            made.closed = True
             listener.close()
             made.drop()
             tasks.stop()
