@@ -14,7 +14,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from sysvm.basics.clock import SystemClock
+from sysvm.basics.clock import Clock, SystemClock
 from sysvm.basics.errors import NotYet
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.relay_files import RelayFiles, Settings
@@ -22,6 +22,7 @@ from sysvm.wire.documents import HostDocument
 
 _ROUNDS = 100
 _BREATH = 0.05
+_LOOK_EVERY = 2.0
 
 
 async def ensure_relay(layout: Layout, document: HostDocument) -> None:
@@ -48,6 +49,13 @@ async def ensure_relay_process(layout: Layout) -> None:
         cwd="/",
     )
     await process.wait()
+
+
+async def keep_relay(layout: Layout, clock: Clock) -> None:
+    """Starts a dead relay again, until cancelled; belongs to the host agent's tasks."""
+    while True:
+        await ensure_relay_process(layout)
+        await clock.sleep(_LOOK_EVERY)
 
 
 async def stop_relay(layout: Layout) -> None:

@@ -39,7 +39,7 @@ async def proof(layout: Layout) -> Proof:
         return known
     if why := _why_not_even_try():
         return Proof(False, why, boot)
-    kernel = newest_kernel(layout.cache)
+    kernel = any_kernel(layout.cache)
     if kernel is None:
         return Proof(False, "not known yet: there is no system VM template whose kernel could be booted", boot)
     found = msgspec.structs.replace(await boot_guest(kernel, layout.run, "kvm", DEADLINE), boot=boot)
@@ -65,9 +65,9 @@ def _why_not_even_try() -> str:
     return ""
 
 
-def newest_kernel(cache: Path) -> Path | None:
-    """The kernel of the newest template."""
-    return max(cache.glob("templates/*/vmlinuz"), default=None)
+def any_kernel(cache: Path) -> Path | None:
+    """The kernel of a template; any will do."""
+    return max(cache.glob("templates/[!.]*/vmlinuz"), default=None)
 
 
 async def boot_guest(kernel: Path, folder: Path, accelerator: str, seconds: float | None) -> Proof:
