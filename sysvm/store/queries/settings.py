@@ -76,3 +76,22 @@ def store(
         kept = vault.seal(text) if setting.hidden and vault is not None else text
         tx.insert(table, scope=scope, scope_id=scope_id, name=setting.name, value=kept, updated=tx.now)
     tx.wake(WAKE, 0)
+
+
+# Whose look at the world a change of a setting may change.
+CONCERNED = {
+    "Console Proxy": "kind = 'zone'",
+    "Secondary Storage": "kind = 'zone'",
+    "System VM": "kind = 'zone'",
+    "Virtual Router": "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
+    "Network": "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
+}
+
+
+def look_again(tx: Tx, setting: Setting) -> None:
+    """Those who go by this setting are due to be looked at."""
+    which = CONCERNED.get(setting.category)
+    if which is not None:
+        rows = tx.sql(f"update turn set due = 0, wish = wish + 1 where {which} returning kind, id")
+        for kind, id_ in rows[:1]:
+            tx.wake(kind, id_)  # one is enough to wake the workers
