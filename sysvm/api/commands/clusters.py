@@ -10,7 +10,7 @@ from sysvm.api.listing import list_rows
 from sysvm.api.rules import places
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import zones
+from sysvm.store.queries import events, zones
 from sysvm.store.store import Row, Tx
 
 TYPES = {"cloudmanaged": "CloudManaged", "externalmanaged": "ExternalManaged"}
@@ -75,7 +75,10 @@ def add_cluster(call: Call) -> Reply:
     state = places.allocation_state(call.get("allocationstate"), "Enabled")
     cluster_id = new_cluster(call, zone, pod, call["clustername"], hypervisor, state)
     zones.changed(call.tx, zone.id)
-    return Rows([answers.cluster(_row(call.tx, cluster_id))], 1)
+    row = _row(call.tx, cluster_id)
+    about = call.about("Cluster", row)
+    events.record(call.tx, "CLUSTER.CREATE", f"Added cluster {row.name}", actor=call.caller.actor, about=about)
+    return Rows([answers.cluster(row)], 1)
 
 
 @handler("listClusters")

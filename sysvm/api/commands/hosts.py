@@ -23,7 +23,8 @@ from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import SystemIds
 from sysvm.store import tables
-from sysvm.store.queries import hosts, machines, turns, zones
+from sysvm.store.queries import events, hosts, machines, turns, zones
+from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
 
 SIMULATED = ("Simulator", "VMware")
@@ -76,6 +77,8 @@ def add_host(call: Call) -> Reply:
     answer = _first_contact(call, host_id, address, port, simulated=simulated)
     turns.wish(call.tx, "host", host_id)
     zones.changed(call.tx, zone.id)
+    about = About("Host", host_id, answer["id"], address)
+    events.record(call.tx, "HOST.ADD", f"Added host {address} to cluster {cluster.name}", actor=call.caller.actor, about=about)
     return Rows([answer], 1)
 
 

@@ -17,7 +17,7 @@ from sysvm.api.rules import images as rules
 from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, settings, storage_pools, templates
+from sysvm.store.queries import events, limits, settings, storage_pools, templates
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -91,6 +91,10 @@ def new_image(call: Call, where: Sequence[Row], **columns: Any) -> int:
     call.tx.update(tables.template, template_id, unique_name=f"{template_id}-{owner.account_id}-{name}")
     for zone_id in [zone.id for zone in where] or templates.zones_with_store(call.tx):
         templates.want_copy(call.tx, template_id, zone_id)
+    row = call.tx.get(tables.template, template_id)
+    assert row is not None
+    about = call.about("Iso" if row.is_iso else "Template", row)
+    events.record(call.tx, call.command.event, f"Registered {name}", actor=call.caller.actor, about=about)
     return template_id
 
 
