@@ -3,9 +3,6 @@
 Segments that are no longer named go when no machine is plugged in any more; until then they are no fault.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
-
 import msgspec
 
 from sysvm.basics.digest import digest
@@ -13,11 +10,10 @@ from sysvm.basics.errors import Broken, NotYet, Refused
 from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
+from sysvm.hosts.relay import ensure_relay
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.link import HostReport
 from sysvm.wire.machines import Segment, Traffic
-
-_RELAY = "sysvm.hosts.relay"
 
 
 class Document:
@@ -45,8 +41,7 @@ class Document:
                 faults.append(f"segment {segment.key}: {error}")
         await self._remove_others({segment.key for segment in document.segments})
         await self._network.open_input(frozenset({document.relay_port}))
-        if find_spec(_RELAY) is not None:
-            await import_module(_RELAY).ensure_relay(self._layout, document)
+        await ensure_relay(self._layout, document)
         return HostReport(live="" if faults else digest(document), faults=tuple(faults))
 
     async def _remove_others(self, wanted: set[str]) -> None:

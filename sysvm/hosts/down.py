@@ -13,15 +13,15 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from sysvm.basics.errors import NotYet
 from sysvm.hosts import mounts
+from sysvm.hosts.kvm.down import remove_everything as remove_vms
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import cgroups
 from sysvm.hosts.network.namespace import Namespace
+from sysvm.hosts.relay import stop_relay
 
 _ROUNDS = 200
 _BREATH_S = 0.05
@@ -29,9 +29,8 @@ _BREATH_S = 0.05
 
 async def remove_everything(layout: Layout) -> None:
     """Nothing of the host is left but its pools. NotYet when the kernel holds something back."""
-    for name, function in (("sysvm.hosts.relay", "stop_relay"), ("sysvm.hosts.kvm.down", "remove_everything")):
-        if find_spec(name) is not None:
-            await getattr(import_module(name), function)(layout)
+    await stop_relay(layout)
+    await remove_vms(layout)
     await _end_processes(layout)
     for folder in (layout.host, layout.run):
         mounts.unmount_below(folder)

@@ -1,6 +1,7 @@
 """Where drivers are tried: each stage has a driver, knows how to do it harm, and looks for what it left behind."""
 
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,11 +10,13 @@ from typing import Any, Protocol
 
 from sysvm.basics.clock import SystemClock, VirtualClock
 from sysvm.hosts import mounts
+from sysvm.hosts.down import remove_everything
 from sysvm.hosts.driver import Driver
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver, cgroups
 from sysvm.hosts.lxc.containers import Containers
 from sysvm.hosts.network import HostNetwork
+from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.simulator import SimulatedDriver, World
 from sysvm.wire.machines import MachineSpec, Power, Runtime
 from tests.hosts import ground
@@ -130,6 +133,16 @@ async def lxc(tmp_path: Path) -> AsyncIterator[LxcStage]:
     """A host of its own below `tmp_path`."""
     async with ground.host(tmp_path) as (layout, network):
         yield LxcStage(layout, network)
+
+
+async def forget_like_a_reboot(stage: LxcStage) -> None:
+    """All processes, mounts and namespaces of the host are gone; its disk is not."""
+    saved = stage.layout.state.with_name("saved")
+    shutil.copytree(stage.layout.host, saved, ignore=shutil.ignore_patterns("lower", "upper", "work"))
+    await remove_everything(stage.layout)
+    saved.rename(stage.layout.host)
+    ensure_run_folder(stage.layout)
+    await stage.network.ensure()
 
 
 STAGES: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {

@@ -1,6 +1,7 @@
 """A host to test on: its own state folder, namespace and a template made of busybox. Removed also on failure."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -32,7 +33,10 @@ def make_template(cache: Path, version: str = "busybox") -> str:
     root = cache / "templates" / version / "root"
     for name in ("bin", "proc", "sys", "dev", "tmp", "etc", "run", "var", "sysvm", "usr/lib/sysvm", "sbin"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    shutil.copy("/bin/busybox", root / "bin" / "busybox")
+    for file in ("/bin/busybox", *_libraries("/bin/busybox")):
+        place = root / file.removeprefix("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
     for applet in _APPLETS:
         (root / "bin" / applet).unlink(missing_ok=True)
         (root / "bin" / applet).symlink_to("busybox")
@@ -44,6 +48,11 @@ def make_template(cache: Path, version: str = "busybox") -> str:
     init.write_text(_INIT)
     init.chmod(0o755)
     return version
+
+
+def _libraries(program: str) -> list[str]:
+    """What it is linked with; nothing when it is static."""
+    return re.findall(r"(/\S+) \(0x", sh("ldd", program, check=False))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DriverUnavailable, ListenAt, TextCommand
@@ -87,11 +88,14 @@ class LxcDriver:
         if self._runtime(machine, incarnation) not in (None, Runtime.CONTAINER):
             return
         await self.ensure_stopped(machine, incarnation, 0)
+        await edge("lxc.stopped")
         last = all(spec.incarnation == incarnation for spec in self._specs(machine))
         await self._remove_network(_pin_key(machine, incarnation, shared=False), f"{machine}:{incarnation}:")
         if last and not kept_network:
             await self._remove_network(_pin_key(machine, incarnation, shared=True), f"{machine}:0:")
+        await edge("lxc.unplugged")
         self._remove_files(machine, incarnation)
+        await edge("lxc.removed")
         if last and not kept_network:
             self._ids.forget(machine)
 
@@ -137,18 +141,24 @@ class LxcDriver:
     async def _prepare(self, spec: MachineSpec) -> None:
         path = self._layout.spec(spec.machine, spec.incarnation)
         write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+        await edge("lxc.specified")
         base = self._ids.base(spec.machine)
         pinned = self._pinned(spec)
         await pinned.ensure(base)
+        await edge("lxc.pinned")
         await self.ensure_nics(spec)
+        await edge("lxc.plugged")
         self._make_folders(spec, base)
         stage = roots.ensure_stage(self._layout, spec, base, pinned.user)
+        await edge("lxc.staged")
         self._write_config(spec, stage, base, pinned)
+        await edge("lxc.configured")
 
     async def _start(self, spec: MachineSpec) -> None:
         folder = self._layout.incarnation(spec.machine, spec.incarnation)
         cgroups.remove(self._cgroup(spec.machine, spec.incarnation))
         await self._containers.start(_name(spec.machine, spec.incarnation), folder / "lxc.log")
+        await edge("lxc.started")
         await self._watch_init(spec.machine, spec.incarnation)
 
     async def _watch_init(self, machine: str, incarnation: int) -> None:
