@@ -65,7 +65,7 @@ def _addresses(row: Row) -> dict[str, Any]:
         "netmask": netmask,
         "ip6cidr": row.ip6_cidr or None,
         "ip6gateway": row.ip6_gateway or None,
-        "networkdomain": row.domain_name or None,
+        "networkdomain": row.network_domain or None,
         "dns1": row.dns1 or row.zone_dns1 or None,
         "dns2": row.dns2 or row.zone_dns2 or None,
     }

@@ -30,8 +30,6 @@ def public_ip(row: Row, *, admin: bool) -> dict[str, Any]:
         "networkid": system_network_id(row.zone_uuid, "public"),
         "networkname": "Public",
         "physicalnetworkid": row.physical_network_uuid,
-        "gateway": row.range_gateway or None,
-        "netmask": row.range_netmask or None,
     }
     if row.static_nat:
         answer |= {

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.api.answers import routers as answers
-from sysvm.api.call import Accepted, Call, One, Reply, Rows
+from sysvm.api.call import Accepted, Call, One, Reply
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows
 from sysvm.basics.errors import Refused, Why
@@ -184,34 +184,3 @@ def get_router_health_check_results(call: Call) -> Reply:
     """Refused as with health checks switched off: no router makes them."""
     row = the_router(call, "routerid")
     raise Refused(f"Router health checks are not enabled for router: {row.name}", Why.INTERNAL)
-
-
-@handler("listInternalLoadBalancerVMs")
-def list_internal_load_balancer_vms(call: Call) -> Reply:
-    """There are none."""
-    return Rows([], 0)
-
-
-@handler("listInternalLoadBalancerElements")
-def list_internal_load_balancer_elements(call: Call) -> Reply:
-    """Providers of internal load balancing that have been added."""
-    provider = tables.service_provider.c
-    statement = sa.select(tables.service_provider).where(
-        provider.name == "InternalLbVm", provider.removed.is_(None), provider.element_uuid != ""
-    )
-    if "enabled" in call:
-        statement = statement.where(provider.element_enabled.is_(call["enabled"]))
-    if call.get("id"):
-        statement = statement.where(provider.element_uuid == call["id"])
-    if (of := call.row(tables.service_provider, "nspid")) is not None:
-        statement = statement.where(provider.id == of.id)
-    found = call.tx.all(statement.order_by(provider.id))
-    rows = [{"id": row.element_uuid, "nspid": row.uuid, "enabled": bool(row.element_enabled)} for row in found]
-    return Rows(rows, len(rows))
-
-
-@handler("startInternalLoadBalancerVM")
-@handler("stopInternalLoadBalancerVM")
-def refuse_internal_load_balancer_vm(call: Call) -> Reply:
-    """There is no such machine."""
-    raise Refused(f"Can't find internal lb vm by id {call['id']}")

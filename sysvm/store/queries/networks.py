@@ -33,7 +33,8 @@ def statement() -> sa.Select[Any]:
     )
     return (
         sa.select(
-            network,
+            *(column for column in network.c if column.name != "domain_name"),  # that is the owner's in answers
+            network.c.domain_name.label("network_domain"),
             zone.c.uuid.label("zone_uuid"),
             zone.c.name.label("zone_name"),
             zone.c.dns1.label("zone_dns1"),
