@@ -27,7 +27,7 @@ from sysvm.basics.ids import SystemIds
 from sysvm.basics.log import configure, get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
-from sysvm.cli.simulated import SimulatedHosts
+from sysvm.cli.simulated import Earth, SimulatedHosts
 from sysvm.hub.links import Links
 from sysvm.hub.server import Hub, Identity, server_context
 from sysvm.orchestrator import upkeep
@@ -169,7 +169,9 @@ async def _start(config: ServerConfig, context: Context, apps: Apps, tasks: Task
     engine = Engine(context, KINDS)
     tasks.start(engine.run(), "engine")
     tasks.start(upkeep.run(context), "upkeep")
-    tasks.start(SimulatedHosts(context, notices, tasks).run(), "simulated hosts")
+    earth = Earth(context.clock, tasks)
+    tasks.start(earth.world.run(), "simulated world")
+    tasks.start(SimulatedHosts(context, notices, tasks, earth).run(), "simulated hosts")
 
 
 async def _identity(config: ServerConfig, context: Context) -> Identity:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from sysvm.basics.clock import Clock
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.simulator import SimulatedHost, World
 from sysvm.orchestrator.context import Context
@@ -20,45 +21,57 @@ from sysvm.wire.link import PROTOCOL, HostNoticeBody, Welcome
 SIMULATOR = "Simulator"
 
 
-class SimulatedHosts:
-    """The simulated hosts of this process, by host id."""
+class Earth:
+    """The simulated hosts themselves. They are no part of any server: they outlive it, as real ones do."""
 
-    def __init__(self, context: Context, notices: Notices, tasks: Tasks) -> None:
+    def __init__(self, clock: Clock, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self.world = World(clock)
+        self.hosts: dict[int, SimulatedHost] = {}
+
+    def host(self, row: Row) -> SimulatedHost:
+        """The host of this row."""
+        if row.id not in self.hosts:
+            self.hosts[row.id] = SimulatedHost(self.world, row.uuid, self._tasks)
+        return self.hosts[row.id]
+
+
+class SimulatedHosts:
+    """A server process's links to them."""
+
+    def __init__(self, context: Context, notices: Notices, tasks: Tasks, earth: "Earth") -> None:
         self._context = context
         self._notices = notices
         self._tasks = tasks
-        self.world = World(context.clock)
-        self.hosts: dict[int, SimulatedHost] = {}
+        self._earth = earth
+        self._attached: set[int] = set()
 
     async def run(self) -> None:
         """Attaches those that are there, and each new one as it is added."""
         self._context.store.on_commit(self._heard)
         await self.attach_new()
-        await self.world.run()
 
     def _heard(self, wakes: Sequence[Wake]) -> None:
-        if any(kind == "host" and id_ not in self.hosts for kind, id_ in wakes):
+        if any(kind == "host" and id_ not in self._attached for kind, id_ in wakes):
             self._tasks.start(self.attach_new(), "attach simulated hosts")
 
     async def attach_new(self) -> None:
         """Links every simulated host that is not linked yet."""
         for row in await self._context.store.read(_simulated):
-            if row.id not in self.hosts:
+            if row.id not in self._attached:
+                self._attached.add(row.id)
                 await self.attach(row)
 
     async def attach(self, row: Row) -> SimulatedHost:
         """Links one, as the hub does with a real one."""
-        host = self.hosts.setdefault(row.id, SimulatedHost(self.world, row.uuid, self._tasks))
+        host = self._earth.host(row)
         context = self._context
         linked = await context.store.run(lambda tx: links.link_up(tx, host.hello(), context.session, None))
         host.link_up = True
-        host.attach(self._ear(row.id), lambda ask: self._notices.ask(row.id, ask))
+        host.attach(Ear(row.id, self._notices, self._tasks), lambda ask: self._notices.ask(row.id, ask))
         context.links.attach(row.id, host)
         host.welcome(Welcome(protocol=PROTOCOL, session=context.session, epoch=linked.epoch, cloud=linked.cloud))
         return host
-
-    def _ear(self, host_id: int) -> "Ear":
-        return Ear(host_id, self._notices, self._tasks)
 
 
 class Ear:

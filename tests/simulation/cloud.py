@@ -1,7 +1,7 @@
 """A small cloud on simulated hosts in virtual time: the real store, turns, queries and host service, no mock anywhere."""
 
 import contextlib
-import random
+import functools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sysvm.basics.clock import VirtualClock
 from sysvm.basics.ids import SeededIds
 from sysvm.basics.tasks import Tasks
-from sysvm.cli.simulated import SimulatedHosts
+from sysvm.cli.simulated import Earth, SimulatedHosts
 from sysvm.hub.links import Links
 from sysvm.orchestrator import upkeep
 from sysvm.orchestrator.context import Context
@@ -27,39 +27,76 @@ PATIENCE_S = 600.0
 OWNER = {"account_id": 2, "domain_id": 1, "domain_path": "/1/"}
 
 
+class Server:
+    """One server process: everything of it but HTTP and TLS."""
+
+    def __init__(self, context: Context, earth: Earth) -> None:
+        self.context = context
+        self._earth = earth
+
+    def start(self, tasks: Tasks) -> None:
+        """Its loops are children of `tasks`."""
+        notices = Notices(self.context)
+        engine = Engine(self.context, KINDS, seed=1)
+        hosts = SimulatedHosts(self.context, notices, tasks, self._earth)
+        tasks.start(engine.run(), "engine")
+        tasks.start(upkeep.run(self.context), "upkeep")
+        tasks.start(hosts.run(), "hosts")
+
+
 class Cloud:
-    """One server, some hosts, a zone."""
+    """A database, some hosts, and as many servers as a test starts."""
 
     def __init__(self, *, seed_number: int = 0) -> None:
         self.clock = VirtualClock()
         self.ids = SeededIds(seed_number)
-        self.random = random.Random(seed_number)
         self.store = SqliteStore(None, self.clock, inline=True)
         tables.metadata.create_all(self.store.engine)
         self.vault = Vault(b"k" * 32)
-        self.hosts: SimulatedHosts
-        self.context: Context
-        self.engine: Engine
+        self.earth: Earth
+        self._sown = False
+
+    @contextlib.asynccontextmanager
+    async def world(self) -> AsyncIterator["Cloud"]:
+        """The hosts live until the block ends, whatever becomes of servers."""
+        async with Tasks() as tasks:
+            self.earth = Earth(self.clock, tasks)
+            tasks.start(self.earth.world.run(), "world")
+            yield self
+            tasks.stop()
+
+    @contextlib.asynccontextmanager
+    async def running_server(self, *, alone: bool = True) -> AsyncIterator["Server"]:
+        """A server runs until the block ends. `alone`: it knows its predecessor to be dead (the lock of SQLite)."""
+        server = await self._begin(alone)
+        async with Tasks() as tasks:
+            server.start(tasks)
+            yield server
+            tasks.stop()
+
+    async def _begin(self, alone: bool) -> "Server":
+        if not self._sown:
+            self._sown = True
+            sow = functools.partial(
+                seed.sow, ids=self.ids, vault=self.vault, version="test", admin_password_hash=seed.LOCKED
+            )
+            await self.store.run(sow)
+        session = self.ids.uuid()
+
+        def begin(tx: Tx) -> keys.Keys:
+            turns.open_session(tx, session, "server", "server", "", "test")
+            if alone:
+                turns.end_other_sessions(tx, session)
+            return keys.ensure_keys(tx, self.vault, self.ids)
+
+        made = await self.store.run(begin)
+        return Server(Context(self.store, self.clock, self.ids, Links(), made, session), self.earth)
 
     @contextlib.asynccontextmanager
     async def server(self) -> AsyncIterator["Cloud"]:
-        """Runs a server until the block ends."""
-        await self.store.run(
-            lambda tx: seed.sow(tx, self.ids, self.vault, version="test", admin_password_hash=seed.LOCKED)
-        )
-        made = await self.store.run(lambda tx: keys.ensure_keys(tx, self.vault, self.ids))
-        session = self.ids.uuid()
-        await self.store.run(lambda tx: turns.open_session(tx, session, "server", "server", "", "test"))
-        self.context = Context(self.store, self.clock, self.ids, Links(), made, session)
-        self.engine = Engine(self.context, KINDS, seed=1)
-        notices = Notices(self.context)
-        async with Tasks() as tasks:
-            self.hosts = SimulatedHosts(self.context, notices, tasks)
-            tasks.start(self.engine.run(), "engine")
-            tasks.start(upkeep.run(self.context), "upkeep")
-            tasks.start(self.hosts.run(), "hosts")
+        """World and one server, for tests without faults."""
+        async with self.world(), self.running_server():
             yield self
-            tasks.stop()
 
     async def until(self, condition: Callable[[Tx], Any], *, patience_s: float = PATIENCE_S) -> Any:
         """Lets time pass until the condition is true; its value."""

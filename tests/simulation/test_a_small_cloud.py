@@ -64,7 +64,7 @@ def test_a_network_without_guests_loses_its_router_after_the_wait():
             await cloud.until(gone(guest))
             await cloud.until(gone(router.id), patience_s=2000)
             assert "Allocated" == (await cloud.row(tables.network, network)).state
-            for host in cloud.hosts.hosts.values():
+            for host in cloud.earth.hosts.values():
                 assert () == await host.driver.look_all()
 
     cloud = Cloud()
