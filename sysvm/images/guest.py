@@ -124,7 +124,7 @@ def put_modules(linux: kernel.Kernel, place: Path) -> None:
     place.mkdir()
     order = kernel.loading_order(linux.index, list(names_in(GUEST / "modules.txt")), set())
     for path in order:
-        shutil.copyfile(linux.modules / path, place / Path(path).name)
+        kernel.copy_module(linux.modules / path, place / Path(path).name)
     (place / "order").write_text("".join(f"{Path(path).name}\n" for path in order))
 
 

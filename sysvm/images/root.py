@@ -5,6 +5,7 @@ they leave behind that is random (host keys, machine id) or from this machine (r
 `audit` refuses a tree that has anything which the promises forbid. No service is enabled: the agent does that.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -40,8 +41,11 @@ _FOLDERS = (
     "sysvm/store",
     "var/log/sysvm",
     "usr/lib/sysvm/python",
+    "usr/lib/sysvm/run/lock",
+    "usr/lib/sysvm/run/sshd",
     "usr/lib/modules",
 )
+_LOG = "usr/lib/sysvm/run/log.fifo"
 
 
 def build_root(place: Path, archive: Archive, packages: tuple[Package, ...], progress: Progress) -> str:
@@ -94,6 +98,7 @@ def finish(place: Path) -> None:
     for name in _FOLDERS:
         (place / name).mkdir(parents=True, exist_ok=True)
     tree.lay_over(OVERLAY, place)
+    os.mkfifo(place / _LOG, 0o600)
     _compile(place)
     tree.drop_privileges(place)
     tree.settle_times(place)

@@ -92,7 +92,7 @@ def emulated(*arguments: str, memory: int = 256) -> Iterator[Emulated]:
     for name in ("serial", "agent", "monitor"):
         lines += ["-chardev", f"socket,id={name},path={folder / name},server=on,wait=off"]
     command = [
-        "qemu-system-x86_64", "-M", "pc", "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", str(memory), "-nodefaults",
+        "qemu-system-x86_64", "-M", os.environ.get("MM","pc"), "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", str(memory), "-nodefaults",
         "-no-user-config", "-no-reboot", "-display", "none", *lines, "-serial", "chardev:serial", "-mon", "monitor",
         "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=org.sysvm.agent", *arguments,
     ]  # fmt: skip

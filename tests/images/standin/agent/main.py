@@ -25,11 +25,17 @@ def channel() -> tuple[int, int]:
     raise SystemExit("no channel")
 
 
+def say(port: int, text: bytes) -> None:
+    """Sends all of `text`: a virtio port takes at most 32 KB at once."""
+    while text:
+        text = text[os.write(port, text) :]
+
+
 def main() -> None:
     """Answers until the host goes away."""
     print("stand-in agent started", flush=True)
     reading, writing = channel()
-    os.write(writing, b"up " + Path("/proc/uptime").read_bytes().split()[0] + END)
+    say(writing, b"up " + Path("/proc/uptime").read_bytes().split()[0] + END)
     pending = b""
     while True:
         piece = os.read(reading, 4096)
@@ -39,4 +45,4 @@ def main() -> None:
         while b"\n" in pending:
             command, pending = pending.split(b"\n", 1)
             done = subprocess.run(["sh", "-c", command.decode()], capture_output=True, stdin=subprocess.DEVNULL)
-            os.write(writing, done.stdout + done.stderr + END)
+            say(writing, done.stdout + done.stderr + END)
