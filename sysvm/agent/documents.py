@@ -13,6 +13,7 @@ from sysvm.basics.log import get_logger
 from sysvm.wire.documents import SystemVmDocument
 
 _decoder: msgspec.msgpack.Decoder[SystemVmDocument] = msgspec.msgpack.Decoder(SystemVmDocument)
+_PURPOSE = "document"
 log = get_logger()
 
 
@@ -20,42 +21,51 @@ class Documents:
     """What this machine was last told."""
 
     def __init__(self, folder: Path, seal: Seal) -> None:
-        self._folder = folder
+        self._wanted = folder / "wanted.sealed"
+        self._good = folder / "good.sealed"
         self._seal = seal
-        self._kept: dict[str, bytes] = {}
+        self._kept: SystemVmDocument | None = None
+        self._is_good = False
 
     def remember_wanted(self, document: SystemVmDocument) -> None:
         """`document` is what the next life begins with. A full or broken disk is said, and stops nothing."""
-        self._keep("wanted", document)
+        if self._kept == document:
+            return
+        try:
+            write_whole(self._wanted, self._seal.close(msgspec.msgpack.encode(document), _PURPOSE))
+        except OSError as error:
+            log.error("document_not_kept", why=str(error))
+        else:
+            self._kept, self._is_good = document, False
 
     def remember_good(self, document: SystemVmDocument) -> None:
-        """`document` is live, whole."""
-        self._keep("good", document)
+        """`document` is live, whole: it is the one to fall back to."""
+        if self._is_good or self._kept != document:
+            return
+        new = self._good.with_name(".good.new")
+        try:
+            new.unlink(missing_ok=True)
+            new.hardlink_to(self._wanted)
+            new.replace(self._good)
+            # Renaming one name of a file onto another of its names leaves both.
+            new.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("document_not_kept", why=str(error))
+        else:
+            self._is_good = True
 
     def restored(self) -> tuple[SystemVmDocument, ...]:
         """What to apply now, in order: at most the good and the wanted one, once if they are the same."""
-        found = [document for name in ("good", "wanted") if (document := self._read(name)) is not None]
-        return tuple(found[:1] if len(found) == 2 and found[0] == found[1] else found)
+        good, wanted = self._read(self._good), self._read(self._wanted)
+        self._kept, self._is_good = wanted, wanted is not None and good == wanted
+        found = [document for document in (good, wanted) if document is not None]
+        return tuple(found[:1] if self._is_good else found)
 
-    def _keep(self, name: str, document: SystemVmDocument) -> None:
-        plain = msgspec.msgpack.encode(document)
-        if self._kept.get(name) == plain:
-            return
+    def _read(self, path: Path) -> SystemVmDocument | None:
         try:
-            write_whole(self._folder / f"{name}.sealed", self._seal.close(plain, name))
-        except OSError as error:
-            log.error("document_not_kept", which=name, why=str(error))
-        else:
-            self._kept[name] = plain
-
-    def _read(self, name: str) -> SystemVmDocument | None:
-        try:
-            plain = self._seal.open((self._folder / f"{name}.sealed").read_bytes(), name)
-            document = _decoder.decode(plain)
+            return _decoder.decode(self._seal.open(path.read_bytes(), _PURPOSE))
         except FileNotFoundError:
             return None
         except (OSError, Tampered, msgspec.DecodeError) as error:
-            log.error("kept_document_refused", which=name, why=str(error))
+            log.error("kept_document_refused", which=path.name, why=str(error))
             return None
-        self._kept[name] = plain
-        return document

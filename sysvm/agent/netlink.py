@@ -13,6 +13,9 @@ _GETADDR, _GETROUTE, _DONE, _ERROR = 22, 26, 3, 2
 _REQUEST, _DUMP = 0x1, 0x300
 _GETGEN = (10 << 8) | 16
 _GEN_ID = 1
+_GETOBJ = (10 << 8) | 19
+_OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
+_COUNTER, _COUNTER_BYTES, _INET = 1, 1, 1
 
 
 class Unanswered(OSError):
@@ -27,13 +30,24 @@ def ruleset_generation() -> int:
     _, kind, _, _, _ = _HEADER.unpack_from(answer)
     if kind == _ERROR:
         raise Unanswered("the kernel tells no nftables generation")
-    attributes = answer[_HEADER.size + 4 :]
-    while len(attributes) >= 8:
-        length, tag = struct.unpack_from("=HH", attributes)
-        if tag & 0x3FFF == _GEN_ID:
-            return int.from_bytes(attributes[4:8], "big")
-        attributes = attributes[-(-length // 4) * 4 :]
-    raise Unanswered("the kernel tells no nftables generation")
+    values = _attributes(answer[_HEADER.size + 4 :])
+    if _GEN_ID not in values:
+        raise Unanswered("the kernel tells no nftables generation")
+    return int.from_bytes(values[_GEN_ID], "big")
+
+
+def counters(table: str) -> dict[str, int]:
+    """Bytes by name of the counters of an inet table; `nft list counters` would read all elements of all sets first."""
+    found = {}
+    with _socket(_NETFILTER) as handle:
+        body = struct.pack("=BBH", _INET, 0, 0) + _attribute(_OBJECT_TABLE, table.encode() + b"\0")
+        body += _attribute(_OBJECT_TYPE, _COUNTER.to_bytes(4, "big"))
+        handle.send(_HEADER.pack(_HEADER.size + len(body), _GETOBJ, _REQUEST | _DUMP, 1, 0) + body)
+        for payload in _dump(handle):
+            values = _attributes(payload[4:])
+            data = _attributes(values[_OBJECT_DATA])
+            found[values[_OBJECT_NAME].rstrip(b"\0").decode()] = int.from_bytes(data[_COUNTER_BYTES], "big")
+    return found
 
 
 def addresses_and_routes() -> str:
@@ -46,6 +60,19 @@ def addresses_and_routes() -> str:
             for payload in _dump(handle):
                 known.update(payload)
     return known.hexdigest()
+
+
+def _attribute(tag: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), tag) + value + bytes(-len(value) % 4)
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while len(data) >= 4:
+        length, tag = struct.unpack_from("=HH", data)
+        found[tag & 0x3FFF] = data[4:length]
+        data = data[-(-max(length, 4) // 4) * 4 :]
+    return found
 
 
 def _dump(handle: socket.socket) -> list[bytes]:

@@ -4,12 +4,13 @@ Encrypt-then-MAC with the standard library only (the template's router carries n
 
     sealed = "SVS1" | nonce (16) | ciphertext | tag (32)
     keys       = HMAC-SHA256(key, "sysvm seal encrypt" / "sysvm seal authenticate")
-    keystream  = HMAC-SHA256(encryption key, nonce | counter) for counter 0, 1, 2, ...   (a PRF in counter mode)
+    keystream  = SHAKE-256(encryption key | nonce), as long as the text
     tag        = HMAC-SHA256(authentication key, purpose | 0 | nonce | ciphertext)
 
 `purpose` (the file's role) is authenticated, so that one sealed file does not pass as another. A nonce is random and used
 once. It does not protect against an older copy of the same file being put back: a rolled-back document is corrected by the
-server as soon as there is one. The keystream costs 30 ms per MB; documents of 10,000 rules are 1 MB.
+server as soon as there is one. SHAKE-256 is a sponge: with a secret prefix of fixed length its output is a keystream that
+nobody can tell from random without the key, in one call (HMAC in counter mode took 0.2 s for 10,000 rules).
 """
 
 import hashlib
@@ -20,7 +21,6 @@ from pathlib import Path
 MAGIC = b"SVS1"
 _NONCE = 16
 _TAG = 32
-_BLOCK = 32
 
 
 class Tampered(Exception):
@@ -58,14 +58,9 @@ class Seal:
         return hmac.digest(self._authentication, purpose.encode() + b"\0" + nonce + hidden, "sha256")
 
     def _mixed(self, data: bytes, nonce: bytes) -> bytes:
-        start = hmac.new(self._encryption, nonce, hashlib.sha256)
-        stream = bytearray()
-        for counter in range(-(-len(data) // _BLOCK)):
-            block = start.copy()
-            block.update(counter.to_bytes(8, "big"))
-            stream += block.digest()
+        stream = hashlib.shake_256(self._encryption + nonce).digest(len(data))
         size = len(data)
-        return (int.from_bytes(data, "big") ^ int.from_bytes(stream[:size], "big")).to_bytes(size, "big")
+        return (int.from_bytes(data, "big") ^ int.from_bytes(stream, "big")).to_bytes(size, "big")
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -232,6 +232,7 @@ def test_a_tampered_document_is_not_applied(whole: Lab) -> None:
     for path in whole.paths.state.glob("*.sealed"):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
+        path.unlink()
         path.write_bytes(data)
     since = len(whole.host.notices)
     whole.start_agent()

@@ -23,11 +23,6 @@ def names(listing: list[dict[str, Any]]) -> Names:
     return Names(of("counter"), of("set"), of("map"), of("chain"))
 
 
-def counters(listing: list[dict[str, Any]]) -> dict[str, int]:
-    """Bytes by name."""
-    return {each["counter"]["name"]: each["counter"]["bytes"] for each in listing if "counter" in each}
-
-
 def difference(listing: list[dict[str, Any]], wanted: Ruleset) -> str:
     """How the kernel differs from the ruleset, in words; empty when it does not."""
     there = names(listing)

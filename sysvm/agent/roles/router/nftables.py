@@ -74,8 +74,8 @@ class Nftables:
     def counters(self) -> tuple[Counter, ...]:
         """Bytes per public address since its counters were first made."""
         try:
-            numbers = listing.counters(listing.parse(run("nft", "-j", "list", "counters", "table", *TABLE.split())))
-        except CommandFailed:
+            numbers = netlink.counters(TABLE.split()[1])
+        except netlink.Unanswered:
             return ()
         bytes_of: dict[str, dict[str, int]] = {}
         for name, count in numbers.items():

@@ -19,7 +19,17 @@ from itertools import pairwise
 
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
-from sysvm.wire.documents import Egress, EgressRule, FirewallRule, PortForward, Ports, Protocol, RouterDocument
+from sysvm.wire.documents import (
+    Egress,
+    EgressRule,
+    FirewallRule,
+    PortForward,
+    Ports,
+    Protocol,
+    RouterDocument,
+    SourceNat,
+    StaticNat,
+)
 
 NUMBER = {Protocol.TCP: 6, Protocol.UDP: 17}
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -96,10 +106,13 @@ def _public_addresses(document: RouterDocument) -> tuple[str, ...]:
     for each in document.interfaces:
         if each.role == "public":
             found |= {str(interface(text, each.device).ip): None for text in each.addresses if ":" not in text}
-    found |= {address(each.public, "source NAT"): None for each in document.source_nat}
-    found |= {address(each.public, f"static NAT {each.rule}"): None for each in document.static_nat}
-    found |= {address(each.public, f"port forward {each.rule}"): None for each in document.port_forwards}
-    found |= {address(each.public, f"firewall rule {each.rule}"): None for each in document.firewall}
+    rules: tuple[SourceNat | StaticNat | PortForward | FirewallRule, ...] = (
+        *document.source_nat,
+        *document.static_nat,
+        *document.port_forwards,
+        *document.firewall,
+    )
+    found |= {address(text, "public address"): None for text in dict.fromkeys(each.public for each in rules)}
     return tuple(found)
 
 
