@@ -1,21 +1,19 @@
 """The agent's process. s6 starts it in every system VM; it ends on SIGTERM and never by itself.
 
-The order is chosen for boot time: NICs first, with nothing imported but what that needs, then asyncio, then the role. A
-router never imports ssl (half a second under emulation): asyncio does without it when the import fails.
+The order is chosen for boot time, because under emulation an import costs tenths of a second: NICs first, with nothing
+imported but what that needs, then asyncio, then the role. Nothing here needs structlog (`basics.log` does without), and a
+router needs no ssl (asyncio does without when the import fails).
 """
 
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sysvm import __version__
-from sysvm.agent.boot import bring_up, read_boot_data
-from sysvm.agent.paths import Paths
-from sysvm.basics.log import configure
-from sysvm.wire.machines import BootData, Kind
+if TYPE_CHECKING:
+    from sysvm.agent.paths import Paths
+    from sysvm.wire.machines import BootData
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,30 +21,33 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="sysvm-agent", description="the program inside system VMs")
     parser.add_argument("--root", type=Path, default=Path("/"), help="where the machine's paths begin")
     chosen = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    _leave_out("structlog")
+    from sysvm.agent.boot import bring_up, read_boot_data
+    from sysvm.agent.paths import Paths
+    from sysvm.basics.log import configure
+    from sysvm.wire.machines import Kind
+
     configure()
     paths = Paths(chosen.root)
     boot = read_boot_data(paths)
     bring_up(boot)
-    if boot.kind is Kind.ROUTER and "ssl" not in sys.modules:
-        sys.modules["ssl"] = None  # type: ignore[assignment]
-    loop_runner(boot.kind)(serve(paths, boot))
+    if boot.kind is Kind.ROUTER:
+        _leave_out("ssl")
+    import asyncio
+
+    asyncio.run(serve(paths, boot))
 
 
-def loop_runner(kind: Kind) -> Callable[[Coroutine[Any, Any, None]], None]:
-    """What runs the agent's loop: uvloop where bytes are moved, asyncio's own where boot time counts."""
-    if kind is Kind.ROUTER:
-        import asyncio
-
-        return asyncio.run
-    import uvloop
-
-    return uvloop.run
+def _leave_out(module: str) -> None:
+    """An import of `module` fails from now on, unless it has been imported already."""
+    sys.modules.setdefault(module, None)  # type: ignore[arg-type]
 
 
-async def serve(paths: Paths, boot: BootData) -> None:
+async def serve(paths: "Paths", boot: "BootData") -> None:
     """Everything after the NICs are up."""
     import asyncio
 
+    from sysvm import __version__
     from sysvm.agent.core import Agent
     from sysvm.agent.line import Line
     from sysvm.agent.roles import Context, role_for
