@@ -79,7 +79,14 @@ async def boot_guest(kernel: Path, folder: Path, accelerator: str, seconds: floa
     process = await asyncio.create_subprocess_exec(
         *(EMULATOR, "-M", "pc", "-accel", accelerator, "-cpu", cpu, "-m", "128", "-smp", "1"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"),
-        *("-kernel", str(kernel), "-initrd", str(initrd), "-append", "console=ttyS0 quiet panic=-1 no_timer_check rdinit=/init"),
+        *(
+            "-kernel",
+            str(kernel),
+            "-initrd",
+            str(initrd),
+            "-append",
+            "console=ttyS0 quiet panic=-1 no_timer_check rdinit=/init",
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
