@@ -33,9 +33,11 @@ def of_job(tx: Tx, job: Row) -> dict[str, Any]:
     """The result of a job that has come to a good end."""
     command = catalogue.commands().get(job.command)
     render = handlers.render(job.command)
-    if command is None or render is None or command.result == "success":
+    if command is None or render is None:
         return {"success": True}
     found: dict[str, Any] = envelopes.without_nulls(render(tx, job))
+    if command.result == "success":
+        return {"success": True, **found}
     return {command.result: found}
 
 

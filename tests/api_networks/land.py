@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import jobs
+from sysvm.store.queries import addresses, events, jobs, nics
 from sysvm.store.store import Tx
 from tests.api.stage import Asker, Stage
 from tests.api_infrastructure.cloud import Cloud
@@ -76,13 +76,21 @@ class Land:
                 )
             )
             host = tx.value(sa.select(tables.host.c.id))
-            tx.insert(
+            owner = {"account_id": network.account_id, "domain_id": network.domain_id, "domain_path": network.domain_path}
+            router = tx.insert(
                 tables.machine, uuid=self.stage.ids.uuid(), name=f"r-{network.id}-VM", kind="router", hypervisor="Simulator",
                 zone_id=network.zone_id, host_id=host, service_offering_id=offering, network_id=network.id,
                 role="VIRTUAL_ROUTER", wanted="running", power="running", agent_up=True, document_live="x",
-                template_version="4.20.0", account_id=network.account_id, domain_id=network.domain_id,
-                domain_path=network.domain_path, created=tx.now,
+                template_version="4.20.0", created=tx.now, **owner,
             )  # fmt: skip
+            nics.add_nic(tx, router, 0, "guest", network_id=network.id, addresses=((network.gateway, 24),))
+            nics.add_nic(tx, router, 1, "control", addresses=((addresses.take_control_ip(tx, host, router), 16),))
+            ip = addresses.take_public_ip(
+                tx, network.zone_id, system=False, actor=events.Actor(1, **owner), network_id=network.id, source_nat=True
+            )
+            public = ((tables.unpack_address(ip.address), 24),)
+            nics.add_nic(tx, router, 2, "public", addresses=public, gateway="203.0.113.1", is_default=True,
+                         public_range_id=ip.ip_range_id)  # fmt: skip
 
         await self.stage.store.run(write)
         (row,) = await self.admin("listNetworks", id=network_id, listall=True)
