@@ -39,10 +39,12 @@ from sysvm.hosts.specs import SpecsOnDisk
 from sysvm.hosts.volumes import Volumes
 from sysvm.hosts.work import Work
 from sysvm.wire import link
+from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import Runtime
 
 INVENTORY_S = 10.0
 _WATCH_AGAIN_S = 5.0
+_PASSING = (Broken, NotYet, Refused, OSError)  # what does not end the host agent: it is tried again
 log = get_logger()
 
 
@@ -153,12 +155,19 @@ class HostAgent:
         document = self._document.last()
         if document is not None:
             self._service.adopt(document)
-            report = await self._document.apply(document)
-            log.info("document_applied_again", faults=report.faults)
+            await self._apply_again(document)
         for machine in specs.machines():
             for incarnation in specs.incarnations(machine):
                 await channels.ensure(machine, incarnation)
         work.resume()
+
+    async def _apply_again(self, document: HostDocument) -> None:
+        try:
+            report = await self._document.apply(document)
+            log.info("document_applied_again", faults=report.faults)
+        except _PASSING as error:
+            # A server will ask for it again; machines do not depend on it.
+            log.warning("document_not_applied_again", why=str(error))
 
     def _end_of(self, machine: str, incarnation: int) -> ChannelEnd | None:
         runtime = SpecsOnDisk(self._layout).incarnations(machine).get(incarnation)
@@ -169,13 +178,16 @@ class HostAgent:
         while True:
             try:
                 await driver.watch(lambda machine: server.notify(link.MachineChanged(machine=machine)))
-            except (Broken, NotYet, Refused) as error:
+            except _PASSING as error:
                 log.warning("watch_ended", why=str(error))
             await self._clock.sleep(_WATCH_AGAIN_S)
 
     async def _send_inventory(self, server: ServerLink) -> None:
         while True:
-            server.notify(link.InventoryDigest(digest=digest(await self._service.look_all())))
+            try:
+                server.notify(link.InventoryDigest(digest=digest(await self._service.look_all())))
+            except _PASSING as error:
+                log.warning("inventory_not_taken", why=str(error))
             await self._clock.sleep(INVENTORY_S)
 
     # ------------------------------------------------------------ who we are

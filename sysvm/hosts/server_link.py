@@ -138,7 +138,7 @@ class ServerLink:
             try:
                 self._identity.keep(await peer.call(self._renewal(), link.Renewed))
                 log.info("certificate_renewed", until=self._identity.lifetime().end)
-            except (Unreachable, Refused, NotYet, Broken, Stale) as error:
+            except _FAILURES as error:
                 log.warning("certificate_not_renewed", why=str(error))
                 await self._clock.sleep(60.0)
 

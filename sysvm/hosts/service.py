@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from sysvm.basics.edge import edge
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.basics.log import get_logger
 from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
 from sysvm.hosts.memory import Memory
@@ -114,7 +114,6 @@ class HostService:
                 return await self._apply(body.document)
             case link.RunHostTask():
                 self._may_act()
-                self._memory.raise_fence(f"task-{_file_name(body.name)}", body.fence)
                 return self._work.ensure(body.name, body.body)
             case link.ForgetHostTask():
                 self._may_act()
@@ -142,7 +141,7 @@ class HostService:
     async def _look_with(self, runtime: Runtime, machine: str) -> tuple[MachineSeen, ...]:
         try:
             return await self._driver(runtime).look(machine)
-        except (DriverUnavailable, Refused) as error:
+        except (DriverUnavailable, NotYet, Refused) as error:
             known = self._specs.incarnations(machine).items()
             mine = [number for number, its_runtime in known if its_runtime is runtime]
             return tuple(

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sysvm.basics.clock import Clock
-from sysvm.basics.errors import Broken, NotYet, Refused
+from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.driver import Storage
@@ -95,7 +95,7 @@ class Work:
             result = await self._perform(entry)
             encoded = None if result is None else msgspec.msgpack.encode(result)
             entry.seen = OperationSeen(name=name, state=OperationState.DONE, progress=1.0, result=encoded)
-        except (Refused, Broken, OSError) as error:
+        except (Refused, Broken, Unreachable, OSError) as error:
             entry.seen = OperationSeen(name=name, state=OperationState.FAILED, error=str(error))
         log.info("host_task_ended", task=name, state=entry.seen.state, error=entry.seen.error)
         self._running.pop(name, None)

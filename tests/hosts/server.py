@@ -31,7 +31,7 @@ class Server:
         self.ca_file = folder / "ca.pem"
         self.ca_file.write_text(self.authority.ca_pem)
         issued, key = self.authority.issue("server", "sysvm://cloud/server/1", clock.now(), addresses=("127.0.0.1",))
-        (folder / "server.pem").write_text(issued.chain + self.authority.ca_pem)
+        (folder / "server.pem").write_text(issued.chain)
         (folder / "server.key").write_text(key)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(folder / "server.pem", folder / "server.key")

@@ -100,10 +100,17 @@ class HostNetwork:
 
     async def ensure_port(self, port: str, nic: Nic) -> None:
         """Guard, rate and plug of an existing interface are those of `nic`. The guard comes first."""
-        await self.ensure_segment(nic.segment)
-        await self.namespace.nft(guard.port_ruleset(port, nic))
-        await self.namespace.ip_batch(plans.plan_port(self._layout, port, nic, await self.links()))
+        await self.namespace.nft(guard.base_ruleset() + guard.port_ruleset(port, nic))
+        try:
+            await self._plug(port, nic)
+        except NotYet:
+            # The bridge may have gone as an empty one between the two steps of plugging.
+            await self._plug(port, nic)
         await self._ensure_rate(port, nic.rate_mbit)
+
+    async def _plug(self, port: str, nic: Nic) -> None:
+        await self.ensure_segment(nic.segment)
+        await self.namespace.ip_batch(plans.plan_port(self._layout, port, nic, await self.links()))
 
     async def remove_port(self, port: str) -> None:
         """Neither interface nor guard of it is left."""
