@@ -24,9 +24,9 @@ MOST_INDEXES = 2000
 _control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _map_name = re.compile(r"(?P<name>[^\[.]+)(?:\[(?P<index>\d+)\])?(?:\.(?P<field>.+))?", re.DOTALL)
 _integer = re.compile(r"[+-]?\d{1,19}")
+_lost_plus = re.compile(r" (\d\d:?\d\d)$")
 _zone = re.compile(r"([+-]\d\d)(\d\d)$")
 LARGEST = {"short": 2**15, "integer": 2**31, "long": 2**63}
-MULTILINE = frozenset({"string", "map", "list"})  # keys and certificates come with line ends
 
 
 def parse(command: Command, raw: Mapping[str, str]) -> dict[str, Any]:
@@ -122,16 +122,13 @@ PARSERS: dict[str, Callable[[Command, Param, str], Any]] = {
 
 def instant(text: str) -> float:
     """Seconds since the epoch of `yyyy-MM-dd`, `yyyy-MM-dd HH:mm:ss` or ISO with zone (`Z`, `+00:00`, `+0000`)."""
-    normal = _zone.sub(
-        r"\1:\2", text.strip().replace("Z", "+00:00").replace(" 00:00", "+00:00") if "T" in text else text
-    )
+    normal = text.strip()
+    if "T" in normal:
+        # A client that forgot to encode the plus sign sent a space.
+        normal = _lost_plus.sub(r"+\1", normal.replace("Z", "+00:00"))
+    normal = _zone.sub(r"\1:\2", normal)
     parsed = datetime.fromisoformat(normal)
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
-
-
-def is_day(text: str) -> bool:
-    """Whether a date has no time: as the end of a span it means the whole day."""
-    return len(text.strip()) == len("yyyy-MM-dd")
 
 
 def _parse_map(command: Command, param: Param, raw: Mapping[str, str]) -> tuple[dict[str, str], ...] | None:

@@ -24,8 +24,12 @@ def java(value: str) -> str:
 CLIENTS = {
     "java": lambda p: "&".join(f"{n}={java(p[n])}" for n in sorted(p)).lower(),
     "cs": lambda p: "&".join(f"{n}={quote(p[n], safe='*')}" for n in sorted(p, key=str.lower)).lower(),
-    "libcloud": lambda p: "&".join(f"{n.lower()}={quote(p[n], safe='*-._~[]').lower()}" for n in sorted(p, key=str.lower)),
-    "go": lambda p: "&".join(f"{n}={quote_plus(p[n]).replace('+', '%20').replace('%7E', '~')}" for n in sorted(p)).lower(),
+    "libcloud": lambda p: "&".join(
+        f"{n.lower()}={quote(p[n], safe='*-._~[]').lower()}" for n in sorted(p, key=str.lower)
+    ),
+    "go": lambda p: "&".join(
+        f"{n}={quote_plus(p[n]).replace('+', '%20').replace('%7E', '~')}" for n in sorted(p)
+    ).lower(),
 }
 VALUES = ["plain", "two words", "a+b/c=", "tilde~star*", "[0] & more", "größe", "日本", "%25"]
 
@@ -63,7 +67,7 @@ async def test_whoever_is_not_known_gets_one_and_the_same_answer(stage: Stage, p
     """401, whatever is wrong, and nothing about which commands exist."""
     answer = await send(stage.apps.main, urlencode({**params, "response": "json"}))
     ((_, body),) = answer.json.items()
-    assert (401, {"uuidList": [], "errorcode": 401, "errortext": UNVERIFIED}) == (answer.status, body)
+    assert (answer.status, body) == (401, {"uuidList": [], "errorcode": 401, "errortext": UNVERIFIED})
     assert answer.header("x-description") == UNVERIFIED
 
 
@@ -71,14 +75,14 @@ async def test_a_known_command_answers_its_rejection_in_its_own_envelope(stage: 
     """errorresponse is only for what is not known."""
     known = await send(stage.apps.main, "command=listUsers&response=json")
     unknown = await send(stage.apps.main, "command=listUnicorns&response=json")
-    assert (["listusersresponse"], ["errorresponse"]) == (list(known.json), list(unknown.json))
+    assert (list(known.json), list(unknown.json)) == (["listusersresponse"], ["errorresponse"])
 
 
 async def test_an_unknown_command_of_a_known_caller_is_432(stage: Stage):
     """Also one whose case is wrong: commands are matched exactly."""
     for name in ("listUnicorns", "listusers"):
         answer = await stage.admin.ask(name)
-        assert (432, ["errorresponse"]) == (answer.status, list(answer.json))
+        assert (answer.status, list(answer.json)) == (432, ["errorresponse"])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ async def test_names_are_matched_whatever_their_case_and_a_form_is_as_good_as_a_
     body = {name: params[name] for name in ("command", "listAll")}
     query = {name: value for name, value in params.items() if name not in body}
     answer = await send(stage.apps.main, urlencode(query), method="POST", body=urlencode(body).encode())
-    assert 2 == answer.json["listusersresponse"]["count"]
+    assert answer.json["listusersresponse"]["count"] == 2
 
 
 async def test_the_query_wins_over_the_body_and_the_last_of_two_values_counts(stage: Stage):
@@ -114,24 +118,34 @@ async def test_the_query_wins_over_the_body_and_the_last_of_two_values_counts(st
     params = signed({"command": "listUsers", "username": "admin"}, "admin-key", "admin-secret")
     query = "username=nobody&" + urlencode(params)
     answer = await send(stage.apps.main, query, method="POST", body=b"username=system&command=deleteUser")
-    assert ["admin"] == [user["username"] for user in answer.json["listusersresponse"]["user"]]
+    assert [user["username"] for user in answer.json["listusersresponse"]["user"]] == ["admin"]
 
 
 async def test_a_disabled_user_and_a_disabled_account_are_not_let_in(stage: Stage):
     """At once, and let in again when enabled."""
     user = await stage.user()
     (row,) = await stage.admin("listUsers", id=user.user_id)
-    for off, on, id_ in (("disableUser", "enableUser", user.user_id), ("disableAccount", "enableAccount", row["accountid"])):
+    for off, on, id_ in (
+        ("disableUser", "enableUser", user.user_id),
+        ("disableAccount", "enableAccount", row["accountid"]),
+    ):
         await stage.admin(off, id=id_, lock=False if "Account" in off else None)
         with refusal(401, UNVERIFIED):
             await user("listUsers")
         await stage.admin(on, id=id_)
-        assert ["user"] == [one["username"] for one in await user("listUsers")]
+        assert [one["username"] for one in await user("listUsers")] == ["user"]
 
 
 # ---------------------------------------------------------------- sessions
 async def login(stage: Stage, username: str = "admin", password: str = PASSWORD, domain: str = "/", **more: str):
-    params = {"command": "login", "username": username, "password": password, "domain": domain, "response": "json", **more}
+    params = {
+        "command": "login",
+        "username": username,
+        "password": password,
+        "domain": domain,
+        "response": "json",
+        **more,
+    }
     return await send(stage.apps.main, method="POST", body=urlencode(params).encode())
 
 
@@ -147,33 +161,42 @@ async def test_a_login_gives_both_cookies_and_a_flat_answer(stage: Stage):
     assert (answer.cookies["sessionkey"], 1800, "1", "admin", "false") == (
         body["sessionkey"], body["timeout"], body["type"], body["username"], body["registered"]
     )  # fmt: skip
-    assert all("HttpOnly" in value and "SameSite=Lax" in value for name, value in answer.headers if name == "set-cookie")
+    assert all(
+        "HttpOnly" in value and "SameSite=Lax" in value for name, value in answer.headers if name == "set-cookie"
+    )
     query = urlencode({"command": "listUsers", "response": "json", "sessionkey": body["sessionkey"]})
     listed = await send(stage.apps.main, query, headers=in_session(answer.cookies))
-    assert 200 == listed.status
+    assert listed.status == 200
 
 
 async def test_a_login_over_get_is_refused(stage: Stage):
     """A password in an address ends in logs."""
     answer = await send(stage.apps.main, f"command=login&username=admin&password={quote(PASSWORD)}&response=json")
-    assert (405, "loginresponse") == (answer.status, next(iter(answer.json)))
+    assert (answer.status, next(iter(answer.json))) == (405, "loginresponse")
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"username": "nobody"}, {"password": "wrong"}, {"domain": "/elsewhere"}, {"username": "system"}, {"domainId": "77"}],
+    [
+        {"username": "nobody"},
+        {"password": "wrong"},
+        {"domain": "/elsewhere"},
+        {"username": "system"},
+        {"domainId": "77"},
+    ],
     ids=str,
 )
 async def test_a_failed_login_says_531_whatever_is_wrong(stage: Stage, wrong: dict[str, str]):
     """No cserrorcode, no hint."""
     answer = await login(stage, **wrong)
     body = answer.json["loginresponse"]
-    assert (531, 531, []) == (answer.status, body["errorcode"], body["uuidList"])
+    assert (answer.status, body["errorcode"], body["uuidList"]) == (531, 531, [])
     assert "set-cookie" not in dict(answer.headers)
 
 
 @pytest.mark.parametrize(
-    ("domain", "fits"), [("", True), ("/", True), ("ROOT", True), ("/ROOT/", True), ("east", False), ("/ROOT/east", False)]
+    ("domain", "fits"),
+    [("", True), ("/", True), ("ROOT", True), ("/ROOT/", True), ("east", False), ("/ROOT/east", False)],
 )
 async def test_slashes_around_a_domain_do_not_matter(stage: Stage, domain: str, fits: bool):
     """Nothing means ROOT."""
@@ -203,12 +226,14 @@ async def test_where_the_session_key_must_be(stage: Stage, where: str, by_param:
     cookies = (await login(stage)).cookies
     key = cookies.pop("sessionkey")
     query = "command=listUsers&response=json" + (f"&sessionkey={quote(key)}" if by_param else "")
-    answer = await send(stage.apps.main, query, headers=in_session({**cookies, **({"sessionkey": key} if by_cookie else {})}))
+    answer = await send(
+        stage.apps.main, query, headers=in_session({**cookies, **({"sessionkey": key} if by_cookie else {})})
+    )
     assert status == answer.status
     if status == 401:
         full = f"command=listUsers&response=json&sessionkey={quote(key)}"
         again = await send(stage.apps.main, full, headers=in_session({**cookies, "sessionkey": key}))
-        assert 401 == again.status
+        assert again.status == 401
 
 
 async def test_a_session_ends_after_half_an_hour_without_a_request(stage: Stage):
@@ -225,7 +250,7 @@ async def test_a_logout_ends_the_session_once(stage: Stage):
     cookies = (await login(stage)).cookies
     first = await send(stage.apps.main, "command=logout&response=json", headers=in_session(cookies))
     second = await send(stage.apps.main, "command=logout&response=json", headers=in_session(cookies))
-    assert ({"logoutresponse": {"description": "success"}}, 431) == (first.json, second.status)
+    assert (first.json, second.status) == ({"logoutresponse": {"description": "success"}}, 431)
 
 
 async def test_a_changed_password_ends_the_sessions_of_its_user(stage: Stage):
@@ -233,22 +258,22 @@ async def test_a_changed_password_ends_the_sessions_of_its_user(stage: Stage):
     cookies = (await login(stage)).cookies
     await stage.admin("updateUser", id=stage.admin.user_id, password="another long password", currentpassword=PASSWORD)
     query = f"command=listUsers&response=json&sessionkey={quote(cookies['sessionkey'])}"
-    assert 401 == (await send(stage.apps.main, query, headers=in_session(cookies))).status
-    assert (531, 200) == ((await login(stage)).status, (await login(stage, password="another long password")).status)
+    assert (await send(stage.apps.main, query, headers=in_session(cookies))).status == 401
+    assert ((await login(stage)).status, (await login(stage, password="another long password")).status) == (531, 200)
 
 
 async def test_an_unknown_command_in_a_session_is_432_and_not_401(stage: Stage):
     """cmk would log in again on 401."""
     cookies = (await login(stage)).cookies
     query = f"command=listUnicorns&response=json&sessionkey={quote(cookies['sessionkey'])}"
-    assert 432 == (await send(stage.apps.main, query, headers=in_session(cookies))).status
+    assert (await send(stage.apps.main, query, headers=in_session(cookies))).status == 432
 
 
 # ---------------------------------------------------------------- the integration port
 async def test_the_integration_port_asks_nobody_and_takes_internal_ids(stage: Stage):
     """Any path; the caller is the system user."""
     answer = await send(stage.apps.integration, "command=listUsers&response=json&id=2", path="/whatever")
-    assert ["admin"] == [user["username"] for user in answer.json["listusersresponse"]["user"]]
+    assert [user["username"] for user in answer.json["listusersresponse"]["user"]] == ["admin"]
     with refusal(431, "Invalid parameter id value=2"):
         await stage.admin("listUsers", id=2)
 
