@@ -183,6 +183,36 @@ def test_an_interface_that_is_not_there_is_a_fault(whole: Lab) -> None:
     assert PUBLIC in whole.out(whole.router, "ip", "address", "show", "dev", "eth2")
 
 
+def test_an_interface_that_comes_later_is_set_up_then(whole: Lab) -> None:
+    """A hot-plugged NIC is found by its MAC, named, addressed and told; no second call is needed."""
+    assert whole.host is not None
+    late = Interface(device="eth3", mac="02:00:00:00:00:33", role="public", addresses=("192.0.2.1/24",), mtu=1400)
+    document = full(interfaces=(*interfaces(SECOND), late))
+    assert whole.apply(document).live == ""
+    since = len(whole.host.notices)
+    whole.out(
+        whole.router,
+        "ip",
+        "link",
+        "add",
+        "ens9",
+        "address",
+        "02:00:00:00:00:33",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "ens10",
+    )
+    try:
+        assert whole.host.heard(DriftReport, since).service == "interfaces"
+        assert whole.report().live == digest(document)
+        shown = whole.out(whole.router, "ip", "address", "show", "dev", "eth3")
+        assert "192.0.2.1/24" in shown and "mtu 1400" in shown
+    finally:
+        whole.out(whole.router, "ip", "link", "del", "ens10")
+
+
 def test_a_document_of_another_machine_is_refused(whole: Lab) -> None:
     """And nothing is touched."""
     assert whole.host is not None

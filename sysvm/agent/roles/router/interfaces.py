@@ -138,7 +138,7 @@ class Interfaces:
         lines = renames({each.mac: each.device for each in rendering}, there)
         if lines:
             _batch(lines)
-        seen = _look()
+        seen = _look(rendering)
         lines = steps(rendering, seen)
         if lines:
             _batch(lines)
@@ -149,7 +149,7 @@ class Interfaces:
 
     def difference(self, rendering: tuple[Wanted, ...]) -> str:
         """The kernel's addresses, routes and settings against the wanted ones."""
-        lines = steps(rendering, _look())
+        lines = steps(rendering, _look(rendering))
         settings = [
             f"{path} is not {value}"
             for each in rendering
@@ -174,14 +174,18 @@ def _batch(lines: tuple[str, ...]) -> None:
     run("ip", "-batch", "-", said="\n".join(lines) + "\n")
 
 
-def _look() -> dict[str, Seen]:
+def _look(rendering: tuple[Wanted, ...]) -> dict[str, Seen]:
+    """All interfaces, in one program; a second one only when a way out over IPv6 is wanted."""
+    lists = run("ip", "-j", "-batch", "-", said="address show\nroute show default\n").splitlines()
+    links_seen, routes = (json.loads(line) for line in lists if line.strip())
+    if any(":" in gateway for each in rendering for gateway in each.gateways):
+        routes += json.loads(run("ip", "-6", "-j", "route", "show", "default") or "[]")
     gateways: dict[str, list[str]] = {}
-    for family in ("-4", "-6"):
-        for route in json.loads(run("ip", family, "-j", "route", "show", "default") or "[]"):
-            if "gateway" in route:
-                gateways.setdefault(route["dev"], []).append(route["gateway"])
+    for route in routes:
+        if "gateway" in route:
+            gateways.setdefault(route["dev"], []).append(route["gateway"])
     found = {}
-    for link in json.loads(run("ip", "-j", "address", "show")):
+    for link in links_seen:
         addresses = tuple(_address(each) for each in link.get("addr_info", ()) if each["scope"] == "global")
         name = link["ifname"]
         found[name] = Seen(link["mtu"], "UP" in link["flags"], addresses, tuple(gateways.get(name, ())))

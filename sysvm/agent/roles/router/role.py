@@ -35,6 +35,7 @@ from sysvm.wire.machines import ServiceFault
 
 T = TypeVar("T")
 _WATCH_EVERY = 2.0
+_RETRY_EVERY = 3  # watches
 log = get_logger()
 
 
@@ -59,12 +60,14 @@ class Holder:
         self.held: Any = None
         self.is_held = False
         self.fault: ServiceFault | None = None
+        self.may_retry = False
         self._fingerprint: object = None
         self._difference = ""
 
     def make(self, document: RouterDocument) -> None:
         """The service is what the document says, or `fault` says why not and it is what it was."""
         name = self.service.name
+        self.may_retry = True
         try:
             rendering = self.service.render(document)
             if not self._is_untouched(rendering):
@@ -73,8 +76,9 @@ class Holder:
             words = "" if self._is_untouched(rendering) else self._read_back()
         except Wrong as error:
             self.fault = ServiceFault(service=name, why=error.why, remedy=error.remedy)
+            self.may_retry = False
         except (CommandFailed, OSError) as error:
-            self.fault = ServiceFault(service=name, why=str(error), remedy="the server will try again")
+            self.fault = ServiceFault(service=name, why=str(error), remedy="it is tried again every few seconds")
         else:
             remedy = "look at the machine's log" if words else ""
             self.fault = ServiceFault(service=name, why=words, remedy=remedy) if words else None
@@ -95,6 +99,14 @@ class Holder:
             left = str(error)
         log.warning("drift_seen", service=self.service.name, difference=words, left=left)
         return DriftReport(service=self.service.name, difference=words, mended=not left)
+
+    def retry(self, document: RouterDocument) -> DriftReport | None:
+        """Once more, what failed for a reason that may pass; tells when it has passed."""
+        if self.fault is None or not self.may_retry:
+            return None
+        why = self.fault.why
+        self.make(document)
+        return DriftReport(service=self.service.name, difference=why, mended=True) if self.fault is None else None
 
     def is_live(self) -> bool:
         """Whether it is now what the last document says."""
@@ -136,6 +148,8 @@ class RouterRole(Role):
         self._digest = ""
         self._thread = ThreadPoolExecutor(1, "router")
         self._seen: tuple[ServiceSeen, ...] = ()
+        self._ending = False
+        self._ticks = 0
 
     async def start(self, tasks: Tasks) -> None:
         """Begins the watch."""
@@ -181,6 +195,7 @@ class RouterRole(Role):
 
     async def stop(self) -> None:
         """Ends the daemons, last one first; the ruleset stays until the machine is gone."""
+        self._ending = True
         for holder in reversed(self._holders):
             await self._on_thread(holder.service.stop)
 
@@ -192,7 +207,13 @@ class RouterRole(Role):
                 await self._context.line.notify(report)
 
     def _mend(self) -> list[DriftReport]:
+        if self._ending or self._document is None:
+            return []
+        self._ticks += 1
         reports = [report for holder in self._holders if (report := holder.drift()) is not None]
+        if self._ticks % _RETRY_EVERY == 0:
+            document = self._document
+            reports += [report for holder in self._holders if (report := holder.retry(document)) is not None]
         for now in self._daemons():
             before = next((each for each in self._seen if each.name == now.name), now)
             if now.restarts > before.restarts:
