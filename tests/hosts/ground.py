@@ -90,7 +90,13 @@ def nic(number: int, *, on: Segment | None = None, device: int = 0, **more: obje
 
 def spec(number: int = 10, *, kind: Kind = Kind.CONSOLE_PROXY, incarnation: int = 1, **more: object) -> MachineSpec:
     """A system VM."""
-    values: dict[str, object] = {"nics": (nic(number, is_router=kind is Kind.ROUTER),), "runtime": Runtime.CONTAINER}
+    nics = (nic(number, is_router=kind is Kind.ROUTER),)
+    values: dict[str, object] = {
+        "nics": nics,
+        "runtime": Runtime.CONTAINER,
+        "template": "busybox",
+        "state_key": "a secret",
+    }
     values.update(more)
     machine = f"00000000-0000-4000-8000-{number:012d}"
     return MachineSpec(
@@ -99,8 +105,6 @@ def spec(number: int = 10, *, kind: Kind = Kind.CONSOLE_PROXY, incarnation: int 
         name=f"v-{number}-VM",
         kind=kind,
         hostname=f"v-{number}-vm",
-        template="busybox",
-        state_key="a secret",
         **values,  # type: ignore[arg-type]
     )
 
