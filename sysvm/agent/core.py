@@ -56,6 +56,7 @@ class Agent:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: Tasks | None = None
         self._faults: tuple[ServiceFault, ...] = ()
+        self._called = False
 
     async def run(self, tasks: Tasks) -> None:
         """Restores what was, then serves the host for ever; everything it starts is a child of `tasks`."""
@@ -67,24 +68,31 @@ class Agent:
             self._start_task(name, body)
         delay = _RETRY[0]
         while True:
-            try:
-                stream = await connect(self._context.paths)
-            except NoHost as error:
-                log.debug("host_not_reached", why=str(error))
-                await self._context.clock.sleep(delay)
-                delay = min(delay * 2, _RETRY[1])
-                continue
-            peer = Peer(stream.reader, stream.writer, serve=self.serve, hear=_hear_nothing, strict=stream.strict)
-            self._context.line.carry_over(peer)
-            tasks.start(self._hello(), "hello")
-            await peer.run(tasks)
-            self._context.line.carry_over(None)
+            # A virtio port can be opened while no host listens; it ends at once, and that is no connection.
+            delay = _RETRY[0] if await self._converse(tasks) else min(delay * 2, _RETRY[1])
+            await self._context.clock.sleep(delay)
+
+    async def _converse(self, tasks: Tasks) -> bool:
+        """One connection to the host, to its end; False when there was none."""
+        try:
+            stream = await connect(self._context.paths)
+        except NoHost as error:
+            log.debug("host_not_reached", why=str(error))
+            return False
+        self._called = False
+        peer = Peer(stream.reader, stream.writer, serve=self.serve, hear=_hear_nothing, strict=stream.strict)
+        self._context.line.carry_over(peer)
+        tasks.start(self._hello(), "hello")
+        await peer.run(tasks)
+        stream.end()
+        self._context.line.carry_over(None)
+        if self._called:
             log.info("host_lost")
-            await self._context.clock.sleep(_RETRY[0])
-            delay = _RETRY[0]
+        return self._called
 
     async def serve(self, raw: msgspec.Raw) -> msgspec.Struct:
         """The answer to a call of the host."""
+        self._called = True
         body = _calls.decode(raw)
         match body:
             case Greet():

@@ -27,6 +27,10 @@ class Stream:
     writer: asyncio.StreamWriter
     strict: bool
 
+    def end(self) -> None:
+        """Closed now, with whatever could not be written: a port that a dead host left full would stay open for ever."""
+        self.writer.transport.abort()
+
 
 def virtio_port(paths: Paths) -> Path | None:
     """The device of the port that the host named for us; without udev its name stands in /sys only."""
