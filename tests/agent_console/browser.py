@@ -50,7 +50,8 @@ class Page:
 
     async def until(self, expression: str, seconds: float) -> Any:
         """The first true value of the expression, which the page itself watches for at each frame."""
-        watch = f"new Promise(done => {{ const look = () => {{ const v = ({expression}); v ? done(v) : setTimeout(look, 20); }}; look(); }})"
+        look = f"const v = ({expression}); v ? done(v) : setTimeout(look, 20);"
+        watch = f"new Promise(done => {{ const look = () => {{ {look} }}; look(); }})"
         async with asyncio.timeout(seconds):
             return await self.value(watch)
 

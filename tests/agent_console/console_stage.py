@@ -77,7 +77,7 @@ class Relay:
             writer.write(b"OK\n" if screen else b"NO this grant is not known\n")
             if screen is not None:
                 await screen(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except* (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             self.connections -= 1

@@ -48,8 +48,19 @@ class Bulk:
         async with asyncio.TaskGroup() as group:
             group.create_task(send())
             while len(self.got) < UP:
-                self.got += await reader.read(PIECE)
+                self.got += await reader.readexactly(min(PIECE, UP - len(self.got)))
             self.done.set()
+
+
+async def deaf_browser(stage: Stage, ticket: str) -> asyncio.StreamWriter:
+    """A browser that opens a console and never reads."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.role.ports["websocket"], limit=4096)
+    writer.write(
+        b"GET /websockify?token=%b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % ticket.encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    return writer
 
 
 async def standstill(value: Callable[[], int]) -> None:
@@ -130,11 +141,7 @@ async def test_a_browser_that_does_not_read_stops_the_screen_instead_of_filling_
         sending.cancel()
 
     proxy.ticket("stalled", serve)
-    _reader, writer = await asyncio.open_connection("127.0.0.1", proxy.role.ports["websocket"], limit=4096)
-    writer.write(
-        b"GET /websockify?token=stalled HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
+    writer = await deaf_browser(proxy, "stalled")
     async with asyncio.timeout(PATIENCE):
         await stalled.wait()
     assert bulk.sent < DOWN / 2, "what the browser does not read is not sent by the screen"
@@ -275,6 +282,26 @@ async def test_a_session_in_which_nobody_works_ends(proxy: Stage) -> None:
     async with aiohttp.ClientSession() as web:
         code, _ = await closing(await open_console(web, proxy, "idle"))
     assert code == control.IDLE
+
+
+async def test_a_browser_that_never_reads_is_ended_too_and_leaves_nothing(proxy: Stage) -> None:
+    await proxy.role.apply(proxy.document(idle_s=1))
+    proxy.ticket("deaf", Bulk().serve)
+    writer = await deaf_browser(proxy, "deaf")
+    await proxy.server.report_where(lambda report: "session-deaf" in report.removed)
+    assert proxy.role.services()[1].note == "0 sessions"
+    writer.close()
+
+
+async def test_a_browser_that_vanishes_leaves_no_connection_to_its_host(proxy: Stage) -> None:
+    await proxy.role.apply(proxy.document())
+    proxy.ticket("gone", echo_screen())
+    writer = await deaf_browser(proxy, "gone")
+    await proxy.server.report_where(lambda report: bool(report.sessions))
+    writer.transport.abort()
+    await proxy.server.report_where(lambda report: "session-gone" in report.removed)
+    await standstill(lambda: proxy.relay.connections)
+    assert proxy.relay.connections == 0
 
 
 async def test_the_end_of_the_screen_ends_the_session_and_leaves_no_connection(proxy: Stage) -> None:

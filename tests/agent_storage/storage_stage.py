@@ -37,9 +37,10 @@ def noise(size: int) -> bytes:
 
 def qcow2(virtual: int = 1 << 30, *, tail: bytes = b"", **changes: int) -> bytes:
     """A QCOW2 file with a sane header, but for `changes`."""
+    entries = max(1, min(1 << 20, -(-virtual // (1 << 29))))
     fields = {
         "magic": 0x514649FB, "version": 3, "backing_offset": 0, "backing_size": 0, "cluster_bits": 16, "virtual": virtual,
-        "encryption": 0, "l1_entries": max(1, min(1 << 20, -(-virtual // (1 << 29)))), "l1_offset": 3 << 16, "refcount_offset": 1 << 16,
+        "encryption": 0, "l1_entries": entries, "l1_offset": 3 << 16, "refcount_offset": 1 << 16,
         "refcount_clusters": 1, "snapshots": 0, "snapshots_offset": 0, "incompatible": 0, "compatible": 0, "autoclear": 0,
         "refcount_order": 4, "length": 112,
     }  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 import aiofastnet
 
+from sysvm.agent.roles.serving.door import notice_death
 from sysvm.basics.errors import Refused, Unreachable
 from sysvm.wire.channel import ConsoleTarget
 
@@ -103,6 +104,7 @@ class Screen(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        notice_death(transport.get_extra_info("socket"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _shared

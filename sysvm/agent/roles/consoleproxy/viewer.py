@@ -8,6 +8,7 @@ Policy is elsewhere: `knock` (who may come in), `sessions` (limits), `rfb` (what
 picows calls into this object from its C parser; whatever it raises ends the connection.
 """
 
+import asyncio
 from typing import Protocol, cast
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -18,6 +19,8 @@ from sysvm.agent.roles.consoleproxy.knock import Knock, plausible
 from sysvm.agent.roles.consoleproxy.relay import Screen
 from sysvm.agent.roles.consoleproxy.rfb import Viewer as RfbViewer
 from sysvm.wire.channel import ConsoleTarget
+
+CLOSE_SECONDS = 5.0
 
 
 class Desk(Protocol):
@@ -53,6 +56,7 @@ class Viewer(WSListener):
         self._screen: Screen | None = None
         self._rfb: RfbViewer | None = None
         self._asking = True
+        self._closing: asyncio.TimerHandle | None = None
         self._full = False  # the browser takes no more for now
 
     # ------------------------------------------------------------ the desk's side
@@ -69,10 +73,8 @@ class Viewer(WSListener):
 
     def turn_away(self, refusal: Refusal) -> None:
         """Ends the websocket with a reason that the page can show."""
-        if self._transport is not None and not self.gone:
-            # picows takes any number here; its enumeration only names those of the RFC.
-            self._transport.send_close(cast(WSCloseCode, refusal.code), control.close_reason(refusal.text))
-            self._transport.disconnect()
+        # picows takes any number here; its enumeration only names those of the RFC.
+        self._end(cast(WSCloseCode, refusal.code), control.close_reason(refusal.text))
 
     # ------------------------------------------------------------ the browser's side (picows)
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -89,11 +91,12 @@ class Viewer(WSListener):
         elif frame.msg_type == WSMsgType.TEXT:
             self._text(frame)
         elif frame.msg_type == WSMsgType.CLOSE:
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
+            self._end(WSCloseCode.OK, b"")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.gone = True
+        if self._closing is not None:
+            self._closing.cancel()
         if self._screen is not None:
             self._screen.close()
         self._desk.left(self)
@@ -119,6 +122,17 @@ class Viewer(WSListener):
         self.turn_away(Refusal(control.GONE, "the machine's console has ended"))
 
     # ------------------------------------------------------------ inside
+    def _end(self, code: WSCloseCode, reason: bytes) -> None:
+        """Closes both sides; a browser that does not even take its close frame is cut off after a while."""
+        if self._transport is None or self.gone or self._closing is not None:
+            return
+        if self._screen is not None:
+            self._screen.close()
+        self._transport.send_close(code, reason)
+        self._transport.disconnect()
+        loop = asyncio.get_running_loop()
+        self._closing = loop.call_later(CLOSE_SECONDS, self._transport.disconnect, False)
+
     def _bytes(self, data: memoryview) -> None:
         if self._screen is None:
             self.turn_away(Refusal(control.BROKEN, "console bytes came before the console"))

@@ -22,7 +22,7 @@ from sysvm.basics.errors import Refused
 
 MAX_REDIRECTS = 8
 # When a connection breaks, aiohttp drops what nobody has taken out of its buffer: that much (twice) is fetched again.
-READ_BUFFER = 64 * 1024
+READ_BUFFER = 256 * 1024
 CONNECT_S = 20.0
 ANSWER_S = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 BACKLOG = 512
-# A browser that vanished without a word is noticed within about a minute and a half, by the kernel.
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 
 
@@ -32,9 +31,7 @@ def listen(address: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE.items():
-            listening.setsockopt(socket.IPPROTO_TCP, option, value)
+        notice_death(listening)
         listening.setblocking(False)
         listening.bind((address, port))
         listening.listen(BACKLOG)
@@ -42,6 +39,13 @@ def listen(address: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def notice_death(connection: socket.socket) -> None:
+    """A peer that vanished without a word is noticed within about a minute and a half, by the kernel."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Door:
