@@ -9,6 +9,7 @@ from collections.abc import Callable
 import aiohttp
 import pytest
 from console_stage import PATIENCE, Authority, Stage, echo_screen
+from yarl import URL
 
 from sysvm.agent.roles.consoleproxy import control
 
@@ -326,5 +327,18 @@ async def test_the_page_is_served_and_old_links_lead_to_it(proxy: Stage) -> None
             assert answer.headers["Location"] == "/resource/noVNC/vnc.html?autoconnect=true&token=abc"
         async with web.get(f"http{proxy.page}/resource/noVNC/vnc.html?token=abc") as answer:
             assert (answer.status, answer.headers["Referrer-Policy"]) == (200, "no-referrer")
-        async with web.get(f"http{proxy.page}/resource/../../role.py") as answer:
-            assert answer.status == 404
+        script = f"http{proxy.page}/resource/vendor/novnc/core/rfb.js"
+        async with web.get(script) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/javascript")
+            assert len(await answer.read()) > 50_000
+            tag = answer.headers["ETag"]
+        async with web.get(script, headers={"If-None-Match": tag}) as answer:
+            assert answer.status == 304
+        for path in (
+            "/resource/../../role.py",
+            "/resource/%2e%2e/%2e%2e/agent/main.py",
+            "/resource/.gitignore",
+            "/resource/",
+        ):
+            async with web.get(URL(f"http{proxy.page}{path}", encoded=True)) as answer:
+                assert answer.status == 404

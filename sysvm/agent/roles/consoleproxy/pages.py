@@ -7,7 +7,11 @@
 /cmd/getstatus                       sessions as JSON (management and control NICs only)
 """
 
+import functools
+import gzip
+import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -31,6 +35,31 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+KINDS = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".txt": "text/plain",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of the page, in memory. Its tag is of its content: in a template all files have the same date."""
+
+    kind: str
+    tag: str
+    body: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, place: Path) -> "Asset":
+        """The file at `place`."""
+        body = place.read_bytes()
+        return cls(KINDS[place.suffix], hashlib.sha256(body).hexdigest()[:32], body, gzip.compress(body, 6, mtime=0))
+
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -39,9 +68,8 @@ def console_pages() -> web.Application:
     app = web.Application(middlewares=[_with_headers])
     for old in ("/", "/ajax", "/client/console"):
         app.router.add_get(old, _to_page)
-    app.router.add_get(PAGE, _page)
-    if WEB.is_dir():
-        app.router.add_static("/resource", WEB)
+    app.router.add_get(PAGE, _asset)
+    app.router.add_get("/resource/{name:.+}", _asset)
     return app
 
 
@@ -84,8 +112,25 @@ async def _with_headers(request: web.Request, handler: Handler) -> web.StreamRes
     return response
 
 
-async def _page(_: web.Request) -> web.StreamResponse:
-    return web.FileResponse(WEB / "vnc.html")
+async def _asset(request: web.Request) -> web.StreamResponse:
+    name = request.match_info.get("name", "vnc.html")
+    asset = _assets().get(name)
+    if asset is None:
+        raise web.HTTPNotFound
+    headers = {"ETag": f'"{asset.tag}"', "Vary": "Accept-Encoding"}
+    if any(tag.value == asset.tag for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    packed = "gzip" in request.headers.get("Accept-Encoding", "")
+    if packed:
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=asset.packed if packed else asset.body, content_type=asset.kind, headers=headers)
+
+
+@functools.cache
+def _assets() -> dict[str, "Asset"]:
+    """Every file of the page by its name. Only what is in here can be asked for."""
+    files = (place for place in sorted(WEB.rglob("*")) if place.is_file() and place.suffix in KINDS)
+    return {str(place.relative_to(WEB)): Asset.of(place) for place in files}
 
 
 async def _to_page(request: web.Request) -> web.StreamResponse:
