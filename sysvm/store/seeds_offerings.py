@@ -88,7 +88,9 @@ def _services(names: tuple[str, ...], provider: str, special: dict[str, str] | N
     found: dict[str, Any] = {}
     for name in chosen:
         who = (special or {}).get(name, provider)
-        capabilities = {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"} if name == "SourceNat" else {}
+        capabilities = (
+            {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"} if name == "SourceNat" else {}
+        )
         found[name] = {"provider": who, "providers": [who], "capabilities": capabilities}
     return found
 
@@ -129,6 +131,15 @@ def network_offerings(tx: Tx, ids: Ids) -> None:
         tx, ids, "DefaultIsolatedNetworkOffering", "Offering for Isolated networks with no Source Nat service",
         _services(SHARED, ROUTER), specify_vlan=True,
     )  # fmt: skip
+    _network_offering(tx, ids, "QuickCloudNoServices", "Offering for QuickCloud with no services", {}, **shared)
+    _network_offering(
+        tx, ids, "DefaultNetworkOfferingforKubernetesService", "Network Offering used for CloudStack Kubernetes service",
+        _services(ISOLATED, ROUTER), egress_default_allow=True,
+    )  # fmt: skip
+
+
+def vpc_network_offerings(tx: Tx, ids: Ids) -> None:
+    """The default ones of tiers."""
     tier = {"for_vpc": True, "conserve_mode": "false"}
     _network_offering(
         tx, ids, "DefaultIsolatedNetworkOfferingForVpcNetworks",
@@ -143,13 +154,6 @@ def network_offerings(tx: Tx, ids: Ids) -> None:
         tx, ids, "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB",
         "Offering for Isolated Vpc networks with Internal LB support",
         _services(VPC_TIER, VPC_ROUTER, {"Lb": "InternalLbVm"}), **tier,
-    )  # fmt: skip
-    _network_offering(
-        tx, ids, "QuickCloudNoServices", "Offering for QuickCloud with no services", {}, **shared
-    )
-    _network_offering(
-        tx, ids, "DefaultNetworkOfferingforKubernetesService", "Network Offering used for CloudStack Kubernetes service",
-        _services(ISOLATED, ROUTER), egress_default_allow=True,
     )  # fmt: skip
 
 
@@ -173,4 +177,4 @@ def vpc_offerings(tx: Tx, ids: Ids) -> None:
         )
 
 
-STEPS = (system_offerings, guest_offerings, network_offerings, vpc_offerings)
+STEPS = (system_offerings, guest_offerings, network_offerings, vpc_network_offerings, vpc_offerings)

@@ -38,11 +38,14 @@ class Cloud:
         zone = await make_zone(stage, "zone1")
         physical = await make_physical_network(admin, zone["id"])
         pod = await admin("createPod", zoneid=zone["id"], name="pod1", **POD)
-        public = await admin(
-            "createVlanIpRange", zoneid=zone["id"], forvirtualnetwork=True, vlan="untagged", **PUBLIC
-        )
+        public = await admin("createVlanIpRange", zoneid=zone["id"], forvirtualnetwork=True, vlan="untagged", **PUBLIC)
         (cluster,) = await admin(
-            "addCluster", zoneid=zone["id"], podid=pod["id"], clustername="c1", clustertype="CloudManaged", hypervisor=hypervisor
+            "addCluster",
+            zoneid=zone["id"],
+            podid=pod["id"],
+            clustername="c1",
+            clustertype="CloudManaged",
+            hypervisor=hypervisor,
         )
         (host,) = await admin(
             "addHost", zoneid=zone["id"], podid=pod["id"], clusterid=cluster["id"], hypervisor=hypervisor,
@@ -52,7 +55,9 @@ class Cloud:
             "createStoragePool", zoneid=zone["id"], podid=pod["id"], clusterid=cluster["id"], name="primary1",
             url="file:///srv/primary", scope="CLUSTER",
         )  # fmt: skip
-        store = await admin("addImageStore", zoneid=zone["id"], provider="Filesystem", name="images1", url="file:///srv/images")
+        store = await admin(
+            "addImageStore", zoneid=zone["id"], provider="Filesystem", name="images1", url="file:///srv/images"
+        )
         zone = await admin("updateZone", id=zone["id"], allocationstate="Enabled")
         return cls(stage, zone, physical, pod, public, cluster, host, pool, store)
 
@@ -73,9 +78,7 @@ class Cloud:
 
     async def change(self, table: sa.Table, uuid: str, **values: Any) -> None:
         """A column that only the orchestrator writes."""
-        await self.stage.store.run(
-            lambda tx: tx.change(sa.update(table).where(table.c.uuid == uuid).values(**values))
-        )
+        await self.stage.store.run(lambda tx: tx.change(sa.update(table).where(table.c.uuid == uuid).values(**values)))
 
     async def downloaded(self, uuid: str, state: str = "DOWNLOADED", **values: Any) -> None:
         """The template's copies have come to this state."""
@@ -93,7 +96,9 @@ class Cloud:
         rows = await self.stage.store.read(lambda tx: tx.all(sa.select(table.c.id).where(table.c.kind == kind)))
         return [row.id for row in rows]
 
-    async def machine(self, kind: str = "guest", *, host: str = "", template: str = "", pool: str = "", **values: Any) -> int:
+    async def machine(
+        self, kind: str = "guest", *, host: str = "", template: str = "", pool: str = "", **values: Any
+    ) -> int:
         """A machine's row, as deploying or the orchestrator writes it."""
 
         def insert(tx: Tx) -> int:

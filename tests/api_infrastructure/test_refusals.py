@@ -236,8 +236,12 @@ async def counted(cloud: Cloud) -> dict[str, int]:
     )
 
 
-@pytest.mark.parametrize(("command", "params", "status", "text"), REFUSED, ids=[f"{row[0]}-{row[3]}" for row in REFUSED])
-async def test_bad_input_is_refused_and_leaves_nothing(cloud: Cloud, command: str, params: Params, status: int, text: str):
+@pytest.mark.parametrize(
+    ("command", "params", "status", "text"), REFUSED, ids=[f"{row[0]}-{row[3]}" for row in REFUSED]
+)
+async def test_bad_input_is_refused_and_leaves_nothing(
+    cloud: Cloud, command: str, params: Params, status: int, text: str
+):
     """The right code, a sentence that helps, and not one row more."""
     before = await counted(cloud)
     with refusal(status, text):
@@ -300,6 +304,13 @@ async def test_a_range_in_use_stays(cloud: Cloud):
 async def test_users_may_not_build(cloud: Cloud):
     """Infrastructure is for administrators: 432, as for a command that does not exist."""
     user = await cloud.stage.user()
-    for command in ("createZone", "addHost", "createVlanIpRange", "createServiceOffering", "listHosts", "addImageStore"):
+    for command in (
+        "createZone",
+        "addHost",
+        "createVlanIpRange",
+        "createServiceOffering",
+        "listHosts",
+        "addImageStore",
+    ):
         with refusal(432):
             await user(command)

@@ -64,7 +64,9 @@ def add_image_store(call: Call) -> Reply:
     zones.changed(call.tx, zone.id)
     row = call.tx.get(store, store_id)
     assert row is not None
-    return One(_answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}")
+    return One(
+        _answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}"
+    )
 
 
 @handler("listImageStores")

@@ -186,7 +186,10 @@ def _unique(statement: sa.Select[Any]) -> sa.Select[Any]:
     """Each image once, wherever its copies are: with the oldest one."""
     copy, other = tables.template_copy, tables.template_copy.alias()
     older = sa.exists().where(
-        other.c.template_id == copy.c.template_id, other.c.wanted.is_(True), other.c.removed.is_(None), other.c.id < copy.c.id
+        other.c.template_id == copy.c.template_id,
+        other.c.wanted.is_(True),
+        other.c.removed.is_(None),
+        other.c.id < copy.c.id,
     )
     return statement.where(sa.or_(copy.c.id.is_(None), ~older))
 

@@ -74,9 +74,7 @@ def at_span(call: Call, pool: Row, zone: Row, first: str = "startip", last: str 
     moved = (str(span.gateway), span.netmask) != (pool.gateway, pool.netmask)
     if moved and ip_ranges.used(call.tx, pool):
         raise Refused("Gateway and netmask can't change while addresses of the range are in use", Why.IN_USE)
-    call.tx.update(
-        tables.ip_range, pool.id, first=begin, last=end, gateway=str(span.gateway), netmask=span.netmask
-    )
+    call.tx.update(tables.ip_range, pool.id, first=begin, last=end, gateway=str(span.gateway), netmask=span.netmask)
     return span
 
 
@@ -193,7 +191,9 @@ def _create_shared(call: Call, network: Row | None) -> Reply:
         if span.first <= IPv4Address(last) and IPv4Address(first) <= span.last:
             raise Refused(f"The range {span} overlaps the range {first}-{last} of this network")
         if ip_ranges.subnet(other) != span.subnet:
-            raise Refused(f"The ranges of network {network.name} are of subnet {ip_ranges.subnet(other)}, not {span.subnet}")
+            raise Refused(
+                f"The ranges of network {network.name} are of subnet {ip_ranges.subnet(other)}, not {span.subnet}"
+            )
     vlan = ranges.vlan(call.get("vlan") or (str(network.tag) if network.tag and network.isolation == "vlan" else None))
     range_id = add_range(
         call, span, "Guest", zone, vlan=vlan, network_id=network.id, physical_network_id=network.physical_network_id
@@ -319,7 +319,9 @@ def create_storage_range(call: Call) -> Reply:
     zone = call.tx.get(tables.zone, pod.zone_id)
     assert zone is not None
     if not zones.has_traffic(call.tx, zone.id, "Storage"):
-        raise Refused("No physical network of this zone carries Storage traffic; use addTrafficType(traffictype=Storage)")
+        raise Refused(
+            "No physical network of this zone carries Storage traffic; use addTrafficType(traffictype=Storage)"
+        )
     span = ranges.span(call["gateway"], call["netmask"], call["startip"], call.get("endip"))
     free_of_others(call.tx, span, "Storage", zone)
     vlan = ranges.vlan(str(call["vlan"]) if call.get("vlan") else None)

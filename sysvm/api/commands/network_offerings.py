@@ -65,19 +65,7 @@ def protocol(call: Call) -> None:
 def create_network_offering(call: Call) -> Reply:
     """A new network offering, disabled unless said."""
     name = free_name(call.tx, tables.network_offering, call["name"], "network offering")
-    if str(call["traffictype"]).strip().lower() != "guest":
-        raise Refused("Invalid value for traffictype. Supported traffic type is Guest")
-    shape = services.Shape(
-        services.guest_type(call["guestiptype"]),
-        for_vpc=bool(call.get("forvpc")),
-        specify_vlan=bool(call.get("specifyvlan")),
-        specify_ip_ranges=bool(call.get("specifyipranges")),
-        persistent=bool(call.get("ispersistent")),
-    )
-    services.check_shape(shape)
-    protocol(call)
-    if call.get("fortungsten"):
-        raise Refused("Tungsten Fabric is not supported")
+    shape = _shape(call)
     offered = services.of_offering(
         call.get("supportedservices", ()),
         call.get("serviceproviderlist", ()),
@@ -85,8 +73,6 @@ def create_network_offering(call: Call) -> Reply:
         shape=shape,
     )
     service = router_offering(call)
-    if "egressdefaultpolicy" in call and shape.guest_type == "Shared" and call["egressdefaultpolicy"]:
-        raise Refused("egressDefaultPolicy can be set for networks of type Isolated with service Firewall only")
     details = pairs(call.get("details"))
     if call.get("keepaliveenabled"):
         details["keepaliveenabled"] = "true"
@@ -114,6 +100,26 @@ def create_network_offering(call: Call) -> Reply:
         **where_for(call),
     )
     return _answer(call, offering_id, "Created")
+
+
+def _shape(call: Call) -> services.Shape:
+    """The kind of network, if it is one that can be made."""
+    if str(call["traffictype"]).strip().lower() != "guest":
+        raise Refused("Invalid value for traffictype. Supported traffic type is Guest")
+    shape = services.Shape(
+        services.guest_type(call["guestiptype"]),
+        for_vpc=bool(call.get("forvpc")),
+        specify_vlan=bool(call.get("specifyvlan")),
+        specify_ip_ranges=bool(call.get("specifyipranges")),
+        persistent=bool(call.get("ispersistent")),
+    )
+    services.check_shape(shape)
+    protocol(call)
+    if call.get("fortungsten"):
+        raise Refused("Tungsten Fabric is not supported")
+    if call.get("egressdefaultpolicy") and shape.guest_type == "Shared":
+        raise Refused("egressDefaultPolicy can be set for networks of type Isolated with service Firewall only")
+    return shape
 
 
 def _availability(text: str | None) -> str:
@@ -155,7 +161,9 @@ def list_network_offerings(call: Call) -> Reply:
         statement = statement.where(*_instead_of(call.tx, network))
     for name, known in (("state", STATES), ("availability", AVAILABILITY), ("guestiptype", services.GUEST_TYPES)):
         if word := call.get(name):
-            column = {"state": table.c.state, "availability": table.c.availability, "guestiptype": table.c.guest_type}[name]
+            column = {"state": table.c.state, "availability": table.c.availability, "guestiptype": table.c.guest_type}[
+                name
+            ]
             statement = statement.where(column == known.get(word.strip().lower(), word))
     equal = {
         "name": table.c.name,
@@ -235,4 +243,6 @@ def delete_network_offering(call: Call) -> Reply:
             Why.IN_USE,
         )
     call.tx.update(tables.network_offering, offering.id, removed=call.now, state="Disabled")
-    return Success(about=call.about("NetworkOffering", offering), description=f"Deleted network offering {offering.name}")
+    return Success(
+        about=call.about("NetworkOffering", offering), description=f"Deleted network offering {offering.name}"
+    )

@@ -60,7 +60,9 @@ def create_zone(call: Call) -> Reply:
             raise errors.empty(required)
     domain = call.row(tables.domain, "domainid")
     if places.allocation_state(call.get("allocationstate"), "Disabled") == "Enabled":
-        raise Refused("Cannot enable this Zone since: it has no physical network yet; enable it with updateZone at the end")
+        raise Refused(
+            "Cannot enable this Zone since: it has no physical network yet; enable it with updateZone at the end"
+        )
     zone_id = call.tx.insert(
         tables.zone,
         uuid=call.ids.uuid(),
@@ -110,7 +112,9 @@ def list_zones(call: Call) -> Reply:
         return [answers.zone(row, admin=admin) for row in rows]
 
     equal: dict[str, sa.ColumnElement[Any]] = {"name": zone.c.name}
-    return list_rows(call, statement, zone, answer, equal=equal, keyword=(zone.c.name, zone.c.description), tagged="Zone")
+    return list_rows(
+        call, statement, zone, answer, equal=equal, keyword=(zone.c.name, zone.c.description), tagged="Zone"
+    )
 
 
 def _dedicated_to_caller(call: Call) -> sa.ColumnElement[bool]:
@@ -190,4 +194,3 @@ def list_hypervisors(call: Call) -> Reply:
     found = zones.hypervisors(call.tx, zone.id if zone is not None else None)
     names = sorted({*found, *(() if zone is not None else places.HYPERVISORS)})
     return slice_rows(call, [{"name": name} for name in names])
-

@@ -13,7 +13,10 @@ SMALLEST_MB, LARGEST = 32, 2**31 - 1
 LARGEST_DISK_GB = 1024 * 64
 GIB = 1024**3
 UNSUPPORTED_LIMITS = tuple(
-    f"{unit}{way}rate{tail}" for unit in ("bytes", "iops") for way in ("read", "write") for tail in ("", "max", "maxlength")
+    f"{unit}{way}rate{tail}"
+    for unit in ("bytes", "iops")
+    for way in ("read", "write")
+    for tail in ("", "max", "maxlength")
 )
 
 

@@ -173,5 +173,7 @@ def stir_machines(tx: Tx, host_id: int) -> None:
 def tags(tx: Tx) -> list[tuple[int, str]]:
     """Every tag of every host."""
     host = tables.host
-    rows = tx.all(sa.select(host.c.id, host.c.tags).where(host.c.removed.is_(None), host.c.tags != "").order_by(host.c.id))
+    rows = tx.all(
+        sa.select(host.c.id, host.c.tags).where(host.c.removed.is_(None), host.c.tags != "").order_by(host.c.id)
+    )
     return [(row.id, tag) for row in rows for tag in row.tags.split(",")]
