@@ -23,6 +23,7 @@ from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
 from sysvm.hosts.memory import Memory
 from sysvm.hosts.work import Work
 from sysvm.wire import link
+from sysvm.wire.channel import Apply, PowerOff
 from sysvm.wire.channel import AgentCallBody
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import AgentSeen, MachineSeen, OperationSeen, OperationState, Power, Runtime
@@ -202,7 +203,9 @@ class HostService:
 
     async def _to_agent(self, body: link.ToAgent) -> msgspec.Struct:
         self._may_act()
-        self._memory.raise_fence(body.machine, body.fence)
+        if isinstance(body.body, Apply | PowerOff):
+            # Tasks have names of their own, and are started by other turns than the machine's.
+            self._memory.raise_fence(body.machine, body.fence)
         return await self._agents.call(body.machine, body.incarnation, body.body)
 
     async def _apply(self, document: HostDocument) -> link.HostReport:

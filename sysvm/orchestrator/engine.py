@@ -1,8 +1,8 @@
 """The loop: claim due turns, run them side by side, release them with what they found.
 
 A turn ends in one of three ways. `Result`: write this, look again after so many seconds. A known failure (NotYet,
-Unreachable, Refused, Broken): nothing is written but the back-off. `Stale`: somebody else has the turn; nothing at all is
-written. Anything else is a bug: it is logged with its traceback and backs off like a failure, so that one broken thing
+Unreachable, Refused, Broken, Stale): nothing is written but the reason and the back-off, if the turn is still ours at all.
+Anything else is a bug: it is logged with its traceback and backs off like a failure, so that one broken thing
 does not stop the others.
 
 Races thought of: the worker may be paused between any two steps and another server may have taken the turn; `release`
@@ -133,11 +133,9 @@ class Engine:
         await edge(f"{turn.kind} claimed")
         try:
             outcome = await kind.work(self._context, turn)
-        except Stale:
-            return
         except NotYet as why:
             outcome = self._note(kind, turn, why.after, why.why, failed=False)
-        except (Unreachable, Broken, Refused) as why:
+        except (Unreachable, Broken, Refused, Stale) as why:
             outcome = self._note(kind, turn, backoff(turn.tries, self._jitter), str(why), failed=True)
         except Exception as bug:
             log.exception("turn_failed", kind=turn.kind, id=turn.id)

@@ -19,7 +19,7 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.util import LRUCache
 
 from sysvm.basics.clock import Clock
 
@@ -125,12 +126,17 @@ class Store(Protocol):
         ...
 
 
+# Compiled statements, of all SQLite engines of this process: compiling costs more than running.
+_compiled: MutableMapping[Any, Any] = LRUCache(2048)
+
+
 def _sqlite_engine(path: str, *, read_only: bool = False) -> sa.Engine:
     engine = sa.create_engine(
         f"sqlite:///{path}",
         isolation_level="AUTOCOMMIT",  # we say BEGIN ourselves
         poolclass=sa.pool.StaticPool,
         connect_args={"check_same_thread": False, "cached_statements": 1024},
+        execution_options={"compiled_cache": _compiled},
     )
 
     @sa.event.listens_for(engine, "connect")

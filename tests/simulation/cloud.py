@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -51,10 +52,16 @@ class Cloud:
         self.clock = VirtualClock()
         self.ids = SeededIds(seed_number)
         self.store = SqliteStore(None, self.clock, inline=True)
-        tables.metadata.create_all(self.store.engine)
+        self._driver().deserialize(_empty_database())
         self.vault = Vault(b"k" * 32)
         self.earth: Earth
         self._sown = False
+
+    def _driver(self) -> sqlite3.Connection:
+        with self.store.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            return driver
 
     @contextlib.asynccontextmanager
     async def world(self) -> AsyncIterator["Cloud"]:
@@ -100,14 +107,15 @@ class Cloud:
 
     async def until(self, condition: Callable[[Tx], Any], *, patience_s: float = PATIENCE_S) -> Any:
         """Lets time pass until the condition is true; its value."""
-        end = self.clock.now() + patience_s
+        begin = self.clock.now()
+        end = begin + patience_s
         while True:
             got = await self.store.read(condition)
             if got:
                 return got
             if self.clock.now() > end:
                 raise AssertionError(f"not within {patience_s} virtual seconds:\n{await self.store.read(story)}")
-            await self.clock.sleep(0.05)
+            await self.clock.sleep(0.05 if self.clock.now() < begin + 2 else 1.0)
 
     # ------------------------------------------------------------ building
     async def zone(self, *, hosts: int = 1, guests_only: bool = False) -> int:
@@ -129,6 +137,17 @@ class Cloud:
         found = await self.store.read(lambda tx: tx.get(table, id_))
         assert found is not None
         return found
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """All tables, made once: a cloud of a test starts from a copy."""
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        tables.metadata.create_all(connection)
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+    return driver.serialize()
 
 
 def story(tx: Tx) -> str:
@@ -179,6 +198,7 @@ def _zone(tx: Tx, ids: SeededIds, hosts: int, guests_only: bool) -> int:
                          hypervisor="Simulator", address=f"10.9.210.{number + 1}", state="Connecting",
                          **life)  # fmt: skip
         turns.wish(tx, "host", host, host=host)
+    tx.insert(tables.setting, scope="global", scope_id=0, name="network.gc.wait", value="5", updated=tx.now)
     turns.wish(tx, "zone", zone)
     return zone
 

@@ -70,15 +70,21 @@ def _seen(tx: Tx, row: Row) -> PlacementSeen:
 def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
     row = tx.get(tables.placement, placement)
     assert row is not None
+    machine = tx.get(tables.machine, row.machine_id)
+    assert machine is not None
     tx.update(tables.placement, placement, wanted=wanted, told=wish)
-    turns.wish(tx, "placement", placement, host=row.host_id)
+    turns.wish(tx, "placement", placement, host=row.host_id, fence=machine.fence)
 
 
 def _drop(tx: Tx, placement: int) -> None:
     row = tx.get(tables.placement, placement)
     assert row is not None
     tx.update(tables.placement, placement, removed=tx.now, power="absent")
-    turns.forget(tx, "placement", placement)
+    machine = tx.get(tables.machine, row.machine_id)
+    assert machine is not None
+    # The next placement's turn begins above every fence that the host may have seen of this one.
+    fence = turns.forget(tx, "placement", placement)
+    tx.update(tables.machine, machine.id, fence=max(machine.fence, fence))
     ending.leave_host(tx, row)
 
 

@@ -52,7 +52,7 @@ returning wish, stir
 
 WISH = """
 insert into turn (kind, id, due, session, fence, tries, wish, stir, host)
-values (:kind, :id, :due, null, 0, 0, 1, 0, :host)
+values (:kind, :id, :due, null, :fence, 0, 1, 0, :host)
 on conflict (kind, id) do update set wish = turn.wish + 1, tries = 0, due = least_of(turn.due, :due)
 returning wish
 """
@@ -64,11 +64,14 @@ def _statement(tx: Tx, text: str) -> str:
     return text.replace("least_of", least).replace("{lock}", "for update skip locked" if postgres else "")
 
 
-def wish(tx: Tx, kind: str, id_: int, *, after: float = 0.0, host: int | None = None) -> int:
-    """Something about (kind, id) is wanted differently: its turn is due `after` seconds. Returns the wish's number."""
+def wish(tx: Tx, kind: str, id_: int, *, after: float = 0.0, host: int | None = None, fence: int = 0) -> int:
+    """Something about (kind, id) is wanted differently: its turn is due in `after` seconds. Returns the wish's number.
+
+    `fence`: where the fences of a new turn begin, when a host has already seen those of an earlier turn about the same.
+    """
     tx.wake(kind, id_)
     due = tx.now + after if after else 0.0
-    ((number,),) = tx.sql(_statement(tx, WISH), kind=kind, id=id_, due=due, host=host)
+    ((number,),) = tx.sql(_statement(tx, WISH), kind=kind, id=id_, due=due, host=host, fence=fence)
     return int(number)
 
 
@@ -117,9 +120,10 @@ def holds(tx: Tx, session: str, turn: Turn) -> bool:
     )
 
 
-def forget(tx: Tx, kind: str, id_: int) -> None:
-    """There is nothing left to work on."""
-    tx.sql("delete from turn where kind = :kind and id = :id", kind=kind, id=id_)
+def forget(tx: Tx, kind: str, id_: int) -> int:
+    """There is nothing left to work on. The last fence that it had, 0 when there was no such turn."""
+    rows = tx.sql("delete from turn where kind = :kind and id = :id returning fence", kind=kind, id=id_)
+    return int(rows[0][0]) if rows else 0
 
 
 def next_due(tx: Tx) -> float | None:

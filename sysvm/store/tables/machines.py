@@ -26,6 +26,7 @@ machine = sa.Table(
     text("wanted", "running", length=16),  # running | stopped | gone
     number("wish", 1),
     number("incarnation", 1),  # the wanted one; a higher number replaces
+    number("fence"),  # highest that a host may have seen of it
     flag("forced"),  # no make-before-break, no grace
     number("reboots"),
     text("power", "absent"),  # last recorded facts about the current incarnation
