@@ -139,7 +139,7 @@ async def _begin(config: ServerConfig, store: Store, vault: Vault) -> Context:
 
     def begin(tx: Tx) -> keys.Keys:
         turns.open_session(
-            tx, session, _server_uuid(config.state), socket.gethostname(), config.listen, sysvm.__version__
+            tx, session, _server_uuid(config.state), socket.gethostname(), _hub_address(config), sysvm.__version__
         )
         if not config.database:
             turns.end_other_sessions(tx, session)
@@ -147,6 +147,11 @@ async def _begin(config: ServerConfig, store: Store, vault: Vault) -> Context:
 
     made = await store.run(begin)
     return Context(store, SystemClock(), ids, Links(), made, session)
+
+
+def _hub_address(config: ServerConfig) -> str:
+    """Where hosts reach this server: what addHost tells them."""
+    return f"{config.names[0]}:{split(config.hub)[1]}" if config.names else config.hub
 
 
 def _server_uuid(state: Path) -> str:
