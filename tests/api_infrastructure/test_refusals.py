@@ -133,7 +133,6 @@ REFUSED: list[tuple[str, Params, int, str]] = [
     ("createStoragePool", pool(url="file://nobody/srv/p2"), 431, "host nobody"),
     ("createStoragePool", pool(url="file:///srv/primary"), 431, "primary storage already"),
     ("createStoragePool", pool(scope="REGION"), 431, "scope"),
-    ("createStoragePool", pool(scope="HOST"), 431, "file://<host>/<path>"),
     ("createStoragePool", pool(clusterid=None, podid=None), 431, "clusterid"),
     ("createStoragePool", pool(managed=True), 431, "Managed"),
     ("createStoragePool", pool(provider="SolidFire"), 431, "DefaultPrimary"),

@@ -104,3 +104,13 @@ async def test_what_is_on_a_store(cloud: Cloud):
     await cloud.downloaded(template["id"], store_id=1)
     (found,) = await cloud.admin("listImageStoreObjects", id=cloud.store["id"])
     assert (template["id"], "tiny", "QCOW2") == (found["templateid"], found["templatename"], found["format"])
+
+
+async def test_a_pool_of_one_host_needs_no_name_when_there_is_one(cloud: Cloud):
+    """Scope HOST in a cluster of one host; simulated hosts, too, have pools of their own then."""
+    there = {"zoneid": cloud.zone["id"], "podid": cloud.pod["id"], "clusterid": cloud.cluster["id"], "scope": "HOST"}
+    pool = await cloud.admin("createStoragePool", name="p2", url="file:///srv/p2", **there)
+    assert ("host1", "HOST") == (pool["ipaddress"], pool["scope"])
+    await cloud.add_host("host2")
+    with refusal(431, "file://host1/<path>"):
+        await cloud.admin("createStoragePool", name="p3", url="file:///srv/p3", **there)

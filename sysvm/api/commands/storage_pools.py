@@ -43,9 +43,7 @@ def create_storage_pool(call: Call) -> Reply:
     if scope not in SCOPES:
         raise Refused(f"The scope {scope!r} is not one of {', '.join(SCOPES)}")
     cluster = _cluster(call, zone, scope)
-    host = _host(call, zone, cluster, where.host)
-    if scope == "HOST" and host is None:
-        raise Refused("A pool of scope HOST needs its host: url=file://<host>/<path>")
+    host = _host(call, cluster, where.host, shared=scope == "CLUSTER")
     name = places.name(call["name"], "storage pool")
     _not_there(call.tx, zone, cluster, host, where.path, name)
     pool_id = call.tx.insert(
@@ -96,8 +94,8 @@ def _cluster(call: Call, zone: Row, scope: str) -> Row | None:
     return cluster
 
 
-def _host(call: Call, zone: Row, cluster: Row | None, name: str) -> Row | None:
-    """The host whose directory it is. Simulated hosts have none, so all of a cluster share one pool."""
+def _host(call: Call, cluster: Row | None, name: str, *, shared: bool) -> Row | None:
+    """The host whose directory it is. Simulated hosts have none, so all of a cluster may share one pool."""
     if cluster is None:
         return None
     there = storage_pools.hosts_of(call.tx, cluster.id)
@@ -107,7 +105,7 @@ def _host(call: Call, zone: Row, cluster: Row | None, name: str) -> Row | None:
         if not named:
             raise Refused(f"The url names host {name}, which is not in cluster {cluster.name}")
         return named[0]
-    if cluster.hypervisor in SIMULATED:
+    if shared and cluster.hypervisor in SIMULATED:
         return None
     if not there:
         raise Refused(f"No host up to associate a storage pool with in cluster {cluster.name}; use addHost first")
