@@ -66,9 +66,7 @@ async def test_the_hosts_relay_takes_our_grant_once_and_carries_the_bytes(tmp_pa
         grant = sign_grant(key, Grant(guest="g", machine=machine, kind="vnc", session="s", expires=time.time() + 60))
         await proxy.role.apply(proxy.document())
         async with aiohttp.ClientSession() as web:
-            async with asyncio.timeout(PATIENCE):
-                while not await listens(port):
-                    await asyncio.sleep(0.02)
+            await listening(port)
             proxy.ticket("real", None, grant=grant)
             socket = await open_console(web, proxy, "real")
             assert await echoes(socket, b"RFB 003.008\n" + bytes(300_000))
@@ -80,10 +78,14 @@ async def test_the_hosts_relay_takes_our_grant_once_and_carries_the_bytes(tmp_pa
         tasks.stop()
 
 
-async def listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+async def listening(port: int) -> None:
+    """Returns once somebody listens there."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
