@@ -23,8 +23,7 @@ from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
 from sysvm.hosts.memory import Memory
 from sysvm.hosts.work import Work
 from sysvm.wire import link
-from sysvm.wire.channel import Apply, PowerOff
-from sysvm.wire.channel import AgentCallBody
+from sysvm.wire.channel import AgentCallBody, Apply, PowerOff
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import AgentSeen, MachineSeen, OperationSeen, OperationState, Power, Runtime
 
@@ -241,7 +240,3 @@ class HostService:
             lock, users = self._locks.pop(key)
             if users > 1:
                 self._locks[key] = (lock, users - 1)
-
-
-def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in name)[:120]

@@ -26,6 +26,7 @@ from sysvm.store.store import Tx, Wake
 
 CONCURRENT = 128
 LONGEST_POLL_S = 5.0
+HEART_BEAT = "heart-beat"
 BACKOFF_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
 
 log = get_logger()
@@ -171,5 +172,6 @@ class Engine:
         context = self._context
         while True:
             await context.clock.sleep(turns.SESSION_BEAT_S)
+            await edge(HEART_BEAT)
             if not await context.store.run(lambda tx: turns.beat(tx, context.session)):
                 raise SessionLost(context.session)

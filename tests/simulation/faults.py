@@ -8,7 +8,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from sysvm.basics import edge
-from sysvm.orchestrator.engine import SessionLost
+from sysvm.orchestrator.engine import HEART_BEAT, SessionLost
+from sysvm.store.queries import turns
 from tests.simulation.cloud import Cloud, Server
 
 
@@ -25,6 +26,8 @@ class Counter:
         self._strike = strike
 
     async def __call__(self, name: str) -> None:
+        if name == HEART_BEAT:
+            return
         self.passed.append(name)
         if self._due is not None and len(self.passed) == self._due and self._strike is not None:
             self._strike(name)
@@ -45,7 +48,8 @@ class Pause:
         self._awake = asyncio.Event()
 
     async def __call__(self, name: str) -> None:
-        self.passed.append(name)
+        if name != HEART_BEAT:
+            self.passed.append(name)
         if self.at is not None and len(self.passed) >= self.at:
             self.asleep.set()
             await self._awake.wait()
@@ -96,8 +100,34 @@ class Mortal:
             await asyncio.Event().wait()
 
 
+@contextlib.asynccontextmanager
+async def paused_server(cloud: Cloud, pause: Pause) -> AsyncIterator["asyncio.Future[None]"]:
+    """A server that falls asleep at a fault point, and one that takes over when its session is over."""
+
+    async def first() -> None:
+        edge.install(pause)
+        with contextlib.suppress(BaseExceptionGroup):
+            async with cloud.running_server():
+                await asyncio.Event().wait()
+
+    async def second() -> None:
+        await pause.asleep.wait()
+        await cloud.clock.sleep(turns.SESSION_TTL_S + 1)
+        async with cloud.running_server(alone=False):
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.ensure_future(first()), asyncio.ensure_future(second())]
+    try:
+        yield tasks[0]
+    finally:
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
 def _only(group: BaseExceptionGroup[BaseException], kinds: tuple[type[BaseException], ...]) -> bool:
     return group.split(kinds)[1] is None
 
 
-__all__ = ["Counter", "Crash", "Mortal", "Pause", "Server", "crash", "mortal_server"]
+__all__ = ["Counter", "Crash", "Mortal", "Pause", "Server", "crash", "mortal_server", "paused_server"]

@@ -53,8 +53,10 @@ async def _kill(cloud: Cloud, machine: int) -> None:
     """kill -9 of its processes; the cloud must notice by itself."""
     row = await cloud.row(tables.machine, machine)
     host = cloud.earth.hosts[row.host_id]
+    killed = cloud.clock.now()
+    await cloud.clock.sleep(0.01)
     host.kill_machine(row.uuid, row.incarnation)
-    await cloud.until(lambda tx: _power(tx, machine) != "running" or _since(tx, machine, cloud.clock.now() - 1))
+    await cloud.until(lambda tx: _power(tx, machine) != "running" or _since(tx, machine, killed))
 
 
 def _power(tx: Tx, machine: int) -> str:
@@ -66,7 +68,7 @@ def _power(tx: Tx, machine: int) -> str:
 def _since(tx: Tx, machine: int, instant: float) -> bool:
     table = tables.placement
     since = tx.value(sa.select(sa.func.max(table.c.since)).where(table.c.machine_id == machine))
-    return since is not None and since >= instant
+    return since is not None and since > instant
 
 
 async def check(cloud: Cloud) -> None:

@@ -77,6 +77,16 @@ def _say_up(tx: Tx, machine: Row, kind: Kind) -> None:
     )
 
 
+def found_dead(tx: Tx, placement: Row, how: str) -> None:
+    """It was running, and nobody had asked it to stop. It is being started again."""
+    machine = tx.get(tables.machine, placement.machine_id)
+    assert machine is not None
+    kind = Kind(machine.kind)
+    text = f"{TITLE_OF[kind]} {machine.name} died ({how}) and is being started again"
+    events.record(tx, f"{EVENT_OF[kind]}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
+    alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
+
+
 def leave_host(tx: Tx, placement: Row) -> None:
     """Nothing of the machine is on the placement's host any more: its control address is free."""
     table = tables.placement

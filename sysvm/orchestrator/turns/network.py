@@ -165,9 +165,7 @@ def _implemented(tx: Tx, turn: Turn) -> None:
 
 def _stir_guests(tx: Tx, network_id: int) -> None:
     nic = tables.nic
-    rows = tx.all(
-        sa.select(nic.c.machine_id).distinct().where(nic.c.network_id == network_id, nic.c.removed.is_(None))
-    )
+    rows = tx.all(sa.select(nic.c.machine_id).distinct().where(nic.c.network_id == network_id, nic.c.removed.is_(None)))
     for (machine_id,) in rows:
         turns.look_again(tx, "machine", machine_id)
 

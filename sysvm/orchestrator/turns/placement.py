@@ -14,7 +14,7 @@ from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import preparation
+from sysvm.orchestrator.turns import ending, preparation
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
 from sysvm.store.queries import documents, specs, turns
@@ -52,13 +52,13 @@ async def work(context: Context, turn: Turn) -> Outcome:
     link_ = context.links.to(job.host)
     await edge("placement before look")
     looked = await link_.call(link.Look(machine=job.machine), link.Looked)
-    seen = _of(looked, job.want.incarnation)
+    before = _of(looked, job.want.incarnation)
     up_s = context.clock.now() - (job.placement.since or context.clock.now())
-    act = plans.plan_placement(job.want, seen, up_s if job.placement.power == Power.RUNNING else 0.0)
+    act = plans.plan_placement(job.want, before, up_s if job.placement.power == Power.RUNNING else 0.0)
     await edge("placement before act")
-    seen, after, note = await _perform(context, turn, job, act, seen)
+    seen, after, note = await _perform(context, turn, job, act, before)
     await edge("placement after act")
-    return Result(after, lambda tx: record(tx, job, seen, act, note))
+    return Result(after, lambda tx: record(tx, job, before, seen, act, note))
 
 
 def _of(looked: link.Looked, incarnation: int) -> MachineSeen | None:
@@ -157,8 +157,10 @@ async def _configure(
 
 
 # ---------------------------------------------------------------- what was seen
-def record(tx: Tx, job: Job, seen: MachineSeen | None, act: PlacementAct, note: str) -> None:
-    """Writes transitions, and lets the machine's turn know of them."""
+def record(
+    tx: Tx, job: Job, before: MachineSeen | None, seen: MachineSeen | None, act: PlacementAct, note: str
+) -> None:
+    """Writes transitions, and lets the machine's turn know of them. A death that the act has mended is one too."""
     old = tx.get(tables.placement, job.placement.id)
     assert old is not None
     settled = isinstance(act, plans.Settled) and old.wanted == job.want.wanted
@@ -166,7 +168,10 @@ def record(tx: Tx, job: Job, seen: MachineSeen | None, act: PlacementAct, note: 
     if settled:
         # What was told before this turn loaded its job is served by what it found.
         new["settled"] = job.placement.told
-    if new["power"] != old.power:
+    died = _found_dead(old, before)
+    if died:
+        ending.found_dead(tx, old, died)
+    if died or new["power"] != old.power:
         new["since"] = tx.now
     changed = {name: value for name, value in new.items() if value != getattr(old, name)}
     if not changed:
@@ -175,6 +180,16 @@ def record(tx: Tx, job: Job, seen: MachineSeen | None, act: PlacementAct, note: 
     _mirror(tx, old.machine_id, old.incarnation, changed)
     if changed.keys() - {"note", "spec_seen"}:
         turns.look_again(tx, "machine", old.machine_id)
+
+
+def _found_dead(old: Row, before: MachineSeen | None) -> str:
+    """How it died, when it was last seen running and should be; empty when it did not."""
+    if old.power != Power.RUNNING or old.wanted != "running":
+        return ""
+    power = before.power if before is not None else Power.ABSENT
+    if power not in (Power.STOPPED, Power.ABSENT):
+        return ""
+    return before.why or "its processes ended" if before is not None else "its host no longer has it"
 
 
 def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ where (kind, id) in (
       and (host is null or host in (select id from host where link_session = :session))
     order by due limit :batch {lock})
   and (session is null or session not in (select id from session where until > :now))
+  and exists (select 1 from session where id = :session and until > :now)
 returning kind, id, fence, tries, wish, stir
 """
 
@@ -82,7 +83,7 @@ def look_again(tx: Tx, kind: str, id_: int) -> None:
 
 
 def claim(tx: Tx, session: str, batch: int = CLAIM_BATCH) -> Sequence[Turn]:
-    """Up to `batch` due turns, oldest first, now held by `session`."""
+    """Up to `batch` due turns, oldest first, now held by `session`. None when that session is itself over."""
     return [Turn(*row) for row in tx.sql(_statement(tx, CLAIM), session=session, now=tx.now, batch=batch)]
 
 
