@@ -302,10 +302,9 @@ class Metadata:
         return f"#!/bin/sh\n{remove}\nexec apache2 -d {self._folder} -f apache.conf -X\n"
 
     def _password_script(self, listen: tuple[str, ...]) -> str:
-        doors = " ".join(f"--listen {each}" for each in listen)
-        places = f"--passwords {self._secrets} --delivered {self._delivered} --uid {_PASSWORD_UID}"
         program = f"{sys.executable or 'python3'} -I -S -B {Path(password_server.__file__).resolve()}"
-        return f"#!/bin/sh\nexec {program} {doors} {places}\n"
+        places = f"{self._secrets} {self._delivered}"
+        return f"#!/bin/sh\nexec {program} 8080 {_PASSWORD_UID} {places} {' '.join(listen)}\n"
 
     def _unanswered(self, rendering: Served) -> str:
         """Which door nobody has opened; empty when all are open."""

@@ -17,6 +17,11 @@ from sysvm.basics.log import get_logger
 from sysvm.wire.channel import Counter, ServiceSeen
 from sysvm.wire.documents import RouterDocument
 
+# What the ruleset makes the kernel load; one by one, each a program that the kernel starts, it takes seconds under emulation.
+_MODULES = (
+    "nf_tables", "nf_conntrack", "nf_nat", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq", "nft_limit", "nft_objref",
+    "nf_conntrack_netlink",
+)  # fmt: skip
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 log = get_logger()
 
@@ -29,6 +34,13 @@ class Nftables:
     def __init__(self) -> None:
         self._live: Ruleset | None = None
         self._generation = -1
+
+    def prepare(self) -> None:
+        """Loads in one go what the first ruleset will need; only a kernel of one's own (a VM) lets it."""
+        try:
+            finish("modprobe", "-q", "-a", *_MODULES)
+        except CommandFailed as error:
+            log.warning("modules_not_loaded", why=str(error))
 
     def render(self, document: RouterDocument) -> Ruleset:
         """The whole table. Raises Wrong."""

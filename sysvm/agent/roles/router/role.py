@@ -31,7 +31,7 @@ from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.channel import Counter, Diagnose, DriftReport, ServiceSeen, TaskBody
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
-from sysvm.wire.machines import ServiceFault
+from sysvm.wire.machines import Runtime, ServiceFault
 
 T = TypeVar("T")
 _WATCH_EVERY = 2.0
@@ -49,7 +49,8 @@ def make(context: Context) -> Role:
         Dnsmasq(context.paths, supervision),
         Metadata(context.paths, supervision, context.seal),
     )
-    return RouterRole(context, services, nftables.counters)
+    prepare = nftables.prepare if context.boot.runtime is Runtime.VM else None
+    return RouterRole(context, services, nftables.counters, prepare)
 
 
 class Holder:
@@ -139,11 +140,16 @@ class RouterRole(Role):
     """Applies router documents."""
 
     def __init__(
-        self, context: Context, services: tuple[Service, ...], counters: Callable[[], tuple[Counter, ...]]
+        self,
+        context: Context,
+        services: tuple[Service, ...],
+        counters: Callable[[], tuple[Counter, ...]],
+        prepare: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._holders = tuple(Holder(service) for service in services)
         self._count = counters
+        self._prepare = prepare
         self._document: RouterDocument | None = None
         self._digest = ""
         self._thread = ThreadPoolExecutor(1, "router")
@@ -152,7 +158,9 @@ class RouterRole(Role):
         self._ticks = 0
 
     async def start(self, tasks: Tasks) -> None:
-        """Begins the watch."""
+        """Begins the watch; prepares the kernel beside everything else, before the first document comes to the thread."""
+        if self._prepare is not None:
+            tasks.start(self._on_thread(self._prepare), "prepare")
         tasks.start(self._watch(), "watch")
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
@@ -164,16 +172,21 @@ class RouterRole(Role):
 
     def _apply(self, document: RouterDocument) -> None:
         self._document, self._digest = document, digest(document)
+        seconds = {}
         for holder in self._holders:
+            began = self._context.clock.now()
             holder.make(document)
+            seconds[holder.service.name] = round(self._context.clock.now() - began, 3)
         self._seen = self._daemons()
+        log.info("document_applied", digest=self._digest[:12], seconds=seconds)
 
     async def live(self) -> str:
         """The last document's digest, if all services are what it says."""
-        return await self._on_thread(self._live)
+        # Without a document nothing has to be read, and the first words to the host do not wait for the kernel's modules.
+        return "" if self._document is None else await self._on_thread(self._live)
 
     def _live(self) -> str:
-        return self._digest if self._document is not None and all(each.is_live() for each in self._holders) else ""
+        return self._digest if all(each.is_live() for each in self._holders) else ""
 
     async def faults(self) -> tuple[ServiceFault, ...]:
         """Services that are not what the last document says."""
