@@ -81,7 +81,7 @@ def agent_layer(cache: Path, progress: Progress = _silent, source: Path = SOURCE
             if layer_digest(source) != layer.digest:
                 raise Refused("the agent's sources changed while they were packed: run it again", Why.BUSY)
             tree.settle_times(folder / "root")
-            squashfs.squash(folder / "root", folder / "agent.squashfs", keep_owners=False)
+            squashfs.squash(folder / "root", folder / "agent.squashfs", keep_owners=False, compression=squashfs.LZ4)
     return layer
 
 

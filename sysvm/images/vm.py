@@ -19,6 +19,23 @@ from sysvm.images.squashfs import squash
 from sysvm.images.tree import settle_times
 
 INIT = RECIPES / "initrd-init"
+# What every start reads: unpacking it costs an emulated VM 0.5 s, leaving it as it is 25 MB of disk.
+PLAIN = (
+    "subpathname(usr/lib/python3.11)",
+    "pathname(usr/bin/python3.11)",
+    "pathname(usr/bin/dash)",
+    "pathname(usr/bin/cp)",
+    "name(s6-*)",
+    "name(libs6*)",
+    "name(libskarnet*)",
+    "name(ld-linux-x86-64.so.2)",
+    "name(libc.so.6)",
+    "name(libm.so.6)",
+    "name(libcrypto.so.3)",
+    "name(libssl.so.3)",
+    "name(libz.so.1*)",
+    "name(libexpat.so*)",
+)
 _FOLDERS = ("bin", "proc", "sys", "dev", "base", "agent", "rw", "new")
 
 
@@ -45,7 +62,7 @@ def build_vm(folder: Path, kernel_deb: Path, busybox_deb: Path, progress: Progre
         progress("packing kernel modules and root (mksquashfs)")
         settle_times(kernel.modules.parent)
         squash(kernel.modules.parent, folder / "modules.squashfs", keep_owners=False)
-        squash(folder / "root", folder / "base.squashfs", keep_owners=True)
+        squash(folder / "root", folder / "base.squashfs", keep_owners=True, plain=PLAIN)
     return Boot(kernel.release, drivers)
 
 

@@ -6,7 +6,6 @@ Waiting is by progress: a wait fails when the machine has said nothing new for `
 import os
 import select
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -24,18 +23,33 @@ class Line:
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
+        self._others: list[Line] = []
         self.heard = b""
         self._read = 0
+
+    def beside(self, *others: "Line") -> None:
+        """Lines of the same machine that are read along: QEMU stands still when nobody takes what one of them says."""
+        self._others = list(others)
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._stream.fileno()
+
+    def _take(self) -> bytes:
+        piece = self._stream.recv(65536)
+        self.heard += piece
+        return piece
 
     def until(self, mark: bytes) -> bytes:
         """Everything from where the last call ended up to and with `mark`."""
         while (place := self.heard.find(mark, self._read)) < 0:
-            ready, _, _ = select.select([self._stream], [], [], PATIENCE)
-            piece = self._stream.recv(65536) if ready else b""
-            if not piece:
-                said = self.heard[-2000:].decode(errors="replace")
+            ready, _, _ = select.select([self, *self._others], [], [], PATIENCE)
+            for line in ready:
+                if not line._take() and line is self:
+                    ready = []
+            if not ready:
+                said = "\n".join(line.heard[-2000:].decode(errors="replace") for line in (self, *self._others))
                 raise AssertionError(f"waited for {mark!r}, and nothing more came after:\n{said}")
-            self.heard += piece
         start, self._read = self._read, place + len(mark)
         return self.heard[start : self._read]
 
@@ -63,23 +77,21 @@ def _connect(path: Path, process: subprocess.Popen[bytes]) -> Line:
 
 
 class Emulated:
-    """A running QEMU: its serial line, its agent's port and its monitor."""
+    """A running QEMU: its serial line, its agent's virtio-serial port and its monitor."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.process = process
         self.serial = _connect(folder / "serial", process)
+        self.port = _connect(folder / "agent", process)
         self.monitor = _connect(folder / "monitor", process)
-        self._folder = folder
-
-    @property
-    def port(self) -> Line:
-        """The virtio-serial port of the agent."""
-        return _connect(self._folder / "agent", self.process)
+        self.port.beside(self.serial)
 
     def ended(self) -> int:
         """Waits for the machine to switch itself off; QEMU's exit code."""
         try:
-            return self.process.wait(PATIENCE)
+            while select.select([self.serial], [], [], PATIENCE)[0] and self.serial._take():
+                pass
+            return self.process.wait(10)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running:\n{self.serial.heard[-2000:].decode(errors='replace')}") from None
 
@@ -92,7 +104,7 @@ def emulated(*arguments: str, memory: int = 256) -> Iterator[Emulated]:
     for name in ("serial", "agent", "monitor"):
         lines += ["-chardev", f"socket,id={name},path={folder / name},server=on,wait=off"]
     command = [
-        "qemu-system-x86_64", "-M", os.environ.get("MM","pc"), "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", str(memory), "-nodefaults",
+        "qemu-system-x86_64", "-M", "pc", "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", str(memory), "-nodefaults",
         "-no-user-config", "-no-reboot", "-display", "none", *lines, "-serial", "chardev:serial", "-mon", "monitor",
         "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=org.sysvm.agent", *arguments,
     ]  # fmt: skip
@@ -174,8 +186,3 @@ lxc.log.level = INFO
         listener.close()
         subprocess.run(["umount", str(home / "root")], check=False)
         shutil.rmtree(folder)
-
-
-def stop(process: int) -> None:
-    """Asks a process to end."""
-    os.kill(process, signal.SIGTERM)
