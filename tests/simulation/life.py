@@ -53,22 +53,16 @@ async def _kill(cloud: Cloud, machine: int) -> None:
     """kill -9 of its processes; the cloud must notice by itself."""
     row = await cloud.row(tables.machine, machine)
     host = cloud.earth.hosts[row.host_id]
-    killed = cloud.clock.now()
-    await cloud.clock.sleep(0.01)
+    before = await cloud.store.read(lambda tx: _boot(tx, machine))
     host.kill_machine(row.uuid, row.incarnation)
-    await cloud.until(lambda tx: _power(tx, machine) != "running" or _since(tx, machine, killed))
+    await cloud.until(lambda tx: _boot(tx, machine) != before)
 
 
-def _power(tx: Tx, machine: int) -> str:
-    row = tx.get(tables.machine, machine)
-    assert row is not None
-    return str(row.power)
-
-
-def _since(tx: Tx, machine: int, instant: float) -> bool:
+def _boot(tx: Tx, machine: int) -> str:
+    """Which life of its agent the cloud knows."""
     table = tables.placement
-    since = tx.value(sa.select(sa.func.max(table.c.since)).where(table.c.machine_id == machine))
-    return since is not None and since > instant
+    boot = sa.select(table.c.agent_boot).where(table.c.machine_id == machine, table.c.removed.is_(None))
+    return str(tx.value(boot))
 
 
 async def check(cloud: Cloud) -> None:

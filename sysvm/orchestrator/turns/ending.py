@@ -87,6 +87,15 @@ def found_dead(tx: Tx, placement: Row, how: str) -> None:
     alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
 
 
+def found_restarted(tx: Tx, placement: Row) -> None:
+    """Another agent process answers than before: it (or the whole machine) died between two looks."""
+    machine = tx.get(tables.machine, placement.machine_id)
+    assert machine is not None
+    kind = Kind(machine.kind)
+    text = f"The agent of {TITLE_OF[kind]} {machine.name} was restarted"
+    events.record(tx, f"{EVENT_OF[kind]}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
+
+
 def leave_host(tx: Tx, placement: Row) -> None:
     """Nothing of the machine is on the placement's host any more: its control address is free."""
     table = tables.placement

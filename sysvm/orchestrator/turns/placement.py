@@ -171,6 +171,8 @@ def record(
     died = _found_dead(old, before)
     if died:
         ending.found_dead(tx, old, died)
+    elif old.agent_boot and new["agent_boot"] not in ("", old.agent_boot):
+        ending.found_restarted(tx, old)
     if died or new["power"] != old.power:
         new["since"] = tx.now
     changed = {name: value for name, value in new.items() if value != getattr(old, name)}
@@ -197,7 +199,8 @@ def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:
     return {
         "power": str(seen.power) if seen is not None else str(Power.ABSENT),
         "agent_up": agent is not None,
-        "agent_boot": agent.boot if agent is not None else "",
+        # Remembered while no agent is connected, so that another one is known to be another one.
+        "agent_boot": agent.boot if agent is not None else job.placement.agent_boot,
         "spec_wanted": job.want.spec,
         "spec_seen": seen.spec if seen is not None else "",
         "document_wanted": job.want.document or "",
