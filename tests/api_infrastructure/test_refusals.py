@@ -84,7 +84,6 @@ REFUSED: list[tuple[str, Params, int, str]] = [
     ("createZone", zone(guestcidraddress="10.1.1.0/31"), 431, "too small"),
     ("createZone", zone(guestcidraddress="ten"), 431, "guest cidr"),
     ("createZone", zone(domain="-bad-.example"), 431, "network domain"),
-    ("createZone", zone(allocationstate="Enabled"), 431, "no physical network"),
     ("createZone", zone(allocationstate="Sleepy"), 431, "Allocation State"),
     ("updateZone", of("zone", **{"details[0].enable.secstorage.vm": "perhaps"}), 431, "true or false"),
     ("updateZone", of("zone", dns1=""), 431, "can't be empty"),

@@ -31,7 +31,7 @@ def pool(row: Row) -> dict[str, Any]:
         "disksizetotal": int(row.capacity_bytes or facts.get("disk_bytes") or 0),
         "disksizeused": int(row.used_bytes or facts.get("disk_used") or 0),
         "disksizeallocated": int(row.bytes_promised),
-        "overprovisionfactor": "2.0",
+        "overprovisionfactor": "1.0",
         "suitableformigration": False,
         "hasannotations": False,
         "storagecapabilities": {"VOLUME_SNAPSHOT_QUIESCEVM": "false"},

@@ -59,10 +59,6 @@ def create_zone(call: Call) -> Reply:
         if not str(call[required]).strip():
             raise errors.empty(required)
     domain = call.row(tables.domain, "domainid")
-    if places.allocation_state(call.get("allocationstate"), "Disabled") == "Enabled":
-        raise Refused(
-            "Cannot enable this Zone since: it has no physical network yet; enable it with updateZone at the end"
-        )
     zone_id = call.tx.insert(
         tables.zone,
         uuid=call.ids.uuid(),
@@ -72,7 +68,7 @@ def create_zone(call: Call) -> Reply:
         local_storage=bool(call.get("localstorageenabled")),
         guest_cidr=ranges.guest_cidr(call.get("guestcidraddress") or "10.1.1.0/24"),
         network_domain=places.network_domain(call.get("domain")),
-        allocation_state="Disabled",
+        allocation_state=places.allocation_state(call.get("allocationstate"), "Disabled"),
         domain_id=domain.id if domain is not None else None,
         zone_token=call.ids.uuid(),
         details={},
