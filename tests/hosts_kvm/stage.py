@@ -16,10 +16,14 @@ from sysvm.hosts.kvm.driver import KvmDriver
 from sysvm.hosts.kvm.probe import Proof
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
+from sysvm.images.places import cache_folder
 from sysvm.wire.machines import MachineSpec, Power, Runtime
 from tests.hosts import ground
 from tests.hosts.progress import until
 from tests.hosts_kvm import idle
+
+# Shared by all tests, as it is by all hosts of a machine: finding it out takes seconds.
+LIBVIRT_CACHE = cache_folder() / "libvirt"
 
 
 class KvmStage:
@@ -70,6 +74,8 @@ async def kvm(tmp_path: Path) -> AsyncIterator[KvmStage]:
     """A host of its own below `tmp_path`, where KVM has been asked for and found wanting."""
     async with ground.host(tmp_path) as (layout, network):
         idle.make_template(layout.cache)
+        LIBVIRT_CACHE.mkdir(parents=True, exist_ok=True)
+        (layout.cache / "libvirt").symlink_to(LIBVIRT_CACHE)
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         (layout.host / "kvm.json").write_bytes(msgspec.json.encode(Proof(False, "not tried in tests", boot)))
         stage = KvmStage(layout, network)

@@ -39,16 +39,20 @@ class Folders:
     layout: Layout
 
     @property
-    def mounts(self) -> dict[Path, str]:
-        """Our folder -> where the daemons see it."""
+    def own(self) -> dict[Path, str]:
+        """Our folder -> where the daemons see it. No other host has these: they tell our processes from others'."""
         durable = self.layout.libvirt
         return {
             self.run: "/run/libvirt",
             durable / "etc": "/etc/libvirt",
             durable / "lib": "/var/lib/libvirt",
             durable / "log": "/var/log/libvirt",
-            durable / "cache": "/var/cache/libvirt",
         }
+
+    @property
+    def mounts(self) -> dict[Path, str]:
+        """With what QEMU can do, which takes seconds to find out and is the same for all hosts of this machine."""
+        return {**self.own, self.layout.cache / "libvirt": "/var/cache/libvirt"}
 
     @property
     def run(self) -> Path:
@@ -156,11 +160,9 @@ def _is_zombie(pid: int) -> bool:
 
 def processes_of(layout: Layout) -> Iterator[int]:
     """Every process that sees our folders where libvirt's are: both daemons and each QEMU. No pid file is believed."""
-    folders = Folders(layout).mounts
+    own = Folders(layout).own
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and any(
-            _is_same(entry / "root" / theirs[1:], ours) for ours, theirs in folders.items()
-        ):
+        if entry.name.isdigit() and any(_is_same(entry / "root" / theirs[1:], ours) for ours, theirs in own.items()):
             yield int(entry.name)
 
 
