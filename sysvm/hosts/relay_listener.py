@@ -74,21 +74,18 @@ class Relay:
         self._grant_key = ""
 
     async def run(self) -> None:
-        """Never ends by itself."""
-        listening: tuple[str, int] | None = None
+        """Ends when the settings are gone: nobody wants a relay any more, or its state folder has been removed."""
+        at: tuple[str, int] | None = None
         accepting: asyncio.Task[None] | None = None
         async with Tasks() as tasks:
-            while True:
-                settings = self._files.read()
-                if settings is not None:
-                    self._grant_key = settings.grant_key
-                    gone = accepting is None or accepting.done()
-                    if gone or listening != (settings.address, settings.port):
-                        if accepting is not None:
-                            accepting.cancel()
-                        accepting = self._listen(settings, tasks)
-                        listening = (settings.address, settings.port)
+            while (settings := self._files.read()) is not None:
+                self._grant_key = settings.grant_key
+                if accepting is None or accepting.done() or at != (settings.address, settings.port):
+                    if accepting is not None:
+                        accepting.cancel()
+                    accepting, at = self._listen(settings, tasks), (settings.address, settings.port)
                 await self._clock.sleep(_LOOK_EVERY)
+            tasks.stop()
 
     def _listen(self, settings: Settings, tasks: Tasks) -> asyncio.Task[None] | None:
         try:

@@ -142,6 +142,15 @@ async def test_a_killed_relay_comes_back_and_remembers_what_was_used(scene: Scen
     assert await scene.cloud.answer(grant) == "NO the grant is refused: it has been used already"
 
 
+async def test_a_relay_whose_settings_are_gone_ends_by_itself(scene: Scene):
+    scene.files.settings.unlink()
+    async for _ in until(SystemClock(), "the relay has ended"):
+        if scene.files.holder() is None:
+            break
+    await ensure_relay(scene.layout, scene.cloud.document)
+    await scene.cloud.wait_for_relay()
+
+
 async def test_it_stops_twice_and_does_not_come_back_by_itself(scene: Scene):
     for _ in range(2):
         await stop_relay(scene.layout)
