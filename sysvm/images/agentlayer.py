@@ -57,7 +57,8 @@ def _silent(_: str) -> None:
 
 def layer_digest(source: Path = SOURCE) -> str:
     """The identity of the layer that the present sources make."""
-    parts = [tree.content_digest(REQUIREMENTS), tree.content_digest(*(source / name for name in _OURS))]
+    code = (Path(__file__), Path(squashfs.__file__))
+    parts = [tree.content_digest(REQUIREMENTS, *code), tree.content_digest(*(source / name for name in _OURS))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -111,9 +111,45 @@ def whole(template: Template, standin: AgentLayer) -> Iterator[Path]:
             subprocess.run(["umount", place], check=True)
 
 
-PROGRAMS = """dnsmasq haproxy apache2 keepalived conntrackd conntrack charon-systemd swanctl xl2tpd pppd wg wireguard-go
-sshd ssh-keygen nft iptables ip6tables ip tc bridge ss qemu-img openssl mount mount.nfs umount modprobe s6-svscan s6-svc
-s6-log s6-svstat ping arping traceroute sysctl ps python3""".split()
+PROGRAMS = [
+    "dnsmasq",
+    "haproxy",
+    "apache2",
+    "keepalived",
+    "conntrackd",
+    "conntrack",
+    "charon-systemd",
+    "swanctl",
+    "xl2tpd",
+    "pppd",
+    "wg",
+    "wireguard-go",
+    "sshd",
+    "ssh-keygen",
+    "nft",
+    "iptables",
+    "ip6tables",
+    "ip",
+    "tc",
+    "bridge",
+    "ss",
+    "qemu-img",
+    "openssl",
+    "mount",
+    "mount.nfs",
+    "umount",
+    "modprobe",
+    "s6-svscan",
+    "s6-svc",
+    "s6-log",
+    "s6-svstat",
+    "ping",
+    "arping",
+    "traceroute",
+    "sysctl",
+    "ps",
+    "python3",
+]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -145,19 +181,8 @@ def test_apache_loads_the_modules_it_serves_metadata_with(whole: Path):
         for name, symbol in names.items()
         for word in ("-C", f"LoadModule {symbol} /usr/lib/apache2/modules/mod_{name}.so")
     ]
-    command = [
-        "chroot",
-        whole,
-        "apache2",
-        "-C",
-        "ServerName localhost",
-        "-C",
-        "ServerRoot /usr/lib/apache2",
-        *loads,
-        "-f",
-        "/dev/null",
-        "-M",
-    ]
+    settings = ["-C", "ServerName localhost", "-C", "ServerRoot /usr/lib/apache2", *loads, "-f", "/etc/environment"]
+    command = ["chroot", whole, "apache2", *settings, "-M"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Cannot load" not in done.stderr, done.stderr
     assert all(symbol in done.stdout for symbol in names.values()), done.stdout + done.stderr
