@@ -14,7 +14,7 @@ from sysvm.api.rules import places, stores
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import hosts, storage_pools, templates, zones
-from sysvm.store.store import Tx
+from sysvm.store.store import Row, Tx
 
 NAMES = {"nfs": "NFS", "filesystem": "Filesystem", "sysvmdirectory": "SysvmDirectory", "defaultlayer": "Filesystem"}
 
@@ -32,17 +32,8 @@ def add_image_store(call: Call) -> Reply:
     zone = call.row(tables.zone, "zoneid")
     if zone is None:
         raise Refused("Please give zoneid: an image store of this kind belongs to a zone")
+    _can_be_added(call, zone, url)
     store = tables.image_store
-    same = sa.select(store).where(store.c.url == url.url, store.c.removed.is_(None))
-    if url.protocol == "file":
-        same = same.where(store.c.zone_id == zone.id)
-    if (other := call.tx.one(same)) is not None:
-        raise Refused(f"The url {url.url} is image store {other.name} already")
-    if url.protocol == "nfs" and hosts.can(call.tx, zone.id, "nfs") is False:
-        raise Refused(
-            f"No host of zone {zone.name} can mount NFS: their kernels have no NFS client. Use provider=Filesystem with a "
-            "directory, or load the module nfs on them"
-        )
     name = places.name(call.get("name") or url.url, "image store")
     if zones.named(call.tx, store, name, store.c.zone_id == zone.id):
         raise Refused(f"An image store with name {name} already exists in zone {zone.name}")
@@ -67,6 +58,21 @@ def add_image_store(call: Call) -> Reply:
     return One(
         _answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}"
     )
+
+
+def _can_be_added(call: Call, zone: Row, url: stores.ImageStoreUrl) -> None:
+    """Refused when the place is taken, or no host could ever reach it."""
+    store = tables.image_store
+    same = sa.select(store).where(store.c.url == url.url, store.c.removed.is_(None))
+    if url.protocol == "file":
+        same = same.where(store.c.zone_id == zone.id)
+    if (other := call.tx.one(same)) is not None:
+        raise Refused(f"The url {url.url} is image store {other.name} already")
+    if url.protocol == "nfs" and hosts.can(call.tx, zone.id, "nfs") is False:
+        raise Refused(
+            f"No host of zone {zone.name} can mount NFS: their kernels have no NFS client. Use provider=Filesystem with a "
+            "directory, or load the module nfs on them"
+        )
 
 
 @handler("listImageStores")
