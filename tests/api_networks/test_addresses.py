@@ -1,5 +1,6 @@
 """Allocation: the lowest free address, nothing twice, nothing that is kept out, a clear refusal at the end."""
 
+import functools
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from sysvm.store.queries import addresses, nics
 from sysvm.store.queries.events import SYSTEM, Actor
 from sysvm.store.store import Row, SqliteStore, Tx
 from sysvm.store.tables import pack_address
+from tests.api_networks.conftest import driver
 
 TENANT = Actor(3, 3, 4, "/1/4/")
 
@@ -25,12 +27,20 @@ TENANT = Actor(3, 3, 4, "/1/4/")
 def book() -> Iterator[Tx]:
     """An open transaction on an empty database in which rows need not refer to anything."""
     store = SqliteStore(None, VirtualClock(), inline=True)
+    driver(store).deserialize(empty_database())
     store._writing.exec_driver_sql("pragma foreign_keys=off")
-    tables.metadata.create_all(store._writing)
     store._writing.exec_driver_sql("BEGIN")
     yield Tx(store._writing, 1.0, postgres=False)
     store._writing.exec_driver_sql("ROLLBACK")
     store.engine.dispose()
+
+
+@functools.cache
+def empty_database() -> bytes:
+    """All tables, made once."""
+    store = SqliteStore(None, VirtualClock(), inline=True)
+    tables.metadata.create_all(store._writing)
+    return driver(store).serialize()
 
 
 def make_range(tx: Tx, first: str, last: str, traffic: str = "Public", **values: Any) -> int:
