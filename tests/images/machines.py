@@ -10,12 +10,20 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PATIENCE = 180.0
 END = b"\n--end--\n"
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Returns once `condition` holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited for {what}"
+        time.sleep(0.02)
 
 
 class Line:

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from machines import END, Container, Emulated, Line, container, disk, emulated
+from machines import END, Container, Emulated, Line, container, disk, emulated, wait_for
 
 from sysvm.images import AgentLayer, Guest, Template
 
@@ -185,9 +185,9 @@ def test_the_tiny_guest_runs_as_a_container(guest: Guest, tmp_path: Path):
         page = ["--", "/bin/sh", "-c", "until /bin/wget -q -O - http://127.0.0.1/; do /bin/sleep 1; done"]
         said = machine.command("lxc-attach", "--clear-env", *page)
         assert said.stdout.startswith("tiny guest"), said.stderr
+        wait_for(lambda: "login:" in (tmp_path / "console").read_text(), "a login on the console")
         stopped = machine.command("lxc-stop", "-t", "60")
         assert (stopped.returncode, machine.state) == (0, "STOPPED")
     heard = (tmp_path / "console").read_text()
     assert "guest: started as a container" in heard
     assert "guest: switching off" in heard
-    assert "login:" in heard

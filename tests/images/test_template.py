@@ -181,7 +181,17 @@ def test_apache_loads_the_modules_it_serves_metadata_with(whole: Path):
         for name, symbol in names.items()
         for word in ("-C", f"LoadModule {symbol} /usr/lib/apache2/modules/mod_{name}.so")
     ]
-    settings = ["-C", "ServerName localhost", "-C", "ServerRoot /usr/lib/apache2", *loads, "-f", "/etc/environment"]
+    settings = [
+        "-C",
+        "ServerName localhost",
+        "-C",
+        "ServerRoot /var",
+        "-C",
+        "ErrorLog log/error",
+        *loads,
+        "-f",
+        "/etc/environment",
+    ]
     command = ["chroot", whole, "apache2", *settings, "-M"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Cannot load" not in done.stderr, done.stderr
