@@ -1,0 +1,36 @@
+"""What each benchmark is to reach. A goal is a limit of the value, or of the ratio to the peer."""
+
+from bench.rows import Row
+
+# name: (text for the table, "value" or "ratio", limit); below it when lower is better, above it otherwise.
+LIMITS: dict[str, tuple[str, str, float]] = {
+    "server.start_s": ("< 2 s", "value", 2.0),
+    "server.rss_mb": ("< 150 MB", "value", 150.0),
+    "api.cpu_us_per_list": ("ratio < 2", "ratio", 2.0),
+    "link.cpu_ms_per_host": ("< 3 ms", "value", 3.0),
+    "link.memory_kb_per_host": ("< 50 KB", "value", 50.0),
+    "router.serve_container_s": ("< 1 s", "value", 1.0),
+    "router.serve_vm_s": ("< 8 s (emulated)", "value", 8.0),
+    "rule.live_ms.p50_at_10": ("< 50 ms", "value", 50.0),
+    "rule.live_ms.p95_at_10": ("< 100 ms", "value", 100.0),
+    "rule.live_ms.p50_at_1000": ("< 50 ms", "value", 50.0),
+    "rule.live_ms.p95_at_1000": ("< 100 ms", "value", 100.0),
+    "rules.apply_1000_ms": ("< 200 ms", "value", 200.0),
+    "rules.apply_10000_ms": ("< 2 s", "value", 2000.0),
+    "heal.router_s": ("< 2 s", "value", 2.0),
+    "engine.turns_per_s.sqlite": ("> 1,000/s", "value", 1000.0),
+    "engine.turns_per_s.postgresql": ("> 1,000/s", "value", 1000.0),
+    "sim.routers_per_s": ("> 500/s", "value", 500.0),
+}
+GOALS = {name: text for name, (text, _, _) in LIMITS.items()}
+
+
+def met(row: Row) -> bool | None:
+    """Whether the row reaches its goal; None where there is no goal, or no value."""
+    if row.name not in LIMITS:
+        return None
+    _, of, limit = LIMITS[row.name]
+    got = row.value if of == "value" else row.ratio
+    if got is None:
+        return None
+    return got < limit if row.better == "lower" else got > limit
