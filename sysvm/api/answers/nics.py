@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sysvm.api.answers.owners import without_empty
@@ -11,6 +12,7 @@ from sysvm.store.queries.routers import NetworkName
 LINK_LOCAL_NETMASK = "255.255.0.0"
 
 
+@lru_cache(maxsize=4096)
 def system_network_id(zone_uuid: str, traffic: str) -> str:
     """The id of a zone's public, management, control or storage network: these have no row, but always the same id."""
     return str(uuid.uuid5(uuid.UUID(zone_uuid), f"network/{traffic}"))

@@ -1,5 +1,6 @@
 """Routers as answers show them. Who is no administrator sees neither hosts nor control addresses."""
 
+from functools import lru_cache
 from typing import Any
 
 from sysvm.api.answers import nics
@@ -58,6 +59,7 @@ def versions(template_version: str, agent_version: str, minimum: str) -> dict[st
     }
 
 
+@lru_cache(maxsize=1024)
 def is_older(version: str, minimum: str) -> bool:
     """Whether 4.9.1 comes before 4.10.0. Words in a version count as 0."""
     if not minimum:

@@ -50,7 +50,7 @@ def list_routers(call: Call) -> Reply:
 
     def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
         views = routers.views(tx, found)
-        minimum = {view.row.zone_id: _minimum(tx, view.row.zone_id) for view in views}
+        minimum = {zone_id: _minimum(tx, zone_id) for zone_id in {view.row.zone_id for view in views}}
         return [answers.router(view, admin=admin, minimum_version=minimum[view.row.zone_id]) for view in views]
 
     statement = routers.statement().where(*_filters(call))

@@ -1,0 +1,169 @@
+"""CPU of the server per signed `listRouters` of 20 rows, against a bare ASGI handler that does the least.
+
+    python bench/api_list.py
+
+The bare handler checks the same signature, reads 20 rows of machines by one statement, and answers them as JSON. Both run
+under uvicorn in a process of their own; requests come over kept-alive connections from this process. CPU is what the
+kernel counts for the serving process, so neighbours on the machine matter little.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlencode
+
+import msgspec
+import uvicorn
+import uvloop
+
+from sysvm.api import signature
+from sysvm.api.app import make_app
+from sysvm.api.http import decode_form
+from sysvm.api.passwords import Passwords
+from sysvm.basics.clock import SystemClock
+from sysvm.basics.ids import SystemIds
+from sysvm.store import schema, tables
+from sysvm.store.secrets import Vault
+from sysvm.store.seed import ADMIN_ACCOUNT, sow
+from sysvm.store.store import SqliteStore, Tx
+
+ROUTERS = 20
+REQUESTS = 1500
+KEY, SECRET = "key", "secret"
+VAULT = Vault(b"b" * 32)
+
+
+# ---------------------------------------------------------------- the cloud
+def _fill(tx: Tx) -> None:
+    """A zone, a host, 20 networks with a router each, three NICs a router."""
+    ids = SystemIds()
+    sow(tx, ids, VAULT, version="bench", admin_password_hash="!")
+    tx.update(tables.user, ADMIN_ACCOUNT, api_key=KEY, secret_key=VAULT.seal(SECRET))
+    now = {"created": tx.now}
+    owner = {"account_id": 2, "domain_id": 1, "domain_path": "/1/"}
+    zone = tx.insert(tables.zone, uuid=ids.uuid(), name="z", dns1="9.9.9.9", **now)
+    pod = tx.insert(tables.pod, uuid=ids.uuid(), zone_id=zone, name="p", **now)
+    cluster = tx.insert(tables.cluster, uuid=ids.uuid(), zone_id=zone, pod_id=pod, name="c", hypervisor="KVM", **now)
+    place = {"zone_id": zone, "pod_id": pod, "cluster_id": cluster}
+    host = tx.insert(tables.host, uuid=ids.uuid(), name="h", hypervisor="KVM", state="Up", **place, **now)
+    small = tx.insert(tables.service_offering, uuid=ids.uuid(), name="small", is_system=True, **now)
+    offering = tx.insert(tables.network_offering, uuid=ids.uuid(), name="isolated", **now)
+    for at in range(ROUTERS):
+        _router(tx, ids, at, {"zone_id": zone, **owner, **now}, host, small, offering)
+
+
+def _router(tx: Tx, ids: SystemIds, at: int, common: dict[str, object], host: int, small: int, offering: int) -> None:
+    network = tx.insert(tables.network, uuid=ids.uuid(), name=f"n{at}", offering_id=offering, state="Implemented",
+                        isolation="vxlan", tag=5000 + at, **common)  # fmt: skip
+    machine = tx.insert(tables.machine, uuid=ids.uuid(), name=f"r-{at}-VM", kind="router", host_id=host,
+                        service_offering_id=small, network_id=network, power="running", agent_up=True,
+                        role="VIRTUAL_ROUTER", template_version="1.0.0", document_live="x", **common)  # fmt: skip
+    for device, traffic in enumerate(("guest", "control", "public")):
+        nic = tx.insert(tables.nic, uuid=ids.uuid(), machine_id=machine, traffic=traffic, device=device,
+                        network_id=network if traffic == "guest" else None, mac=f"06:00:00:00:{at:02x}:{device:02x}",
+                        netmask="255.255.255.0", created=tx.now)  # fmt: skip
+        tx.insert(tables.nic_address, uuid=ids.uuid(), nic_id=nic, created=tx.now,
+                  network_id=network if traffic == "guest" else None,
+                  address=tables.pack_address(f"10.{device}.0.{at + 1}"))  # fmt: skip
+
+
+async def _prepare(path: Path) -> None:
+    store = SqliteStore(path, SystemClock())
+    await schema.ensure(store)
+    await store.run(_fill)
+    await store.close()
+
+
+# ---------------------------------------------------------------- the two servers
+def _bare(path: Path):
+    database = sqlite3.connect(path)
+    encode = msgspec.json.Encoder().encode
+    names = [column.name for column in tables.machine.columns]
+    text = f"select {', '.join(names)} from machine where kind = 'router' and removed is null order by id limit 500"
+
+    async def app(scope, _receive, send):
+        params = decode_form(scope["query_string"])
+        (secret,) = database.execute("select secret_key from user where api_key = ?", (params["apiKey"],)).fetchone()
+        good = signature.verify(params, params["signature"], VAULT.open(secret))
+        rows = [dict(zip(names, row, strict=True)) for row in database.execute(text)]
+        body = encode({"listroutersresponse": {"count": len(rows), "router": rows}} if good else {})
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def serve(kind: str, path: Path) -> None:
+    """The child: serves on a free loopback port, whose number it prints."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    print(listening.getsockname()[1], flush=True)
+
+    async def run() -> None:
+        store = SqliteStore(path, SystemClock())
+        app = _bare(path) if kind == "bare" else make_app(store, SystemIds(), VAULT, Passwords())
+        config = uvicorn.Config(app, http="httptools", lifespan="off", log_level="error", access_log=False)
+        await uvicorn.Server(config).serve([listening])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+# ---------------------------------------------------------------- the measurement
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _request() -> str:
+    params = {"command": "listRouters", "listall": "true", "response": "json", "apiKey": KEY, "zone": "x~y"}
+    text = next(signature.signed_texts(params))
+    digest = hmac.new(SECRET.encode(), text, hashlib.sha1).digest()
+    return "/client/api?" + urlencode({**params, "signature": base64.b64encode(digest).decode()})
+
+
+def measure(kind: str, path: Path) -> tuple[float, int]:
+    """(microseconds of CPU per request, rows of the answer)."""
+    child = subprocess.Popen([sys.executable, __file__, "serve", kind, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        target = _request()
+        for at in range(REQUESTS + 100):
+            if at == 100:
+                began = _cpu_s(child.pid)  # warmed up
+            connection.request("GET", target)
+            body = connection.getresponse().read()
+        spent = _cpu_s(child.pid) - began
+        rows = len(json.loads(body)["listroutersresponse"]["router"])
+        return spent / REQUESTS * 1e6, rows
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
+def main() -> None:
+    """Interleaved, medians of three."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        asyncio.run(_prepare(path))
+        found = {kind: sorted(measure(kind, path) for _ in range(3))[1] for kind in ("bare", "sysvm")}
+    (bare, bare_rows), (own, own_rows) = found["bare"], found["sysvm"]
+    assert bare_rows == own_rows == ROUTERS, found
+    result = {"api.cpu_us_per_list": round(own), "bare": round(bare), "ratio": round(own / bare, 2)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[2], Path(sys.argv[3])) if sys.argv[1:2] == ["serve"] else main()
