@@ -17,7 +17,7 @@ from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.driver import Storage
 from sysvm.hosts.durable import remove_durably, write_durably
-from sysvm.wire.link import HostTaskBody, HostTaskReport
+from sysvm.wire.link import FetchImage, HostTaskBody, HostTaskReport
 from sysvm.wire.machines import OperationSeen, OperationState
 
 log = get_logger()
@@ -68,7 +68,7 @@ class Work:
             entry = Entry(body=body, seen=OperationSeen(name=name, state=OperationState.RUNNING))
             self._put(entry)
             self._start(entry)
-        elif entry.body != body:
+        elif _what(entry.body) != _what(body):
             raise Refused(f"task {name} is about something else")
         return entry.seen
 
@@ -130,3 +130,10 @@ class Work:
     def _file(self, name: str) -> Path:
         assert self._folder is not None
         return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+
+def _what(body: HostTaskBody) -> HostTaskBody:
+    """The work without how to get at its source: that is another one at each asking (a new ticket, another server)."""
+    if isinstance(body, FetchImage):
+        return msgspec.structs.replace(body, ticket="", address="", port=0, store="", image="", ca="")
+    return body
