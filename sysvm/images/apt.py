@@ -2,6 +2,7 @@
 
 apt runs with its own state folder in the cache, an empty list of installed packages, and the mirror that the host's sources
 name for Debian (so that a site's mirror and its proxy are used); signatures are checked with Debian's keyring.
+Two builds (a template and a guest) share the state folder; they use it one after the other.
 Lists are fetched again when they are older than an hour: a second build asks nobody. A mirror that does not answer is no
 error while there are lists from before; whoever needs the truth (`check`) calls `refresh` itself.
 """
@@ -9,13 +10,14 @@ error while there are lists from before; whoever needs the truth (`check`) calls
 import hashlib
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from sysvm.basics.errors import Refused
-from sysvm.images.commands import Progress, run
+from sysvm.images.commands import Progress, exclusive, run
 from sysvm.images.manifest import Package
 
 SUITE = "bookworm"
@@ -66,16 +68,17 @@ class Archive:
         self._home = cache / "apt"
         self._mirrors = mirrors
         self._conf = self._home / "apt.conf"
+        self._lists = self._home / "lists"
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The entries of sources.list."""
         return self._mirrors.lines
 
-    @property
-    def lists(self) -> Path:
-        """The folder of fetched lists."""
-        return self._home / "lists"
+    def copy_lists(self, place: Path) -> None:
+        """A copy of the fetched lists, in the new folder `place`: they may be fetched anew at any time."""
+        with exclusive(self._home, _silent):
+            shutil.copytree(self._lists, place)
 
     def _prepare(self) -> None:
         for folder in ("lists/partial", "archives/partial", "cache", "none"):
@@ -88,15 +91,16 @@ class Archive:
         return run(*words, env={"APT_CONFIG": str(self._conf)}, cwd=cwd)
 
     def _age(self, now: float) -> float:
-        releases = list(self.lists.glob("*_InRelease"))
+        releases = list(self._lists.glob("*_InRelease"))
         stamp = self._home / "fetched"
         return now - stamp.stat().st_mtime if releases and stamp.exists() else float("inf")
 
     def refresh(self) -> None:
         """Fetches the lists; Refused when the mirror does not answer."""
-        self._prepare()
-        self._apt("apt-get", "update", "--error-on=any")
-        (self._home / "fetched").touch()
+        with exclusive(self._home, _silent):
+            self._prepare()
+            self._apt("apt-get", "update", "--error-on=any")
+            (self._home / "fetched").touch()
 
     def freshen(self, now: float, progress: Progress) -> None:
         """Fetches the lists unless they are recent; keeps older ones while the mirror does not answer."""
@@ -114,7 +118,7 @@ class Archive:
     def dates(self) -> dict[str, str]:
         """The date of each suite's release file."""
         found: dict[str, str] = {}
-        for release in sorted(self.lists.glob("*_InRelease")):
+        for release in sorted(self._lists.glob("*_InRelease")):
             fields = dict(re.findall(r"^(Codename|Date): (.*)$", release.read_text(errors="replace"), re.MULTILINE))
             found[fields["Codename"]] = fields["Date"]
         return found
@@ -124,7 +128,8 @@ class Archive:
         memory = self._home / f"resolved-{self._lists_key(names)}.json"
         if memory.exists():
             return msgspec.json.decode(memory.read_bytes(), type=tuple[Package, ...])
-        said = self._apt("apt-get", "--simulate", "--quiet", "install", "?essential", *names)
+        with exclusive(self._home, _silent):
+            said = self._apt("apt-get", "--simulate", "--quiet", "install", "?essential", *names)
         packages = tuple(sorted(filter(None, map(_package, said.splitlines()))))
         for old in self._home.glob("resolved-*.json"):
             if old.stat().st_mtime < (self._home / "fetched").stat().st_mtime:
@@ -133,7 +138,7 @@ class Archive:
         return packages
 
     def _lists_key(self, names: tuple[str, ...]) -> str:
-        files = sorted(self.lists.glob("*_Packages*"))
+        files = sorted(self._lists.glob("*_Packages*"))
         facts = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
         return hashlib.sha256("\n".join([*names, "", *facts]).encode()).hexdigest()[:16]
 
@@ -141,14 +146,19 @@ class Archive:
         """The package files, downloaded where missing (apt checks their hashes against the signed lists)."""
         folder = self._home / "archives"
         files = tuple(folder / package.deb for package in packages)
-        missing = [package for package in packages if not (folder / package.deb).exists()]
-        if missing:
-            progress(f"downloading {len(missing)} packages")
-            exact = [f"{package.name}={package.version}" for package in missing]
-            self._apt("apt-get", "download", "--quiet", *exact, cwd=folder)
+        with exclusive(self._home, progress):
+            missing = [package for package in packages if not (folder / package.deb).exists()]
+            if missing:
+                progress(f"downloading {len(missing)} packages")
+                exact = [f"{package.name}={package.version}" for package in missing]
+                self._apt("apt-get", "download", "--quiet", *exact, cwd=folder)
         if absent := [file.name for file in files if not file.exists()]:
             raise Refused(f"the archive gave no {absent[0]}: run the build again")
         return files
+
+
+def _silent(_: str) -> None:
+    return
 
 
 def _package(line: str) -> Package | None:

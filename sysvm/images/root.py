@@ -63,9 +63,10 @@ def build_root(place: Path, archive: Archive, packages: tuple[Package, ...], pro
 def _bootstrap(place: Path, archive: Archive, debs: tuple[Path, ...]) -> None:
     stage = place.with_name(f"{place.name}.debs")
     stage.mkdir()
-    lists, links = shlex.quote(str(archive.lists)), shlex.quote(str(stage))
+    given = shlex.quote(str(stage))
     cached = '"$1/var/cache/apt/archives"'
     try:
+        archive.copy_lists(stage / "lists")
         for deb in debs:
             (stage / deb.name).hardlink_to(deb)
         run(
@@ -79,8 +80,8 @@ def _bootstrap(place: Path, archive: Archive, debs: tuple[Path, ...]) -> None:
             '--aptopt=Acquire::Languages "none"',
             "--dpkgopt=force-unsafe-io",
             "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-            f'--setup-hook=mkdir -p "$1/var/lib/apt" && cp -r {lists} "$1/var/lib/apt/"',
-            f"--setup-hook=mkdir -p {cached} && cp -l {links}/*.deb {cached}",
+            f'--setup-hook=mkdir -p "$1/var/lib/apt" && cp -r {given}/lists "$1/var/lib/apt/"',
+            f"--setup-hook=mkdir -p {cached} && cp -l {given}/*.deb {cached}",
             SUITE,
             place,
             *archive.sources,
