@@ -1,10 +1,10 @@
-"""What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set."""
+"""What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set, guests past recovery."""
 
 import sqlalchemy as sa
 
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import alerts, jobs, turns
+from sysvm.store.queries import alerts, guests, jobs, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.store import Row, Tx
 
@@ -25,6 +25,8 @@ def sweep(tx: Tx) -> None:
     turns.mend_clock_step(tx)
     for job in jobs.overdue(tx):
         _give_up(tx, job)
+    for guest in guests.due_for_expunge(tx):
+        guests.expunge(tx, guest)
     _forget_old_jobs(tx)
 
 

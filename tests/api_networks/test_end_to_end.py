@@ -87,11 +87,22 @@ async def story(cloud: Cloud) -> None:
     assert ("Running", first["nic"]) == (rebooted["state"], rebooted["nic"])
     assert "Stopped" == (await job("stopVirtualMachine", id=second["id"]))["state"]
     assert "Running" == (await job("startVirtualMachine", id=second["id"]))["state"]
-    for guest in (first, second):
-        await job("destroyVirtualMachine", id=guest["id"], expunge=True)
+    await job("destroyVirtualMachine", id=first["id"], expunge=True)
+    assert "Destroyed" == (await job("destroyVirtualMachine", id=second["id"]))["state"]
+    await expunged_by_itself(client, second)
     await job("deleteNetwork", id=network["id"])
     for command in ("listVirtualMachines", "listRouters", "listNetworks", "listPublicIpAddresses", "listVolumes"):
         assert [] == await ask(command, listall=True), command
+
+
+async def expunged_by_itself(client: Client, guest: dict[str, Any]) -> None:
+    """expunge.delay after it was destroyed a guest can no longer be recovered: it is gone."""
+    await client.ask("updateConfiguration", name="expunge.delay", value=60)
+    for _ in range(120):
+        if guest["id"] not in [row["id"] for row in await client.ask("listVirtualMachines")]:
+            return
+        await client.cloud.clock.sleep(1)
+    raise AssertionError("it is still there")
 
 
 async def rules_and_addresses(client: Client, network: dict[str, Any], guest: dict[str, Any]) -> None:

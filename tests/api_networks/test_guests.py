@@ -213,7 +213,9 @@ async def test_names_and_details_can_change(land: Land):
     updated = await land.admin(
         "updateVirtualMachine", id=one["id"], displayname="First", group="web", details__0__color="red", name="uno"
     )
-    assert ("First", "web", {"color": "red"}, "uno") == tuple(updated[name] for name in ("displayname", "group", "details", "name"))
+    assert ("First", "web", {"color": "red"}, "uno") == (
+        updated["displayname"], updated["group"], updated["details"], updated["name"],
+    )  # fmt: skip
     assert_row_matches_catalogue("updateVirtualMachine", updated)
     with refusal(431, "already exists in the network"):
         await land.admin("updateVirtualMachine", id=two["id"], name="UNO")

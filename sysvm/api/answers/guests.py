@@ -44,17 +44,21 @@ def guest(view: GuestView, *, admin: bool, password: str | None = None, userdata
     if view.user_data is not None:
         answer |= {"userdataid": view.user_data.uuid, "userdataname": view.user_data.name}
     if admin:
-        answer |= {
-            "instancename": row.name,
-            "hostid": row.host_uuid,
-            "hostname": row.host_name,
-            "hostcontrolstate": machine_rows.host_control_state(row),
-        }
+        answer |= _place(row)
     machine = view.machine
     held = [nics.nic(nic, machine.networks, row.zone_uuid, row.uuid, admin=admin) for nic in machine.nics]
     first = next((nic["ipaddress"] for nic in held if nic.get("isdefault") and "ipaddress" in nic), None)
     extra = {"ipaddress": first, "nic": held, "securitygroup": [], "affinitygroup": []}
     return without_empty({**answer, **extra})
+
+
+def _place(row: Row) -> dict[str, Any]:
+    return {
+        "instancename": row.name,
+        "hostid": row.host_uuid,
+        "hostname": row.host_name,
+        "hostcontrolstate": machine_rows.host_control_state(row),
+    }
 
 
 def _size(row: Row) -> dict[str, Any]:

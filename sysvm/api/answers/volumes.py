@@ -30,29 +30,41 @@ def volume(row: Row, *, admin: bool) -> dict[str, Any]:
         "quiescevm": False,
         "supportsstoragesnapshot": False,
         "hasannotations": False,
+        **_made_of(row),
+        **(_machine(row) if row.machine_uuid is not None else {}),
+        **(_place(row) if admin else {}),
+        **owner(row),
+    }
+    return without_empty(answer)
+
+
+def _made_of(row: Row) -> dict[str, Any]:
+    answer = {
         "diskofferingid": row.disk_offering_uuid,
         "diskofferingname": row.disk_offering_name,
         "diskofferingdisplaytext": row.disk_offering_text or row.disk_offering_name,
         "templateid": row.template_uuid,
         "templatename": row.template_name,
         "templatedisplaytext": row.template_text or row.template_name,
-        **owner(row),
     }
-    if row.machine_uuid is not None:
-        answer |= {
-            "virtualmachineid": row.machine_uuid,
-            "vmname": row.machine_name,
-            "vmdisplayname": row.machine_display_name,
-            "vmstate": row.machine_state,
-            "vmtype": "User",
-        }
-    if root:
-        answer |= {
-            "serviceofferingid": row.service_offering_uuid,
-            "serviceofferingname": row.service_offering_name,
-            "serviceofferingdisplaytext": row.service_offering_text or row.service_offering_name,
-        }
-    return without_empty(answer | (_place(row) if admin else {}))
+    if row.type != "ROOT":
+        return answer
+    service = {
+        "serviceofferingid": row.service_offering_uuid,
+        "serviceofferingname": row.service_offering_name,
+        "serviceofferingdisplaytext": row.service_offering_text or row.service_offering_name,
+    }
+    return answer | service
+
+
+def _machine(row: Row) -> dict[str, Any]:
+    return {
+        "virtualmachineid": row.machine_uuid,
+        "vmname": row.machine_name,
+        "vmdisplayname": row.machine_display_name,
+        "vmstate": row.machine_state,
+        "vmtype": "User",
+    }
 
 
 def _place(row: Row) -> dict[str, Any]:

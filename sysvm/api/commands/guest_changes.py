@@ -183,9 +183,11 @@ def reset_password_for_virtual_machine(call: Call) -> Reply:
     if template is None or not template.password_enabled:
         raise Refused("Fail to reset password for the virtual machine, the template is not password enabled")
     _need_stopped(row, "password reset")
-    call.tx.update(tables.machine, row.id, **guest_keys.password_columns(call, template, call.get("password")))
+    made = guest_keys.password_columns(call, template, call.get("password"))
+    call.tx.update(tables.machine, row.id, **made)
     parts = _tell_routers(call.tx, row.id)
-    return Accepted(parts, call.about(ABOUT, row), f"resetting password for Vm Id: {row.uuid}", secret=True)
+    secret = guest_keys.secret_params(made["password"])
+    return Accepted(parts, call.about(ABOUT, row), f"resetting password for Vm Id: {row.uuid}", secret, secret=True)
 
 
 @handler("resetSSHKeyForVirtualMachine")
@@ -200,7 +202,10 @@ def reset_ssh_key_for_virtual_machine(call: Call) -> Reply:
     password = guest_keys.password_columns(call, template)
     call.tx.update(tables.machine, row.id, **keys.columns(row.details), **password)
     parts = _tell_routers(call.tx, row.id)
-    return Accepted(parts, call.about(ABOUT, row), f"resetting SSH keys of Vm Id: {row.uuid}", secret=bool(password))
+    secret = guest_keys.secret_params(password.get("password"))
+    return Accepted(
+        parts, call.about(ABOUT, row), f"resetting SSH keys of Vm Id: {row.uuid}", secret, secret=bool(secret)
+    )
 
 
 @handler("resetUserDataForVirtualMachine")

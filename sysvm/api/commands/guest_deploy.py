@@ -63,8 +63,9 @@ def deploy_virtual_machine(call: Call) -> Reply:
     for device, plug in enumerate(plugs):
         guest_networks.plug_in(call.tx, machine.id, device, plug, default=device == 0)
     parts = _start(call, machine, plugs) if call.get("startvm", True) else ()
-    secret = machine.password is not None
-    return Accepted(parts, call.about(ABOUT, machine), f"starting Vm. Vm Id: {machine.uuid}", secret=secret)
+    secret = guest_keys.secret_params(machine.password)
+    about = call.about(ABOUT, machine)
+    return Accepted(parts, about, f"starting Vm. Vm Id: {machine.uuid}", secret, secret=bool(secret))
 
 
 def _start(call: Call, machine: Row, plugs: list[Plug]) -> tuple[Part, ...]:
@@ -101,6 +102,9 @@ def _refuse_unsupported(call: Call) -> None:
             raise Refused(f"Parameter {name} can be passed by root administrators only", Why.NOT_ALLOWED)
     if (call.get("podid") or call.get("clusterid")) and not call.get("hostid"):
         raise Refused("A guest can be placed on a host only, not on a pod or cluster; name it with hostid")
+    host, zone = call.row(tables.host, "hostid"), call.row(tables.zone, "zoneid")
+    if host is not None and zone is not None and host.zone_id != zone.id:
+        raise Refused(f"Host {host.name} is not in zone {zone.name}")
     if call.get("ip6address"):
         raise Refused("The network has no IPv6 addresses")
 

@@ -14,6 +14,7 @@ from sysvm.store.queries import settings
 from sysvm.store.queries.guests import KEY_NAMES
 from sysvm.store.store import Row
 
+SEALED_PASSWORD = "sealed_password"  # a parameter of jobs that made a password
 # Without what is easily mistaken for something else when it is read from a screen.
 LETTERS = "".join(set(string.ascii_letters + string.digits) - set("0O1lI"))
 
@@ -77,3 +78,8 @@ def password_columns(call: Call, template: Row | None, given: str | None = None)
     if template is None or not template.password_enabled:
         return {}
     return {"password": call.vault.seal(given or new_password(call))}
+
+
+def secret_params(sealed: str | None) -> dict[str, str]:
+    """What a job keeps to show a new password once."""
+    return {SEALED_PASSWORD: sealed} if sealed else {}

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import guests as answers
 from sysvm.api.call import Accepted, Call, One, Reply
+from sysvm.api.commands.guest_keys import SEALED_PASSWORD
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.commands.owned import is_admin
 from sysvm.api.handlers import handler, result
@@ -221,6 +222,7 @@ def recover_virtual_machine(call: Call) -> Reply:
 )  # fmt: skip
 def _guest_result(tx: Tx, job: Row) -> dict[str, Any]:
     """The guest; with its password when that was made by this job, whose result is then sealed."""
-    row = tx.get(tables.machine, job.instance_id)
-    password = open_secret(row.password) if job.secret and row is not None and row.password else None
-    return answer(tx, job.instance_id, admin=False, password=password)
+    tx.update(tables.machine, job.instance_id, wanted_host_id=None)  # a host is chosen for one start
+    # Sealed in the job, for the guest may have fetched it by now.
+    sealed = (job.params or {}).get(SEALED_PASSWORD) if job.secret else None
+    return answer(tx, job.instance_id, admin=False, password=open_secret(sealed) if sealed else None)

@@ -277,7 +277,7 @@ def make_default(call: Call, zone: Row, owner: Owner) -> Row:
             offering.c.specify_vlan.is_(False),
         )
         .order_by(
-            offering.c.unique_name != networks.DEFAULT_OFFERING,
+            sa.func.coalesce(offering.c.unique_name, "") != networks.DEFAULT_OFFERING,
             offering.c.availability != "Required",
             offering.c.id,
         )

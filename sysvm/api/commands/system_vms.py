@@ -142,7 +142,13 @@ def patch_system_vm(call: Call) -> Reply:
     return _accepted(call, row, "patching", part)
 
 
-@result("startSystemVm", "stopSystemVm", "rebootSystemVm", "destroySystemVm", "migrateSystemVm", "scaleSystemVm")
+@result("migrateSystemVm")
+def _moved(tx: Tx, job: Row) -> dict[str, Any]:
+    tx.update(tables.machine, job.instance_id, wanted_host_id=None)  # it is there: from now on any host is as good
+    return answer(tx, job.instance_id)
+
+
+@result("startSystemVm", "stopSystemVm", "rebootSystemVm", "destroySystemVm", "scaleSystemVm")
 def _system_vm_result(tx: Tx, job: Row) -> dict[str, Any]:
     return answer(tx, job.instance_id)
 

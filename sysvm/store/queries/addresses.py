@@ -11,6 +11,7 @@ store runs the other again.
 """
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -327,28 +328,25 @@ GUEST_TAKEN = (
 
 
 def _lowest(tx: Tx, taken: str, book: int, whole: Stretch, without: list[Stretch]) -> int | None:
-    for stretch in subtract(whole, without):
-        found = _lowest_in(tx, taken, book, *stretch)
-        if found is not None:
-            return found
-    return None
+    def count(first: int, last: int) -> int:
+        ((number,),) = tx.sql(taken, book=book, first=packed_of(first), last=packed_of(last))
+        return int(number)
+
+    found = (lowest_free(count, *stretch) for stretch in subtract(whole, without))
+    return next((number for number in found if number is not None), None)
 
 
-def _lowest_in(tx: Tx, taken: str, book: int, first: int, last: int) -> int | None:
-    if _full(tx, taken, book, first, last):
+def lowest_free(count: Callable[[int, int], int], first: int, last: int) -> int | None:
+    """The lowest number from `first` to `last` that is free; `count` tells how many of a stretch are taken."""
+    if count(first, last) > last - first:
         return None
     while first < last:
         middle = (first + last) // 2
-        if _full(tx, taken, book, first, middle):
+        if count(first, middle) > middle - first:
             first = middle + 1
         else:
             last = middle
     return first
-
-
-def _full(tx: Tx, taken: str, book: int, first: int, last: int) -> bool:
-    ((count,),) = tx.sql(taken, book=book, first=packed_of(first), last=packed_of(last))
-    return int(count) > last - first
 
 
 def subtract(whole: Stretch, without: list[Stretch]) -> list[Stretch]:

@@ -105,11 +105,13 @@ def due_for_expunge(tx: Tx) -> Sequence[Row]:
     machine = tables.machine
     delay = float(settings.value(tx, "expunge.delay"))
     return tx.all(
-        sa.select(machine).where(
+        sa.select(machine)
+        .where(
             machine.c.kind == "guest",
             machine.c.removed.is_(None),
             machine.c.wanted != "gone",
             machine.c.destroyed.is_not(None),
             machine.c.destroyed <= tx.now - delay,
         )
+        .limit(100)
     )

@@ -64,68 +64,79 @@ def state_of(machine: Row) -> str:
 
 def statement(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Machines with the names around them; add filters, order and limit."""
-    machine, zone, host, pod = tables.machine, tables.zone, tables.host, tables.pod
-    offering, template = tables.service_offering, tables.template
-    account, domain, network = tables.account, tables.domain, tables.network
-    project = tables.project
+    machine, host, project, account = tables.machine, tables.host, tables.project, tables.account
     joined = (
-        machine.join(zone, zone.c.id == machine.c.zone_id)
+        machine.join(tables.zone, tables.zone.c.id == machine.c.zone_id)
         .join(account, account.c.id == machine.c.account_id)
-        .join(domain, domain.c.id == machine.c.domain_id)
-        .join(offering, offering.c.id == machine.c.service_offering_id)
+        .join(tables.domain, tables.domain.c.id == machine.c.domain_id)
+        .join(tables.service_offering, tables.service_offering.c.id == machine.c.service_offering_id)
         .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
         .outerjoin(host, host.c.id == machine.c.host_id)
-        .outerjoin(pod, pod.c.id == host.c.pod_id)
-        .outerjoin(template, template.c.id == machine.c.template_id)
-        .outerjoin(network, network.c.id == machine.c.network_id)
+        .outerjoin(tables.pod, tables.pod.c.id == host.c.pod_id)
+        .outerjoin(tables.template, tables.template.c.id == machine.c.template_id)
+        .outerjoin(tables.network, tables.network.c.id == machine.c.network_id)
     )
-    return (
-        sa.select(
-            machine,
-            zone.c.uuid.label("zone_uuid"),
-            zone.c.name.label("zone_name"),
-            zone.c.dns1.label("zone_dns1"),
-            zone.c.dns2.label("zone_dns2"),
-            zone.c.ip6dns1.label("zone_ip6dns1"),
-            zone.c.ip6dns2.label("zone_ip6dns2"),
-            zone.c.network_domain.label("zone_domain"),
-            zone.c.network_type.label("zone_type"),
-            host.c.uuid.label("host_uuid"),
-            host.c.name.label("host_name"),
-            host.c.state.label("host_state"),
-            host.c.resource_state.label("host_resource_state"),
-            host.c.disconnected.label("host_disconnected"),
-            pod.c.uuid.label("pod_uuid"),
-            pod.c.name.label("pod_name"),
-            account.c.name.label("account_name"),
-            domain.c.uuid.label("domain_uuid"),
-            domain.c.name.label("domain_name"),
-            domain.c.path.label("domain_text"),
-            project.c.uuid.label("project_uuid"),
-            project.c.name.label("project_name"),
-            offering.c.uuid.label("offering_uuid"),
-            offering.c.name.label("offering_name"),
-            offering.c.cpus.label("offering_cpus"),
-            offering.c.cpu_mhz.label("offering_cpu_mhz"),
-            offering.c.memory_mb.label("offering_memory_mb"),
-            offering.c.dynamic_scaling.label("offering_dynamic_scaling"),
-            template.c.uuid.label("template_uuid"),
-            template.c.name.label("template_name"),
-            template.c.display_text.label("template_text"),
-            template.c.is_iso.label("template_is_iso"),
-            template.c.format.label("template_format"),
-            template.c.password_enabled.label("template_password_enabled"),
-            template.c.guest_os_id.label("template_guest_os_id"),
-            network.c.uuid.label("network_uuid"),
-            network.c.name.label("network_name"),
-            network.c.domain_name.label("network_domain"),
-            network.c.dns1.label("network_dns1"),
-            network.c.dns2.label("network_dns2"),
-            state_column.label("api_state"),
-        )
-        .select_from(joined)
-        .where(*conditions)
-    )
+    names = [*_places(), *_owners(), *_makings(), *_network()]
+    return sa.select(machine, *names, state_column.label("api_state")).select_from(joined).where(*conditions)
+
+
+def _places() -> list[sa.ColumnElement[Any]]:
+    zone, host, pod = tables.zone.c, tables.host.c, tables.pod.c
+    return [
+        zone.uuid.label("zone_uuid"),
+        zone.name.label("zone_name"),
+        zone.dns1.label("zone_dns1"),
+        zone.dns2.label("zone_dns2"),
+        zone.ip6dns1.label("zone_ip6dns1"),
+        zone.ip6dns2.label("zone_ip6dns2"),
+        zone.network_domain.label("zone_domain"),
+        host.uuid.label("host_uuid"),
+        host.name.label("host_name"),
+        host.state.label("host_state"),
+        host.resource_state.label("host_resource_state"),
+        pod.uuid.label("pod_uuid"),
+        pod.name.label("pod_name"),
+    ]
+
+
+def _owners() -> list[sa.ColumnElement[Any]]:
+    account, domain, project = tables.account.c, tables.domain.c, tables.project.c
+    return [
+        account.name.label("account_name"),
+        domain.uuid.label("domain_uuid"),
+        domain.name.label("domain_name"),
+        domain.path.label("domain_text"),
+        project.uuid.label("project_uuid"),
+        project.name.label("project_name"),
+    ]
+
+
+def _makings() -> list[sa.ColumnElement[Any]]:
+    offering, template = tables.service_offering.c, tables.template.c
+    return [
+        offering.uuid.label("offering_uuid"),
+        offering.name.label("offering_name"),
+        offering.cpus.label("offering_cpus"),
+        offering.cpu_mhz.label("offering_cpu_mhz"),
+        offering.memory_mb.label("offering_memory_mb"),
+        offering.dynamic_scaling.label("offering_dynamic_scaling"),
+        template.uuid.label("template_uuid"),
+        template.name.label("template_name"),
+        template.display_text.label("template_text"),
+        template.password_enabled.label("template_password_enabled"),
+        template.guest_os_id.label("template_guest_os_id"),
+    ]
+
+
+def _network() -> list[sa.ColumnElement[Any]]:
+    network = tables.network.c
+    return [
+        network.uuid.label("network_uuid"),
+        network.name.label("network_name"),
+        network.domain_name.label("network_domain"),
+        network.dns1.label("network_dns1"),
+        network.dns2.label("network_dns2"),
+    ]
 
 
 def host_control_state(row: Row) -> str | None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import turns
+from sysvm.store.queries import addresses, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -165,21 +165,22 @@ def guest_physical_network(tx: Tx, zone_id: int, tags: str = "") -> Row | None:
     return next((row for row in found if wanted <= set((row.tags or "").split(","))), None)
 
 
+TAGS_TAKEN = (
+    "select count(*) from network where isolation = :isolation and removed is null and tag >= :first and tag <= :last"
+)
+
+
 def take_tag(tx: Tx, isolation: str, ranges: Iterable[tuple[int, int]]) -> int:
     """The lowest tag of the ranges that no living network has."""
-    network = tables.network
-    taken = {
-        row.tag
-        for row in tx.all(
-            sa.select(network.c.tag).where(
-                network.c.isolation == isolation, network.c.tag.is_not(None), network.c.removed.is_(None)
-            )
-        )
-    }
+
+    def count(first: int, last: int) -> int:
+        ((number,),) = tx.sql(TAGS_TAKEN, isolation=isolation, first=first, last=last)
+        return int(number)
+
     for first, last in ranges:
-        for tag in range(first, last + 1):
-            if tag not in taken:
-                return tag
+        found = addresses.lowest_free(count, first, last)
+        if found is not None:
+            return found
     raise Refused(
         f"Insufficient virtual network capacity: every {isolation} tag of the physical network is in use;"
         " widen its vlan range with updatePhysicalNetwork",
