@@ -222,7 +222,7 @@ class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, tag="secstor
     certificate: Certificate | None = None  # of the built-in CA, for serve_port
     public_certificate: Certificate | None = None
     ca: str = ""
-    ticket_key: str = ""  # base64 Ed25519 public key that signs fetch tickets
+    ticket_key: str = ""  # secret of the cloud that fetch tickets are authenticated with (HMAC-SHA256)
     allowed_internal: tuple[str, ...] = ()  # CIDRs excepted from the ban on private addresses
     own_networks: tuple[str, ...] = ()  # never fetched from, whatever `allowed_internal` says (control network)
     proxy: str | None = None
