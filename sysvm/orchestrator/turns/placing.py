@@ -232,4 +232,4 @@ def _template_version(host: Row) -> str:
     facts = links.facts_of(host)
     if facts is None or not facts.templates:
         raise NotYet(10, f"host {host.name} has no system VM template; build one with `sysvm template build`")
-    return facts.templates[0]
+    return facts.templates[-1]  # the newest
