@@ -27,6 +27,7 @@ from sysvm.basics.ids import SystemIds
 from sysvm.basics.log import configure, get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
+from sysvm.cli.files import PASSWORD_FILE, READY_FILE
 from sysvm.cli.simulated import Earth, SimulatedHosts
 from sysvm.hub.links import Links
 from sysvm.hub.server import Hub, Identity, server_context
@@ -41,7 +42,6 @@ from sysvm.store.secrets import Vault, open_vault
 from sysvm.store.store import PostgresStore, SqliteStore, Store, Tx, lock_state_folder
 
 SERVER_CERTIFICATE_S = 365 * 24 * 3600.0
-PASSWORD_FILE = "admin-password"
 
 log = get_logger()
 
@@ -85,6 +85,7 @@ async def serve(config: ServerConfig) -> None:
         context = await _begin(config, store, vault)
         apps = make_apps(store, context.ids, vault, passwords)
         await _start(config, context, apps, tasks)
+        (config.state / READY_FILE).write_text(f"{os.getpid()}\n")
         log.info("server_started", api=config.listen, hub=config.hub, session=context.session)
         await _told_to_stop()
         tasks.stop()
@@ -166,7 +167,10 @@ async def _start(config: ServerConfig, context: Context, apps: Apps, tasks: Task
     notices = Notices(context)
     identity = await _identity(config, context)
     hub = Hub(context.store, context.clock, identity, context.links, notices.ask, notices.hear)
-    await hub.listen(*split(config.hub), tasks)
+    try:
+        await hub.listen(*split(config.hub), tasks)
+    except OSError as error:
+        raise Refused(f"cannot listen on {config.hub}: {error.strerror}", Why.IN_USE) from error
     await _serve_api(apps, config.listen, tasks)
     port = await context.store.read(lambda tx: settings.value(tx, "integration.api.port"))
     if port:

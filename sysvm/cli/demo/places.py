@@ -1,4 +1,8 @@
-"""Where the demo of this clone is: everything is derived from its state folder, so that two clones do not meet."""
+"""Where the demo of this clone is: everything is derived from its state folder, so that two clones do not meet.
+
+A port is free when nobody listens on it and no other demo has just chosen it: until its server listens, the process that
+chose it holds a lock, an abstract unix socket that the kernel takes away with the process.
+"""
 
 import hashlib
 import ipaddress
@@ -12,6 +16,7 @@ from sysvm.basics.digest import short_name
 from sysvm.basics.errors import Refused, Why
 
 FILE = "demo.json"
+_reserved: list[socket.socket] = []  # kept to the end of this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +106,18 @@ def _free_port(wanted: int, seed: int) -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if _reserve(port):
+                return port
     raise Refused("no TCP port is free on loopback", Why.CAPACITY)
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is ours to take: no other demo that is being started has chosen it."""
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind(f"\0sysvm-port-{port}")
+    except OSError:
+        lock.close()
+        return False
+    _reserved.append(lock)
+    return True

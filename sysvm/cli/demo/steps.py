@@ -20,6 +20,7 @@ from sysvm.cli.demo import places as demo_places
 from sysvm.cli.demo import show, tenant, zone
 from sysvm.cli.demo.places import Places
 from sysvm.cli.demo.supervisor import Supervisor, program
+from sysvm.cli.files import PASSWORD_FILE, READY_FILE
 
 T = TypeVar("T")
 KEYS_FILE = "keys.json"
@@ -125,15 +126,21 @@ def _server(demo: Demo) -> Client:
                 f"127.0.0.1:{places.hub_port}",
             ),
         )
-        return demo.until(lambda: _client(places), seconds=60)
+        return demo.until(lambda: _client(places, supervisor), seconds=60)
 
 
-def _client(places: Places) -> Client:
-    """A client with the admin's keys; made at the first time."""
+def _client(places: Places, supervisor: Supervisor) -> Client:
+    """A client with the admin's keys; made at the first time. Raises NotYet.
+
+    Nothing is sent before our own server listens: the port may be somebody else's by now, and so would be the password.
+    """
+    ready = places.folder / "server" / READY_FILE
+    if not ready.exists() or ready.read_text().strip() != str(supervisor.pid("server")):
+        raise NotYet(0, f"the server does not listen on port {places.api_port} yet: {supervisor.last_words('server')}")
     file = places.folder / KEYS_FILE
     try:
         if not file.exists():
-            password = (places.folder / "server" / "admin-password").read_text().strip()
+            password = (places.folder / "server" / PASSWORD_FILE).read_text().strip()
             keys = api.login(places.endpoint, "admin", password)
             file.touch(mode=0o600)
             file.write_text(json.dumps({"api": keys.api, "secret": keys.secret}))

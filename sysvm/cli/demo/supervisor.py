@@ -44,6 +44,19 @@ class Supervisor:
             )
         self._wait(self.is_running, "the supervisor does not start")
 
+    def pid(self, name: str) -> int | None:
+        """The process of a service, while it runs."""
+        told = subprocess.run(
+            ["s6-svstat", "-o", "pid", str(self._scan / name)], capture_output=True, text=True, check=False
+        ).stdout.strip()
+        return int(told) if told.isdecimal() else None
+
+    def last_words(self, name: str) -> str:
+        """The last line that a service has logged."""
+        log = self._state / "logs" / name / "current"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it has said nothing")
+
     def is_running(self) -> bool:
         """Whether s6-svscan serves our folder."""
         return self._scan.exists() and self._control("s6-svscanctl", "-a", str(self._scan)) == 0

@@ -1,0 +1,4 @@
+"""Files of a server's state folder that other programs read."""
+
+PASSWORD_FILE = "admin-password"  # of the first administrator; only root reads it
+READY_FILE = "ready"  # holds the process id of the server that listens
