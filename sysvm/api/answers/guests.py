@@ -58,6 +58,8 @@ def _place(row: Row) -> dict[str, Any]:
         "hostid": row.host_uuid,
         "hostname": row.host_name,
         "hostcontrolstate": machine_rows.host_control_state(row),
+        "runtime": row.runtime or None,
+        "runtimewhy": row.runtime_why or None,
     }
 
 

@@ -108,7 +108,12 @@ def _for_admins(view: MachineView) -> dict[str, Any]:
     }
     if row.note or row.error:
         answer["note"] = row.error or row.note
-    return answer
+    return {**answer, **runtime(view)}
+
+
+def runtime(view: MachineView) -> dict[str, Any]:
+    """How the machine runs (container, vm, simulated), and why so. CloudStack has no such fields."""
+    return {"runtime": view.row.runtime or None, "runtimewhy": view.row.runtime_why or None}
 
 
 def link_local(view: MachineView) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def system_vm(view: MachineView) -> dict[str, Any]:
         "activeviewersessions": row.sessions if row.kind == "consoleproxy" else None,
         **_addresses(view),
         **routers.link_local(view),
+        **routers.runtime(view),
     }
     answer.pop("linklocalnetworkid", None)
     if row.note or row.error:
