@@ -22,7 +22,7 @@ def table(console: Console, places: Places, client: Client, facts: Json, times: 
 def _machines(client: Client) -> Table:
     shown = Table(title="What runs here", title_justify="left")
     for heading in ("machine", "kind", "state", "host", "addresses", "runtime", "why that one"):
-        shown.add_column(heading)
+        shown.add_column(heading, no_wrap=heading in ("machine", "kind", "state"))
     for row in client.rows("listSystemVms", "systemvm"):
         _add(shown, row, str(row["systemvmtype"]))
     for row in client.rows("listRouters", "router", listall="true"):
@@ -35,15 +35,14 @@ def _machines(client: Client) -> Table:
 def _add(shown: Table, row: Json, kind: str) -> None:
     addresses = [str(row[name]) for name in ADDRESS_FIELDS if row.get(name)]
     addresses += [str(nic["ipaddress"]) for nic in row.get("nic", ()) if kind == "guest" and nic.get("ipaddress")]
-    details = row.get("details") or {}
     shown.add_row(
         str(row["name"]),
         kind,
         str(row["state"]),
         str(row.get("hostname", "")),
-        ", ".join(dict.fromkeys(addresses)),
-        str(details.get("runtime", "")),
-        str(details.get("runtimewhy", "")),
+        "\n".join(dict.fromkeys(addresses)),
+        str(row.get("runtime", "")),
+        str(row.get("runtimewhy", "")),
     )
 
 

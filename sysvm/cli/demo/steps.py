@@ -25,6 +25,7 @@ from sysvm.cli.files import PASSWORD_FILE, READY_FILE
 T = TypeVar("T")
 KEYS_FILE = "keys.json"
 POLL_S = 0.2
+WIDTH = 140
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Demo:
 
 def run(state: Path, *, runtime: str = "auto", simulated: bool = False) -> None:
     """The whole demo."""
-    demo = Demo(demo_places.of(state), runtime, simulated, Console())
+    demo = Demo(demo_places.of(state), runtime, simulated, _paper())
     guest = None
     if not simulated:
         guest = _images(demo)
@@ -78,6 +79,12 @@ def run(state: Path, *, runtime: str = "auto", simulated: bool = False) -> None:
     _zone(demo, client)
     _tenant(demo, client, guest)
     show.table(demo.console, demo.places, client, demo.facts, demo.times)
+
+
+def _paper() -> Console:
+    """Where the steps are shown. What is no terminal has no width of its own; 140 columns hold the table."""
+    shown = Console()
+    return shown if shown.is_terminal else Console(width=WIDTH)
 
 
 # ---------------------------------------------------------------- this machine
