@@ -63,16 +63,16 @@ def step(tx: Tx, context: Context, zone_id: int, kind: Kind) -> None:
             if machine.wanted != "gone":
                 machines.want(tx, machine, "gone")
         return
-    if zone.allocation_state != "Enabled" or _waits_for(tx, zone, kind):
+    if _waits_for(tx, zone, kind):
         return
     alive = [machine for machine in fleet if machine.wanted != "gone"]
     PLANNERS[kind](tx, context, zone, alive)
 
 
 def _wanted(tx: Tx, zone: Row, kind: Kind) -> bool:
-    """Removed zones and switched-off fleets want none; a disabled zone keeps what it has."""
+    """Removed and disabled zones want none, and switched-off fleets neither."""
     switch = str((zone.details or {}).get(SWITCH[kind], "true")).lower() != "false"
-    return zone.removed is None and switch
+    return zone.removed is None and zone.allocation_state == "Enabled" and switch
 
 
 def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
