@@ -125,13 +125,15 @@ class Daemon:
         await asyncio.to_thread(self._prepare)
         words = [word for ours, theirs in self.folders.mounts.items() for word in (str(ours), theirs)]
         script = (
-            'program=$1 pid=$2; shift 2; while [ $# -gt 0 ]; do mount --bind "$1" "$2" || exit 1; shift 2; done; '
+            'hostname "$1" && program=$2 pid=$3 && shift 3 || exit 1; '
+            'while [ $# -gt 0 ]; do mount --bind "$1" "$2" || exit 1; shift 2; done; '
             'exec "$program" --daemon --pid-file "$pid"'
         )
         pid = f"/run/libvirt/{name}.pid"
-        await run(
-            *("ip", "netns", "exec", self._layout.namespace, "sh", "-c", script, "sh", program, pid, *words), seconds=30
-        )
+        inside = ("ip", "netns", "exec", self._layout.namespace, "unshare", "--uts")
+        # libvirt looks up a name without a dot, and from our namespace nobody answers: 30 s at its start.
+        host = f"{self._layout.namespace}.host"
+        await run(*inside, "sh", "-c", script, "sh", host, program, pid, *words, seconds=30)
 
     def _prepare(self) -> None:
         for ours, theirs in self.folders.mounts.items():
