@@ -64,7 +64,9 @@ async def test_the_program_serves_a_console_and_again_after_a_restart_without_it
 
 
 async def start(root: Path) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(sys.executable, "-m", "sysvm.agent.main", "--root", str(root))
+    return await asyncio.create_subprocess_exec(
+        "unshare", "--map-root-user", "--uts", sys.executable, "-m", "sysvm.agent.main", "--root", str(root)
+    )
 
 
 async def page_of(document: ConsoleProxyDocument) -> int:
