@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     from sysvm.agent.boot import bring_up, read_boot_data
     from sysvm.agent.paths import Paths
     from sysvm.basics.log import configure
-    from sysvm.wire.machines import Kind
+    from sysvm.wire.machines import Kind, Runtime
 
     configure()
     paths = Paths(chosen.root)
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     bring_up(boot)
     if boot.kind is Kind.ROUTER:
         _leave_out("ssl")
+    if boot.kind is Kind.ROUTER or boot.runtime is Runtime.VM:
+        # uvloop reads from what it shall only write to, and takes the host's words from a virtio port.
         import asyncio
 
         asyncio.run(serve(paths, boot))
