@@ -1,12 +1,11 @@
 """A machine's turn: from what is wanted and what its placements last said to the next step. Speaks with the database only."""
 
-import sqlalchemy as sa
-
+from sysvm.basics.errors import Stale
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, placing
 from sysvm.store import tables
-from sysvm.store.queries import jobs, machines, turns
+from sysvm.store.queries import jobs, machines, placements, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -29,9 +28,9 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case plans.Served(outcome):
             return Result(SETTLED_S, lambda tx: _served(tx, turn, outcome))
         case plans.Place():
-            # Why there is no place (NotYet) must be written although nothing else is.
-            await context.store.read(lambda tx: placing.choose(tx, turn.id))
-            return Result(0.0, lambda tx: placing.place(tx, context, turn.id))
+            # Not by the release: why there is no place (NotYet) must be written although nothing else is.
+            await context.store.run(lambda tx: _place(tx, context, turn))
+            return Result(60.0)
         case plans.Tell(placement, wanted):
             return Result(60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
         case plans.Drop(placement):
@@ -67,13 +66,18 @@ def _seen(tx: Tx, row: Row) -> PlacementSeen:
     )
 
 
+def _place(tx: Tx, context: Context, turn: Turn) -> None:
+    if not turns.holds(tx, context.session, turn):
+        raise Stale("the turn was taken")
+    _tell(tx, placing.place(tx, context, turn.id), "running", turn.wish)
+
+
 def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
     row = tx.get(tables.placement, placement)
     assert row is not None
     machine = tx.get(tables.machine, row.machine_id)
     assert machine is not None
-    tx.update(tables.placement, placement, wanted=wanted, told=wish)
-    turns.wish(tx, "placement", placement, host=row.host_id, fence=machine.fence)
+    machines.tell(tx, machine, row, wanted, wish)
 
 
 def _drop(tx: Tx, placement: int) -> None:
@@ -85,6 +89,7 @@ def _drop(tx: Tx, placement: int) -> None:
     # The next placement's turn begins above every fence that the host may have seen of this one.
     fence = turns.forget(tx, "placement", placement)
     tx.update(tables.machine, machine.id, fence=max(machine.fence, fence))
+    placements.recount(tx, row.host_id)
     ending.leave_host(tx, row)
 
 
@@ -100,5 +105,4 @@ def _served(tx: Tx, turn: Turn, outcome: str) -> None:
 
 def complain(tx: Tx, id_: int, why: str) -> None:
     """The reason stands in the machine's note."""
-    table = tables.machine
-    tx.change(sa.update(table).where(table.c.id == id_, table.c.note != why).values(note=why))
+    tx.sql("update machine set note = :why where id = :id and note <> :why", id=id_, why=why)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import sqlalchemy as sa
-
 from sysvm.store import tables
 from sysvm.store.queries import turns
 from sysvm.store.queries.jobs import Part
@@ -29,37 +27,43 @@ def replace(tx: Tx, machine: Row, *, forced: bool = False, host_id: int | None =
 
 def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
     """The living routers of a network."""
-    table = tables.machine
-    return tx.all(
-        sa.select(table).where(table.c.kind == "router", table.c.network_id == network_id, table.c.removed.is_(None))
-    )
+    return tx.rows(tables.machine, "kind = 'router' and network_id = :network and removed is null", network=network_id)
 
 
 def wish_documents(tx: Tx, network_id: int) -> tuple[Part, ...]:
     """What the network's routers shall do has changed. Nothing to wait for where no router is wanted."""
-    return tuple(
-        Part("machine", router.id, turns.wish(tx, "machine", router.id), "live")
-        for router in routers_of(tx, network_id)
-        if router.wanted == "running"
-    )
+    return tuple(_wish_document(tx, router) for router in routers_of(tx, network_id) if router.wanted == "running")
 
 
 def wish_document(tx: Tx, machine_id: int) -> Part:
     """What one system VM shall do has changed."""
-    return Part("machine", machine_id, turns.wish(tx, "machine", machine_id), "live")
+    machine = tx.get(tables.machine, machine_id)
+    assert machine is not None
+    return _wish_document(tx, machine)
+
+
+def _wish_document(tx: Tx, machine: Row) -> Part:
+    wish = turns.wish(tx, "machine", machine.id)
+    # Where it runs already its placement is told at once: a rule is live two transactions earlier.
+    for placement in placements_of(tx, machine.id):
+        if placement.incarnation == machine.incarnation and placement.wanted == "running":
+            tell(tx, machine, placement, "running", wish)
+    return Part("machine", machine.id, wish, "live")
+
+
+def tell(tx: Tx, machine: Row, placement: Row, wanted: str, wish: int) -> None:
+    """The placement shall serve the machine's wish."""
+    tx.update(tables.placement, placement.id, wanted=wanted, told=wish)
+    turns.wish(tx, "placement", placement.id, host=placement.host_id, fence=machine.fence)
 
 
 def placements_of(tx: Tx, machine_id: int) -> Sequence[Row]:
     """Where incarnations of the machine are or shall be, oldest first."""
-    table = tables.placement
-    return tx.all(
-        sa.select(table)
-        .where(table.c.machine_id == machine_id, table.c.removed.is_(None))
-        .order_by(table.c.incarnation, table.c.id)
+    return tx.rows(
+        tables.placement, "machine_id = :machine and removed is null order by incarnation, id", machine=machine_id
     )
 
 
 def machine_by_uuid(tx: Tx, uuid: str) -> Row | None:
     """The living machine with this UUID."""
-    table = tables.machine
-    return tx.one(sa.select(table).where(table.c.uuid == uuid, table.c.removed.is_(None)))
+    return next(iter(tx.rows(tables.machine, "uuid = :uuid and removed is null", uuid=uuid)), None)
