@@ -215,9 +215,12 @@ async def test_maintenance(cloud: Cloud):
     host = await cloud.admin.job("cancelHostMaintenance", id=cloud.host["id"])
     assert "Enabled" == host["resourcestate"]
     id_ = await cloud.machine(host=cloud.host["id"], power="running")
-    host = await cloud.admin.job("prepareHostForMaintenance", id=cloud.host["id"])
+    accepted = await cloud.admin("prepareHostForMaintenance", id=cloud.host["id"])
+    assert 0 == (await cloud.admin("queryAsyncJobResult", jobid=accepted["jobid"]))["jobstatus"]
+    (host,) = await cloud.admin("listHosts", type="Routing")
     assert "PrepareForMaintenance" == host["resourcestate"]
-    assert [id_] == await cloud.turns("machine")
+    assert 1 == len(await cloud.turns("maintenance"))
+    assert id_
 
 
 async def test_update_host(cloud: Cloud):

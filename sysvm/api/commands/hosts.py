@@ -25,12 +25,13 @@ from sysvm.basics.ids import SystemIds
 from sysvm.store import tables
 from sysvm.store.queries import events, hosts, machines, turns, zones
 from sysvm.store.queries.events import About
+from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
+from sysvm.systemvms import maintenance
 
 SIMULATED = ("Simulator", "VMware")
 INSTALL = "install-host"
 INSTALL_DEADLINE_S = 900.0
-IN_MAINTENANCE = ("PrepareForMaintenance", "Maintenance", "ErrorInPrepareForMaintenance", "ErrorInMaintenance")
 ALLOCATION = {"enable": "Enabled", "enabled": "Enabled", "disable": "Disabled", "disabled": "Disabled"}
 WAITING = "waiting for the host agent to connect"
 _ids = SystemIds()
@@ -244,7 +245,7 @@ def update_host(call: Call) -> Reply:
     if call.get("url"):
         raise Refused("A host's url can't change; remove the host and add it again")
     if (state := _resource_state(call.get("allocationstate"))) is not None:
-        if host.resource_state in IN_MAINTENANCE:
+        if host.resource_state in maintenance.STATES:
             raise Refused(f"The host is in {host.resource_state}; use cancelHostMaintenance")
         changes["resource_state"] = state
     if changes:
@@ -297,19 +298,21 @@ def prepare_maintenance(call: Call) -> Reply:
         raise Refused(f"Host {host.name} is already in state {host.resource_state}")
     empty = not hosts.machines_on(call.tx, host.id)
     call.tx.update(tables.host, host.id, resource_state="Maintenance" if empty else "PrepareForMaintenance")
-    hosts.stir_machines(call.tx, host.id)
-    turns.wish(call.tx, "host", host.id)
+    turns.wish(call.tx, "host", host.id, host=host.id)
     zones.changed(call.tx, host.zone_id)
-    return Accepted((), call.about("Host", host), f"Preparing host {host.name} for maintenance")
+    wish = turns.wish(call.tx, "maintenance", host.id)
+    parts = () if empty else (Part("maintenance", host.id, wish, "maintenance"),)
+    return Accepted(parts, call.about("Host", host), f"Preparing host {host.name} for maintenance")
 
 
 @handler("cancelHostMaintenance")
 def cancel_maintenance(call: Call) -> Reply:
     """The host takes machines again."""
     host = call.need(tables.host, "id")
-    if host.resource_state not in IN_MAINTENANCE:
+    if host.resource_state not in maintenance.STATES:
         raise Refused(f"Host {host.name} is not in maintenance but {host.resource_state}")
-    call.tx.update(tables.host, host.id, resource_state="Enabled")
+    call.tx.update(tables.host, host.id, resource_state="Enabled", why="")
+    turns.wish(call.tx, "maintenance", host.id)
     hosts.stir_machines(call.tx, host.id)
     turns.wish(call.tx, "host", host.id)
     zones.changed(call.tx, host.zone_id)

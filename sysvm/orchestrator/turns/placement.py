@@ -21,6 +21,7 @@ from sysvm.store.queries import documents, specs, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
+from sysvm.systemvms import maintenance
 from sysvm.systemvms.machine import PlacementAct, PlacementWanted
 from sysvm.wire import channel, link
 from sysvm.wire.documents import SystemVmDocument
@@ -29,6 +30,7 @@ from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, spec_dige
 RECHECK_S = 600.0
 GRACE_S = 10.0
 ACT_S = 120.0
+OFF = (Power.ABSENT, Power.STOPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     machine = tx.get(tables.machine, placement.machine_id)
     host = tx.get(tables.host, placement.host_id)
     assert machine is not None and host is not None
+    if placement.wanted == "running" and placement.power in OFF and host.resource_state in maintenance.STATES:
+        raise NotYet(30, f"host {host.name} is in maintenance; use cancelHostMaintenance")
     spec: MachineSpec | None = None
     document: SystemVmDocument | None = None
     steps: tuple[Step, ...] = ()
@@ -89,13 +93,13 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         document=digest(document) if document is not None else None,
         prepared=not steps,
         grace_s=0.0 if machine.forced else GRACE_S,
-        keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement),
+        keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
     return Job(placement, machine.uuid, host.id, want, spec, document, steps)
 
 
-def _stays(machine: Row, placement: Row) -> bool:
-    return machine.wanted_host_id in (None, placement.host_id)
+def _stays(machine: Row, placement: Row, host: Row) -> bool:
+    return host.resource_state not in maintenance.STATES and machine.wanted_host_id in (None, placement.host_id)
 
 
 async def _perform(

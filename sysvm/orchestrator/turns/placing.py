@@ -228,6 +228,13 @@ def runtime_on(tx: Tx, machine: Row, host: Row) -> tuple[str, str]:
     return Runtime.CONTAINER, f"no KVM: {facts.kvm_why if facts is not None else 'unknown'}"
 
 
+def nowhere_else(tx: Tx, machine: Row, host: Row) -> str:
+    """Why no host but this one can take the machine; empty when one can."""
+    others = [_seen(tx, machine, other) for other in _hosts(tx, machine) if other.id != host.id]
+    chosen = choose_host(_demand(tx, machine), tuple(others))
+    return chosen if isinstance(chosen, str) else ""
+
+
 def _template_version(host: Row) -> str:
     facts = links.facts_of(host)
     if facts is None or not facts.templates:

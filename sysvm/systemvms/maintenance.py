@@ -1,0 +1,63 @@
+"""Emptying a host for maintenance: what moves away, what has to stop, and why it cannot go on. Pure.
+
+Machines move by replacement: their next incarnation is placed on another host. A guest whose volumes are on the host's own
+storage cannot: it is stopped, and started again by whoever wants it when the host is back. Nothing is taken from a host
+that cannot be spoken to, since its machines would then be neither here nor there.
+"""
+
+from dataclasses import dataclass
+
+PREPARING, FAILED, DONE = "PrepareForMaintenance", "ErrorInPrepareForMaintenance", "Maintenance"
+STATES = (PREPARING, FAILED, DONE, "ErrorInMaintenance")
+AT_ONCE = 8  # moves under way at a time, so that the other hosts are not asked for everything in one second
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A machine with something on the host."""
+
+    id: int
+    name: str
+    wanted: str  # running | stopped | gone
+    off: bool  # nothing of it runs here
+    leaving: bool  # this incarnation is on its way out
+    bound: bool  # its volumes are here
+    stuck: str = ""  # why no other host can take it
+
+
+@dataclass(frozen=True, slots=True)
+class Evacuation:
+    """The next step, and what the host's resource state is meanwhile."""
+
+    state: str
+    move: tuple[int, ...] = ()
+    stop: tuple[int, ...] = ()
+    why: str = ""
+
+
+def plan_evacuation(host: str, linked: bool, residents: tuple[Resident, ...]) -> Evacuation:
+    """What to do next; state DONE when nothing is left that runs, or could."""
+    staying = tuple(resident for resident in residents if not (resident.bound and resident.off and _rests(resident)))
+    if not staying:
+        return Evacuation(DONE)
+    if not linked:
+        names = ", ".join(resident.name for resident in staying[:5])
+        return Evacuation(
+            FAILED,
+            why=f"host {host} is not linked, so that {names} can be neither moved nor stopped. Reconnect it, or use "
+            "deleteHost with forced=true when it is dead",
+        )
+    here = tuple(resident for resident in staying if not resident.leaving and resident.wanted != "gone")
+    stop = tuple(resident.id for resident in here if resident.bound and resident.wanted == "running")
+    movable = tuple(resident for resident in here if not resident.bound)
+    stuck = tuple(resident for resident in movable if resident.stuck)
+    under_way = sum(1 for resident in staying if resident.leaving)
+    move = tuple(resident.id for resident in movable if not resident.stuck)[: max(0, AT_ONCE - under_way)]
+    if stuck:
+        why = "; ".join(f"{resident.name} has nowhere to go: {resident.stuck}" for resident in stuck[:5])
+        return Evacuation(FAILED, move, stop, f"{why}. Make room, or stop what may stop")
+    return Evacuation(PREPARING, move, stop, f"{len(staying)} machines are leaving")
+
+
+def _rests(resident: Resident) -> bool:
+    return resident.wanted == "stopped" and not resident.leaving
