@@ -25,7 +25,7 @@ from sysvm.systemvms import maintenance
 from sysvm.systemvms.machine import PlacementAct, PlacementWanted
 from sysvm.wire import channel, link
 from sysvm.wire.documents import SystemVmDocument
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, spec_digest
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
 RECHECK_S = 600.0
 GRACE_S = 10.0
@@ -93,6 +93,7 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         document=digest(document) if document is not None else None,
         prepared=not steps,
         grace_s=0.0 if machine.forced else GRACE_S,
+        runtime=spec.runtime if spec is not None else Runtime.CONTAINER,
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
     return Job(placement, machine.uuid, host.id, want, spec, document, steps)
