@@ -21,7 +21,7 @@ from sysvm.api.live import Live
 from sysvm.api.passwords import Passwords
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
-from sysvm.store.queries import callers, events, jobs
+from sysvm.store.queries import callers, events, jobs, settings
 from sysvm.store.queries.addresses import NoPublicAddress, no_public_ip_alert
 from sysvm.store.secrets import Vault
 from sysvm.store.store import Store, Tx
@@ -134,17 +134,20 @@ class Dispatcher:
             before = Before(known.caller, values, self._store, self._vault, self._passwords)
             extra = await handler.before(before)
 
-        def op(tx: Tx) -> Reply:
+        def op(tx: Tx) -> tuple[Reply, bool]:
             call = self._call(tx, known, command, lower, extra)
-            reply = handler.do(call)
-            return self._recorded(call, reply)
+            reply = self._recorded(call, handler.do(call))
+            return reply, (settings.WAKE, 0) in tx.wakes
 
         try:
-            return await self._store.run(op)
+            reply, set_anew = await self._store.run(op)
         except NoPublicAddress as refused:
             zone = refused.zone_id  # the refusal has rolled the call back; the operator hears of it all the same
             await self._store.run(lambda tx: no_public_ip_alert(tx, zone))
             raise
+        if set_anew:
+            self._live.forget()  # at once here; the other servers hear of it
+        return reply
 
     def _call(self, tx: Tx, known: Known, command: Command, lower: dict[str, str], extra: Any = None) -> Call:
         values = params.parse(command, lower)

@@ -19,7 +19,11 @@ class Live:
 
     def _hear(self, wakes: Sequence[Wake]) -> None:
         if any(kind == settings.WAKE for kind, _ in wakes):
-            self._known = False  # what is known stays in use until the next request reads again
+            self.forget()
+
+    def forget(self) -> None:
+        """The next request reads again; until then what is known stays in use."""
+        self._known = False
 
     def load(self, tx: Tx) -> None:
         """Reads them, if they are not known."""

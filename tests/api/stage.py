@@ -24,10 +24,10 @@ from sysvm.api.http import Asgi
 from sysvm.api.passwords import Passwords
 from sysvm.basics.clock import VirtualClock
 from sysvm.basics.ids import Ids, SeededIds
-from sysvm.store import tables
+from sysvm.store import schema, tables
 from sysvm.store.secrets import Vault
 from sysvm.store.seed import ADMIN_ACCOUNT, sow
-from sysvm.store.store import SqliteStore, Tx
+from sysvm.store.store import PostgresStore, SqliteStore, Tx
 
 PASSWORD = "correct horse battery"
 CHEAP = {"time_cost": 1, "memory_kib": 8}
@@ -170,7 +170,7 @@ def refusal(status: int, text: str = "") -> Iterator[None]:
 class Stage:
     """The cloud."""
 
-    store: SqliteStore
+    store: SqliteStore | PostgresStore
     clock: VirtualClock
     ids: Ids
     vault: Vault
@@ -179,12 +179,12 @@ class Stage:
     admin: Asker
 
     @classmethod
-    async def make(cls) -> "Stage":
-        """An empty cloud whose admin has keys."""
+    async def make(cls, store: SqliteStore | PostgresStore | None = None) -> "Stage":
+        """An empty cloud whose admin has keys; in memory, or in an empty database."""
         clock, ids, vault = VirtualClock(), SeededIds(1), Vault(b"k" * 32)
-        store = SqliteStore(None, clock, inline=True)
+        store = store or SqliteStore(None, clock, inline=True)
         passwords = Passwords(**CHEAP)
-        tables.metadata.create_all(store._writing)
+        await schema.ensure(store)
         hashed = passwords.hash_now(PASSWORD)
         await store.run(lambda tx: sow(tx, ids, vault, version="test", admin_password_hash=hashed))
         apps = make_apps(store, ids, vault, passwords)
