@@ -33,6 +33,9 @@ async def test_an_address_is_taken_and_given_back(land: Land, network: dict[str,
     accepted = await land.admin("disassociateIpAddress", id=address["id"])
     (row,) = await land.admin("listPublicIpAddresses", id=address["id"])
     assert "Releasing" == row["state"], "nobody gets it before the router has dropped it"
+    with refusal(431, "it is Releasing"):
+        await land.admin("createFirewallRule", ipaddressid=address["id"], protocol="tcp", startport=1)
+    accepted = await land.admin("disassociateIpAddress", id=address["id"])
     await land.serve(accepted["jobid"])
     assert [] == await land.admin("listPublicIpAddresses", id=address["id"])
 

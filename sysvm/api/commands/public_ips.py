@@ -162,7 +162,8 @@ def disassociate_ip_address(call: Call) -> Reply:
         return Accepted((), call.about(ABOUT, row), _releasing(row))
     if row.source_nat:
         raise Refused("ip address is used for source nat purposes and can not be disassociated.")
-    if row.system or row.state != "Allocated":
+    # Asking again for one that is still being released waits again for its router.
+    if row.system or row.state not in ("Allocated", "Releasing"):
         raise Refused(f"Can't release ip address {tables.unpack_address(row.address)}: it is {row.state}")
     public_ips.release(call.tx, row)
     parts = machines.wish_documents(call.tx, row.network_id) if row.network_id is not None else ()

@@ -96,7 +96,7 @@ def create_ip_forwarding_rule(call: Call) -> Reply:
 
 @result("createIpForwardingRule")
 def _forward_result(tx: Tx, job: Row) -> dict[str, object]:
-    return _as_forward(tx, rule_lists.finished(tx, job))
+    return _as_forward(rule_lists.finished(tx, job))
 
 
 @handler("listIpForwardingRules")
@@ -108,10 +108,10 @@ def list_ip_forwarding_rules(call: Call) -> Reply:
         conditions.append(ip.machine_id == machine.id)
     reply = rule_lists.list_of(call, rules.FIREWALL, *conditions)
     assert isinstance(reply, Rows)
-    return Rows([_as_forward(call.tx, row) for row in reply.rows], reply.count)
+    return Rows([_as_forward(row) for row in reply.rows], reply.count)
 
 
-def _as_forward(tx: Tx, row: dict[str, object]) -> dict[str, object]:
+def _as_forward(row: dict[str, object]) -> dict[str, object]:
     first, last = row.get("startport"), row.get("endport")
     kept = {
         name: row[name] for name in row if name not in ("startport", "endport", "icmptype", "icmpcode", "traffictype")

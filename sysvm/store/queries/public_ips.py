@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import addresses, rules
+from sysvm.store.queries import rules
 from sysvm.store.store import Row, Tx
 
 TAKEN = ("Allocated", "Allocating", "Releasing", "Reserved")
@@ -61,7 +61,7 @@ def one(tx: Tx, public_ip_id: int) -> Row:
 
 
 def release(tx: Tx, ip: Row) -> None:
-    """Nothing stands on the address any more; it is free once the router has dropped it (`free_released`)."""
+    """Nothing stands on the address any more; its job gives it back when the router has dropped it."""
     rules.remove_of_address(tx, ip.id)
     tx.update(
         tables.public_ip,
@@ -72,13 +72,6 @@ def release(tx: Tx, ip: Row) -> None:
         machine_id=None,
         source_nat=False,
     )
-
-
-def free_released(tx: Tx, network_id: int) -> None:
-    """The network's routers no longer hold what was released: it is free for others."""
-    ip = tables.public_ip
-    for row in tx.all(sa.select(ip.c.id).where(ip.c.network_id == network_id, ip.c.state == "Releasing")):
-        addresses.give_public_ip(tx, row.id)
 
 
 def static_nat_of(tx: Tx, machine_id: int, but: int) -> Row | None:
