@@ -44,7 +44,7 @@ class SimulatedHosts:
         self._notices = notices
         self._tasks = tasks
         self._earth = earth
-        self._attached: set[int] = set()
+        self._attaching: set[int] = set()
 
     async def run(self) -> None:
         """Attaches those that are there, and each new one as it is added."""
@@ -52,15 +52,16 @@ class SimulatedHosts:
         await self.attach_new()
 
     def _heard(self, wakes: Sequence[Wake]) -> None:
-        if any(kind == "host" and id_ not in self._attached for kind, id_ in wakes):
+        if any(kind == "host" and not self._context.links.has(id_) for kind, id_ in wakes):
             self._tasks.start(self.attach_new(), "attach simulated hosts")
 
     async def attach_new(self) -> None:
         """Links every simulated host that is not linked yet."""
         for row in await self._context.store.read(_simulated):
-            if row.id not in self._attached:
-                self._attached.add(row.id)
+            if row.id not in self._attaching and not self._context.links.has(row.id):
+                self._attaching.add(row.id)
                 await self.attach(row)
+                self._attaching.discard(row.id)
 
     async def attach(self, row: Row) -> SimulatedHost:
         """Links one, as the hub does with a real one."""

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from sysvm.basics.errors import Unreachable
+from sysvm.wire.peer import Peer
 
 T = TypeVar("T")
 
@@ -39,6 +40,16 @@ class Links:
             del self._links[host_id]
             return True
         return False
+
+    def drop(self, host_id: int) -> None:
+        """Ends the host's link, if it has one here. A host whose certificate is good dials again."""
+        link = self._links.pop(host_id, None)
+        if isinstance(link, Peer):
+            link.close()
+
+    def has(self, host_id: int) -> bool:
+        """Whether the host is linked to this server."""
+        return host_id in self._links
 
     def to(self, host_id: int) -> Link:
         """The link of a host. Raises Unreachable."""

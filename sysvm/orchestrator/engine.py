@@ -109,7 +109,8 @@ class Engine:
 
     async def _rest(self, room: int) -> None:
         clock = self._context.clock
-        due = await self._context.store.read(turns.next_due) if room > 0 else None
+        session = self._context.session
+        due = await self._context.store.read(lambda tx: turns.next_due(tx, session)) if room > 0 else None
         pause = LONGEST_POLL_S if due is None else min(max(due - clock.now(), 0.05), LONGEST_POLL_S)
         waker = asyncio.ensure_future(self._wake.wait())
         sleeper = asyncio.ensure_future(clock.sleep(pause))

@@ -76,7 +76,7 @@ def add_host(call: Call) -> Reply:
         created=call.now,
     )
     answer = _first_contact(call, host_id, address, port, simulated=simulated)
-    turns.wish(call.tx, "host", host_id)
+    turns.wish(call.tx, "host", host_id, host=host_id)
     zones.changed(call.tx, zone.id)
     about = About("Host", host_id, answer["id"], address)
     events.record(
@@ -250,7 +250,7 @@ def update_host(call: Call) -> Reply:
         changes["resource_state"] = state
     if changes:
         call.tx.update(tables.host, host.id, **changes)
-    turns.wish(call.tx, "host", host.id)
+    turns.wish(call.tx, "host", host.id, host=host.id)
     zones.changed(call.tx, host.zone_id)
     return One(_answer(call.tx, host.id), call.about("Host", host), f"Changed host {host.name}")
 
@@ -265,13 +265,14 @@ def _free_name(tx: Tx, name: str, but: int) -> str:
 
 @handler("reconnectHost")
 def reconnect_host(call: Call) -> Reply:
-    """Looks at a host anew; one without a link gets a new token for the line that makes it connect."""
+    """Opens a host's link anew; one without a link gets a new token for the line that makes it connect."""
     host = call.need(tables.host, "id")
-    if host.state == "Up":
-        turns.wish(call.tx, "host", host.id)
-        return Accepted((), call.about("Host", host), f"Reconnecting host {host.name}")
+    if host.state == "Up" and host.link_session is not None:
+        call.tx.update(tables.host, host.id, state="Connecting", why="its link is being opened anew")
+        part = Part("host", host.id, turns.wish(call.tx, "host", host.id, host=host.id), "live")
+        return Accepted((part,), call.about("Host", host), f"Reconnecting host {host.name}")
     call.tx.update(tables.host, host.id, state="Connecting", why=WAITING)
-    turns.wish(call.tx, "host", host.id)
+    turns.wish(call.tx, "host", host.id, host=host.id)
     secret = host.hypervisor not in SIMULATED
     return Accepted((), call.about("Host", host), f"Reconnecting host {host.name}", secret=secret)
 
@@ -314,7 +315,7 @@ def cancel_maintenance(call: Call) -> Reply:
     call.tx.update(tables.host, host.id, resource_state="Enabled", why="")
     turns.wish(call.tx, "maintenance", host.id)
     hosts.stir_machines(call.tx, host.id)
-    turns.wish(call.tx, "host", host.id)
+    turns.wish(call.tx, "host", host.id, host=host.id)
     zones.changed(call.tx, host.zone_id)
     return Accepted((), call.about("Host", host), f"Cancelling the maintenance of host {host.name}")
 

@@ -101,13 +101,17 @@ def machines_on(tx: Tx, host_id: int) -> Sequence[Row]:
 
 
 def forget(tx: Tx, host: Row) -> None:
-    """The host is no longer of this cloud: its certificates and tokens are worth nothing."""
-    tx.update(tables.host, host.id, removed=tx.now, state="Removed", link_session=None, resource_state="Disabled")
+    """The host is no longer of this cloud: its certificates and tokens are worth nothing. Its link, if it has one, is
+    ended by its last turn."""
+    tx.update(tables.host, host.id, removed=tx.now, state="Removed", resource_state="Disabled")
     certificate, token = tables.host_certificate, tables.host_token
     unrevoked = sa.and_(certificate.c.host_id == host.id, certificate.c.revoked.is_(None))
     tx.change(sa.update(certificate).where(unrevoked).values(revoked=tx.now))
     tx.change(sa.update(token).where(token.c.host_id == host.id, token.c.until > tx.now).values(until=tx.now))
-    turns.wish(tx, "host", host.id)
+    if host.link_session is None:
+        turns.forget(tx, "host", host.id)
+    else:
+        turns.wish(tx, "host", host.id, host=host.id)
 
 
 def can(tx: Tx, zone_id: int, feature: str) -> bool | None:
@@ -152,6 +156,7 @@ def abandon(tx: Tx, host: Row) -> None:
     placement, machine = tables.placement, tables.machine
     there = machines_on(tx, host.id)
     here = sa.and_(placement.c.host_id == host.id, placement.c.removed.is_(None))
+    _raise_fences(tx, tx.all(sa.select(placement).where(here)))
     tx.change(sa.update(placement).where(here).values(power="absent", wanted="gone", agent_up=False, removed=tx.now))
     for row in there:
         changes: dict[str, Any] = {}
@@ -162,6 +167,13 @@ def abandon(tx: Tx, host: Row) -> None:
         if changes:
             tx.update(machine, row.id, **changes)
         turns.wish(tx, "machine", row.id)
+
+
+def _raise_fences(tx: Tx, placements: Sequence[Row]) -> None:
+    """Whoever still works on them is late from now on."""
+    for row in placements:
+        fence = turns.forget(tx, "placement", row.id)
+        tx.sql("update machine set fence = :fence where id = :id and fence < :fence", id=row.machine_id, fence=fence)
 
 
 def stir_machines(tx: Tx, host_id: int) -> None:

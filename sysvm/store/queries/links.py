@@ -92,6 +92,10 @@ def link_down(tx: Tx, host_id: int, session: str) -> None:
     host = tx.get(tables.host, host_id)
     if host is None or host.link_session != session:
         return
+    if host.removed is not None:
+        tx.update(tables.host, host_id, link_session=None)
+        turns.forget(tx, "host", host_id)
+        return
     tx.update(
         tables.host,
         host_id,

@@ -54,7 +54,8 @@ returning wish, stir
 WISH = """
 insert into turn (kind, id, due, session, fence, tries, wish, stir, host)
 values (:kind, :id, :due, null, :fence, 0, 1, 0, :host)
-on conflict (kind, id) do update set wish = turn.wish + 1, tries = 0, due = least_of(turn.due, :due)
+on conflict (kind, id) do update set wish = turn.wish + 1, tries = 0, due = least_of(turn.due, :due),
+    host = coalesce(excluded.host, turn.host)
 returning wish
 """
 
@@ -127,11 +128,14 @@ def forget(tx: Tx, kind: str, id_: int) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def next_due(tx: Tx) -> float | None:
-    """The earliest due time of a free turn, or None."""
+def next_due(tx: Tx, session: str) -> float | None:
+    """The earliest due time of a free turn that the session may take, or None."""
     rows = tx.sql(
-        "select min(due) from turn where session is null or session not in (select id from session where until > :now)",
+        "select min(due) from turn"
+        " where (session is null or session not in (select id from session where until > :now))"
+        " and (host is null or host in (select id from host where link_session = :session))",
         now=tx.now,
+        session=session,
     )
     due = rows[0][0]
     # A clock that was set back must not strand what was due in its future.
