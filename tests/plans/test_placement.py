@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sysvm.systemvms import machine as plans
 from sysvm.systemvms.machine import PlacementWanted, plan_placement
-from sysvm.wire.machines import AgentSeen, Kind, MachineSeen, OperationSeen, OperationState, Power
+from sysvm.wire.machines import AgentSeen, Kind, MachineSeen, OperationSeen, OperationState, Power, Runtime
 
 MACHINE = "m"
 SPEC, OTHER_SPEC = "spec", "other spec"
@@ -36,6 +36,7 @@ def seen(power: Power, *, agent: str | None = None, spec: str = SPEC, busy: str 
     )
 
 
+PATIENCE = plans.AGENT_PATIENCE_S[Runtime.CONTAINER]
 CASES = [
     # wanted running
     (want(), None, plans.Create()),
@@ -92,8 +93,8 @@ def test_an_operation_in_flight_is_waited_for(wanted: str, power: Power):
 def test_a_machine_whose_agent_never_comes_is_started_again():
     """Patience first: an emulated machine is slow."""
     alone = seen(Power.RUNNING)
-    assert isinstance(plan_placement(want(), alone, plans.AGENT_PATIENCE_S), plans.Wait)
-    assert plans.Stop(0) == plan_placement(want(), alone, plans.AGENT_PATIENCE_S + 1)
+    assert isinstance(plan_placement(want(), alone, PATIENCE), plans.Wait)
+    assert plans.Stop(0) == plan_placement(want(), alone, PATIENCE + 1)
 
 
 # ---------------------------------------------------------------- every plan ends
