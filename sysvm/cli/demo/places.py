@@ -77,8 +77,17 @@ def of(state: Path) -> Places:
     seed = int.from_bytes(hashlib.sha256(str(state).encode()).digest()[:4], "big")
     places = Places(str(state), _free_net(seed), _free_port(8080, seed), _free_port(8250, seed + 1))
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(json.dumps(asdict(places), indent=2) + "\n")
+    write_secret(file, json.dumps(asdict(places), indent=2) + "\n")
     return places
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Whole or not at all, and for root only, also when we are killed here."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
 
 
 def _free_net(seed: int) -> int:

@@ -12,9 +12,9 @@ ADDRESS_FIELDS = ("publicip", "guestipaddress", "privateip", "linklocalip", "ipa
 
 
 def table(console: Console, places: Places, client: Client, facts: Json, times: list[tuple[str, float]]) -> None:
-    """Prints it."""
-    console.print(_machines(client))
-    console.print(_links(places, client, facts))
+    """Prints it, once all is known."""
+    for shown in (_machines(client), _links(places, client, facts)):
+        console.print(shown)
     total = sum(took for _, took in times)
     console.print(f"[bold]Done in {total:.0f} s.[/] Take it down again with [bold]make down[/].")
 
