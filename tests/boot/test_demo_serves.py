@@ -1,0 +1,157 @@
+"""What the demo gives to guests, to the world outside, to viewers and to clients."""
+
+import configparser
+
+import pytest
+from cs import CloudStack
+from libcloud.compute.providers import get_driver
+from libcloud.compute.types import Provider
+
+from tests.api.rows import assert_row_matches_catalogue
+from tests.boot.conftest import outside
+from tests.boot.patience import NotYet
+from tests.boot.screen import Turned, picture
+from tests.boot.serial import Serial
+from tests.boot.world import World, answers
+
+pytestmark = [pytest.mark.root, pytest.mark.template]
+
+
+@pytest.fixture
+def one(demo: World) -> Serial:
+    """The serial line of guest one."""
+    return serial(demo, "one")
+
+
+def serial(demo: World, name: str) -> Serial:
+    """The serial line of a guest."""
+    machine = demo.uuid(name)
+    return Serial(demo.layout.channel(machine, demo.incarnation(machine)) / "serial.sock")
+
+
+def test_guests_have_the_addresses_and_names_that_the_api_tells(demo: World):
+    """By DHCP; each resolves the other."""
+    for name, other in (("one", "two"), ("two", "one")):
+        mine, theirs = demo.machine(name)["ipaddress"], demo.machine(other)["ipaddress"]
+        with serial(demo, name) as line:
+            assert line.ask("hostname") == name
+            assert f"inet {mine}/24" in line.ask("ip -4 addr show eth0")
+            assert f"/dev {theirs}" in line.ask(f"nslookup {other} | tail -n +3 | sed -n 's,.*: *,/dev ,p'")
+            assert "tiny guest " + other in line.ask(f"wget -T 5 -q -O - http://{other}/")
+
+
+def test_a_guest_reaches_the_world_as_its_router(demo: World, one: Serial):
+    """Source NAT."""
+    public = demo.machine("router")["publicip"]
+    with one, outside(demo.places.outside) as port:
+        assert one.ask(f"wget -T 5 -q -O - http://{demo.places.outside}:{port}/") == f"you are {public}"
+
+
+def test_only_what_a_rule_lets_in_comes_in(demo: World):
+    """Port 80 answers, 81 does not; a forward without a firewall rule lets nothing in, and one with it does."""
+    client, address = demo.client, str(demo.machine("router")["publicip"])
+    (ip,) = client.rows("listPublicIpAddresses", "publicipaddress", ipaddress=address)
+    assert "tiny guest one" in answers(address, 80)
+    with pytest.raises(OSError):
+        answers(address, 81)
+    forward = client.job(
+        "createPortForwardingRule", ipaddressid=ip["id"], protocol="tcp", publicport=81, privateport=80,
+        virtualmachineid=demo.uuid("two"), openfirewall="false",
+    )["portforwardingrule"]  # fmt: skip
+    with pytest.raises(OSError):
+        answers(address, 81)
+    wall = client.job(
+        "createFirewallRule", ipaddressid=ip["id"], protocol="tcp", startport=81, endport=81, cidrlist="0.0.0.0/0"
+    )["firewallrule"]
+    assert "tiny guest two" in answers(address, 81)
+    client.job("deleteFirewallRule", id=wall["id"])
+    client.job("deletePortForwardingRule", id=forward["id"])
+    with pytest.raises(OSError):
+        answers(address, 81)
+
+
+def test_a_guest_reads_its_user_data_and_metadata(demo: World, one: Serial):
+    """As they are now, not as they were at its start."""
+    machine = demo.machine("one")
+    demo.client.call("updateVirtualMachine", id=machine["id"], userdata="aGVsbG8gdGlueQ==")
+
+    with one:
+
+        def fetched() -> bool:
+            said = one.ask("wget -T 5 -q -O - http://10.1.1.1/latest/user-data")
+            if said != "hello tiny":
+                raise NotYet(f"user data is {said!r}")
+            return True
+
+        demo.until(fetched, "user data in the guest")
+        assert one.ask("wget -T 5 -q -O - http://10.1.1.1/latest/meta-data/local-ipv4") == machine["ipaddress"]
+        assert one.ask("wget -T 5 -q -O - http://10.1.1.1/latest/meta-data/local-hostname") == "one"
+
+
+async def test_a_console_shows_the_screen_once_for_each_ticket(demo: World):
+    """Page, websocket, RFB through the proxy, a picture with something on it; the ticket is then worth nothing."""
+    answer = demo.client.call("createConsoleEndpoint", virtualmachineid=demo.uuid("one"))["consoleendpoint"]
+    assert answer["success"] is True
+    proxy = demo.machine("consoleproxy")["publicip"]
+    assert answer["url"].startswith(f"http://{proxy}/")
+    assert "noVNC" in answers(proxy, 80) or answers(proxy, 80).startswith("HTTP/1.")
+    name, pixels = await picture(answer["url"])
+    assert name and len(set(pixels[::4])) > 1
+    with pytest.raises(Turned):
+        await picture(answer["url"])
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [("listSystemVms", "systemvm"), ("listRouters", "router"), ("listVirtualMachines", "virtualmachine"),
+     ("listHosts", "host"), ("listTemplates", "template"), ("listNetworks", "network"), ("listVolumes", "volume")],
+)  # fmt: skip
+def test_rows_are_as_the_catalogue_says(demo: World, command: str, key: str):
+    """Every field is declared and of its type; the list is not empty."""
+    more = {"templatefilter": "all"} if command == "listTemplates" else {}
+    rows = demo.client.rows(command, key, listall="true", **more)
+    assert rows != []
+    for row in rows:
+        assert_row_matches_catalogue(command, row)
+
+
+def test_the_clients_that_people_have_work_with_the_file_that_it_wrote(demo: World):
+    """`cs` and libcloud."""
+    read = configparser.ConfigParser()
+    read.read(demo.state / "cloudstack.ini")
+    known = dict(read["cloudstack"])
+    cs = CloudStack(endpoint=known["endpoint"], key=known["key"], secret=known["secret"])
+    assert {row["name"] for row in cs.listVirtualMachines(fetch_list=True)} == {"one", "two"}
+    assert [row["state"] for row in cs.listNetworks(fetch_list=True)] == ["Implemented"]
+    driver = get_driver(Provider.CLOUDSTACK)(
+        known["key"], known["secret"], secure=False, host="127.0.0.1", port=demo.places.api_port, path="/client/api"
+    )
+    assert {node.name for node in driver.list_nodes()} == {"one", "two"}
+    assert [network.name for network in driver.ex_list_networks()] == ["demo"]
+
+
+def test_a_second_run_is_cheap_and_changes_nothing(demo: World):
+    """Every step finds itself done."""
+    before, things = demo.addresses(), rows_of(demo)
+    said = demo.up("--runtime", "container")
+    assert (demo.addresses(), rows_of(demo)) == (before, things)
+    for word in ("v-1-VM", "container", "the setting systemvm.runtime says so", "vm", demo.places.endpoint):
+        assert word in said
+
+
+LISTS = {
+    "listZones": "zone", "listPods": "pod", "listClusters": "cluster", "listHosts": "host", "listNetworks": "network",
+    "listPhysicalNetworks": "physicalnetwork", "listTrafficTypes": "traffictype", "listVlanIpRanges": "vlaniprange",
+    "listStoragePools": "storagepool", "listImageStores": "imagestore", "listTemplates": "template",
+    "listPublicIpAddresses": "publicipaddress", "listPortForwardingRules": "portforwardingrule",
+    "listFirewallRules": "firewallrule", "listEgressFirewallRules": "firewallrule", "listVolumes": "volume",
+}  # fmt: skip
+NEEDS = {"listTemplates": {"templatefilter": "all"}}
+
+
+def rows_of(demo: World) -> dict[str, int]:
+    """How many rows each list has."""
+    client = demo.client
+    physical = client.rows("listPhysicalNetworks", "physicalnetwork")[0]["id"]
+    needs = {**NEEDS, "listTrafficTypes": {"physicalnetworkid": physical}}
+    return {name: len(client.rows(name, key, listall="true", **needs.get(name, {}))) for name, key in LISTS.items()}
