@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from sysvm.orchestrator import stuck
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import alerts, guests, jobs, turns
@@ -25,6 +26,7 @@ def sweep(tx: Tx) -> None:
     turns.mend_clock_step(tx)
     for job in jobs.overdue(tx):
         _give_up(tx, job)
+    stuck.sweep(tx)
     for guest in guests.due_for_expunge(tx):
         guests.expunge(tx, guest)
     _forget_old_jobs(tx)

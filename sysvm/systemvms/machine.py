@@ -26,7 +26,9 @@ Wanted = Literal["running", "stopped", "gone"]
 # How long a machine may run before its agent's first words. Alone, an emulated VM needs 10 s; beside a dozen others on two
 # cores it needs minutes, and starting it again would only begin that anew.
 AGENT_PATIENCE_S = {Runtime.CONTAINER: 90.0, Runtime.VM: 300.0, Runtime.SIMULATED: 90.0}
-STARTS_BEFORE_ALERT = 3
+DEATHS_BEFORE_ALERT = 3
+STABLE_S = 300.0  # one that has run so long dies for the first time
+RESTART_PAUSES_S = (0.0, 0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # by how often in a row it has died
 
 
 # ---------------------------------------------------------------- the placement
@@ -43,6 +45,8 @@ class PlacementWanted:
     grace_s: float = 10.0
     keep_network: bool = False
     runtime: Runtime = Runtime.CONTAINER
+    deaths: int = 0  # in a row
+    down_s: float = 0.0  # since it was last seen running
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +139,20 @@ def _towards_running(want: PlacementWanted, seen: MachineSeen | None, up_s: floa
     if seen is None or seen.power is Power.ABSENT:
         return Create() if want.prepared else Prepare()
     if seen.power is Power.STOPPED:
-        return Start() if want.prepared else Prepare()
+        return _start(want) if want.prepared else Prepare()
     if seen.power in (Power.STARTING, Power.STOPPING):
         return Wait(0.5, f"it is {seen.power}")
     if want.document is None:
         return Settled() if seen.spec == want.spec else Renic()
     return _towards_configured(want, seen, up_s)
+
+
+def _start(want: PlacementWanted) -> PlacementAct:
+    """One that dies again and again is not started as fast as it dies."""
+    pause = RESTART_PAUSES_S[min(want.deaths, len(RESTART_PAUSES_S) - 1)] - want.down_s
+    if pause <= 0:
+        return Start()
+    return Wait(pause, f"it has died {want.deaths} times in a row; it is started again after a pause")
 
 
 def _towards_configured(want: PlacementWanted, seen: MachineSeen, up_s: float) -> PlacementAct:

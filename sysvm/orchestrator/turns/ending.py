@@ -22,6 +22,12 @@ RESOURCE_OF = {
     Kind.SECONDARY_STORAGE: "SecondaryStorageVm",
     Kind.GUEST: "VirtualMachine",
 }
+REMEDY_OF = {
+    Kind.ROUTER: "restart its network with cleanup=true, or stop it with stopRouter",
+    Kind.CONSOLE_PROXY: "destroy it with destroySystemVm: the zone makes a new one",
+    Kind.SECONDARY_STORAGE: "destroy it with destroySystemVm: the zone makes a new one",
+    Kind.GUEST: "stop it with stopVirtualMachine",
+}
 TITLE_OF = {
     Kind.ROUTER: "Router",
     Kind.CONSOLE_PROXY: "Console proxy",
@@ -84,6 +90,18 @@ def found_dead(tx: Tx, placement: Row, how: str) -> None:
     kind = Kind(machine.kind)
     text = f"{TITLE_OF[kind]} {machine.name} died ({how}) and is being started again"
     events.record(tx, f"{EVENT_OF[kind]}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
+    alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
+
+
+def keeps_dying(tx: Tx, placement: Row, how: str) -> None:
+    """It has died so often in a row that somebody should look."""
+    machine = tx.get(tables.machine, placement.machine_id)
+    assert machine is not None
+    kind = Kind(machine.kind)
+    text = (
+        f"{TITLE_OF[kind]} {machine.name} keeps dying (last: {how}). It is started again after growing pauses; look at "
+        f"its console and the host's log, then {REMEDY_OF[kind]}"
+    )
     alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
 
 

@@ -93,6 +93,8 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         document=digest(document) if document is not None else None,
         prepared=not steps,
         grace_s=0.0 if machine.forced else GRACE_S,
+        deaths=placement.failures,
+        down_s=0.0 if placement.power == Power.RUNNING else tx.now - (placement.since or 0.0),
         runtime=spec.runtime if spec is not None else Runtime.CONTAINER,
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
@@ -174,6 +176,9 @@ def record(
         # What was told before this turn loaded its job is served by what it found.
         new["settled"] = job.placement.told
     died = _found_dead(old, before)
+    new["failures"] = _deaths(tx, old, settled=settled, died=bool(died) or _nobody_home(job, act))
+    if new["failures"] == plans.DEATHS_BEFORE_ALERT > old.failures:
+        ending.keeps_dying(tx, old, died or "its agent does not answer")
     if died:
         ending.found_dead(tx, old, died)
     elif old.agent_boot and new["agent_boot"] not in ("", old.agent_boot):
@@ -187,6 +192,18 @@ def record(
     _mirror(tx, old.machine_id, old.incarnation, changed)
     if changed.keys() - {"note", "spec_seen"}:
         turns.look_again(tx, "machine", old.machine_id)
+
+
+def _deaths(tx: Tx, old: Row, *, settled: bool, died: bool) -> int:
+    """How often in a row it has died now."""
+    stable = old.power == Power.RUNNING and tx.now - (old.since or tx.now) >= plans.STABLE_S
+    rested = settled and old.wanted != "running"
+    before = 0 if stable or rested else int(old.failures)
+    return before + died
+
+
+def _nobody_home(job: Job, act: PlacementAct) -> bool:
+    return isinstance(act, plans.Stop) and job.want.wanted == "running"
 
 
 def _found_dead(old: Row, before: MachineSeen | None) -> str:
