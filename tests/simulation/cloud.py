@@ -25,6 +25,7 @@ from sysvm.store.store import Row, SqliteStore, Tx
 from sysvm.store.tables import pack_address
 
 PATIENCE_S = 600.0
+INVENTORY_S = 10.0
 OWNER = {"account_id": 2, "domain_id": 1, "domain_path": "/1/"}
 
 
@@ -33,16 +34,17 @@ class Server:
 
     def __init__(self, context: Context, earth: Earth) -> None:
         self.context = context
+        self.hosts: SimulatedHosts | None = None
         self._earth = earth
 
     def start(self, tasks: Tasks) -> None:
         """Its loops are children of `tasks`."""
         notices = Notices(self.context)
         engine = Engine(self.context, KINDS, seed=1)
-        hosts = SimulatedHosts(self.context, notices, tasks, self._earth)
+        self.hosts = SimulatedHosts(self.context, notices, tasks, self._earth)
         tasks.start(engine.run(), "engine")
         tasks.start(upkeep.run(self.context), "upkeep")
-        tasks.start(hosts.run(), "hosts")
+        tasks.start(self.hosts.run(), "hosts")
 
 
 class Cloud:
@@ -55,6 +57,8 @@ class Cloud:
         self._driver().deserialize(_empty_database())
         self.vault = Vault(b"k" * 32)
         self.earth: Earth
+        self.server_now: Server | None = None  # the latest one
+        self._tasks: Tasks
         self._sown = False
 
     def _driver(self) -> sqlite3.Connection:
@@ -67,16 +71,38 @@ class Cloud:
     async def world(self) -> AsyncIterator["Cloud"]:
         """The hosts live until the block ends, whatever becomes of servers."""
         async with Tasks() as tasks:
+            self._tasks = tasks
             self.earth = Earth(self.clock, tasks)
             tasks.start(self.earth.world.run(), "world")
+            tasks.start(self._inventories(), "inventories")
             yield self
             tasks.stop()
+
+    async def _inventories(self) -> None:
+        """What hosts say every ten seconds."""
+        while True:
+            await self.clock.sleep(INVENTORY_S)
+            for host in list(self.earth.hosts.values()):
+                host.notify(await host.inventory())
+
+    def cut_link(self, host_id: int, seconds: float) -> None:
+        """The host's link is down for a while; then the host says hello again, to the server that is there by then."""
+        host = self.earth.hosts[host_id]
+        host.link_up = False
+        self._tasks.start(self._relink(host_id, seconds), "relink")
+
+    async def _relink(self, host_id: int, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+        row = await self.row(tables.host, host_id)
+        if self.server_now is not None and self.server_now.hosts is not None:
+            await self.server_now.hosts.attach(row)
 
     @contextlib.asynccontextmanager
     async def running_server(self, *, alone: bool = True) -> AsyncIterator["Server"]:
         """A server runs until the block ends. `alone`: it knows its predecessor to be dead (the lock of SQLite)."""
         server = await self._begin(alone)
         async with Tasks() as tasks:
+            self.server_now = server
             server.start(tasks)
             yield server
             tasks.stop()

@@ -1,16 +1,23 @@
-"""Faults: a server that dies at a chosen fault point, or is paused there and wakes up late.
+"""Faults: what may befall a server, a host or the link between them, at every fault point of a story.
 
-Fault points are the `edge()`s that a server passes. `Crash` is no Exception, so nothing in the product can catch it.
+Fault points are the `edge()`s that a server passes. A story is told once; at each of its fault points a fork of this
+process strikes there and tells the rest (`Forks`). `Crash` is no Exception, so nothing in the product can catch it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 from sysvm.basics import edge
 from sysvm.orchestrator.engine import HEART_BEAT, SessionLost
 from sysvm.store.queries import turns
 from tests.simulation.cloud import Cloud, Server
+from tests.simulation.loop import run
 
 
 class Crash(BaseException):
@@ -18,24 +25,97 @@ class Crash(BaseException):
 
 
 class Counter:
-    """Counts the fault points of a server, and does something at the one that is due."""
+    """Counts the fault points of a server."""
 
-    def __init__(self, due: int | None = None, strike: "Callable[[str], None] | None" = None) -> None:
+    def __init__(self) -> None:
         self.passed: list[str] = []
-        self._due = due
-        self._strike = strike
 
     async def __call__(self, name: str) -> None:
-        if name == HEART_BEAT:
-            return
-        self.passed.append(name)
-        if self._due is not None and len(self.passed) == self._due and self._strike is not None:
-            self._strike(name)
+        if name != HEART_BEAT:
+            self.passed.append(name)
 
 
-def crash(name: str) -> None:
+Strike = Callable[[Cloud, str], Awaitable[None]]
+Story = Callable[[Cloud], Awaitable[None]]
+
+
+async def crash(_cloud: Cloud, name: str) -> None:
     """The fault that ends a server."""
     raise Crash(name)
+
+
+class Forks:
+    """A hook that forks at every `every`th fault point, from the `first` on: the child has the fault, the parent goes on."""
+
+    def __init__(self, cloud: Cloud, strike: Strike, *, every: int = 1, first: int = 1, at_once: int = 2) -> None:
+        self.passed: list[str] = []
+        self.child = 0  # the fault point at which this process was struck; 0: the one that tells the whole story
+        self._cloud = cloud
+        self._strike = strike
+        self._every = every
+        self._first = first
+        self._at_once = at_once
+        self._running: dict[int, int] = {}
+        self._failed: list[str] = []
+        self._folder = Path(tempfile.mkdtemp(prefix="sysvm-story-"))
+
+    async def __call__(self, name: str) -> None:
+        if name == HEART_BEAT or self.child:
+            return
+        self.passed.append(name)
+        if (len(self.passed) - self._first) % self._every:
+            return
+        while len(self._running) >= self._at_once:
+            self._reap()
+        self._loop = asyncio.get_running_loop()
+        pid = os.fork()
+        if pid:
+            self._running[pid] = len(self.passed)
+            return
+        self.child = len(self.passed)
+        # asyncio knows its running loop by process id.
+        asyncio._set_running_loop(self._loop)
+        await self._strike(self._cloud, name)
+
+    def tell(self, story: Callable[[], object]) -> int:
+        """Tells the story, everywhere; how many ends it had. Raises AssertionError with the ends that were bad."""
+        try:
+            story()
+        except BaseException:
+            if not self.child:
+                raise
+            (self._folder / str(self.child)).write_text(traceback.format_exc())
+            os._exit(1)
+        if self.child:
+            os._exit(0)
+        while self._running:
+            self._reap()
+        for file in self._folder.iterdir():
+            file.unlink()
+        self._folder.rmdir()
+        assert self._failed == [], f"{len(self._failed)} bad ends:\n" + "\n".join(self._failed[:3])
+        return len(self.passed)
+
+    def _reap(self) -> None:
+        pid, status = os.wait()
+        point = self._running.pop(pid)
+        if status:
+            why = self._folder / str(point)
+            text = why.read_text() if why.exists() else f"ended with status {status}"
+            self._failed.append(f"struck at fault point {point} ({self.passed[point - 1]}):\n{text[-6000:]}")
+
+
+def everywhere(story: Story, strike: Strike, *, every: int = 1, first: int = 1) -> int:
+    """Tells a story with a fault at each fault point; how many fault points it has."""
+    sys.stdout.flush()
+    cloud = Cloud()
+    forks = Forks(cloud, strike, every=every, first=first)
+
+    async def main() -> None:
+        async with cloud.world(), mortal_server(cloud, forks):
+            await story(cloud)
+
+    return forks.tell(lambda: run(cloud.clock, main()))
 
 
 class Pause:
@@ -130,4 +210,7 @@ def _only(group: BaseExceptionGroup[BaseException], kinds: tuple[type[BaseExcept
     return group.split(kinds)[1] is None
 
 
-__all__ = ["Counter", "Crash", "Mortal", "Pause", "Server", "crash", "mortal_server", "paused_server"]
+__all__ = [
+    "Counter", "Crash", "Forks", "Mortal", "Pause", "Server", "Story", "Strike", "crash", "everywhere", "mortal_server",
+    "paused_server",
+]  # fmt: skip
