@@ -7,7 +7,8 @@
 
 SQLite: one connection and one thread write (BEGIN IMMEDIATE: a deferred transaction that reads and then writes fails at
 once when another one wrote in between); another connection reads snapshots. PostgreSQL: SERIALIZABLE, run again after a
-serialization failure. An op must therefore do nothing but speak with its transaction.
+serialization failure, or when the database went away before the commit. An op must therefore do nothing but speak with
+its transaction. A database that goes away in the very commit raises Unreachable: nobody knows whether it was done.
 
 `tx.wake(kind, id)` marks a thing to be worked on; after the commit the listeners of `on_commit` hear of it (on
 PostgreSQL those of the other servers too, by NOTIFY). A wake that nobody hears is no loss: workers also poll.
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import random
 import re
 import threading
 from collections.abc import Callable, MutableMapping, Sequence
@@ -30,11 +32,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.util import LRUCache
 
 from sysvm.basics.clock import Clock
+from sysvm.basics.errors import Unreachable
 
 T = TypeVar("T")
 Row = sa.Row[Any]
 Wake = tuple[str, int]
-RETRIES = 20
+RETRIES = 60
+AWAY_RETRIES, AWAY_PAUSE_S = 100, 0.2
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
 
 _named = re.compile(r"(?<![:\w]):(\w+)")
@@ -234,18 +238,41 @@ class PostgresStore:
         return await asyncio.get_running_loop().run_in_executor(self._workers, self._transact, op)
 
     def _transact(self, op: Callable[[Tx], T]) -> T:
-        for attempt in range(RETRIES + 1):
+        return self._persist(lambda: self._once(op))
+
+    def _once(self, op: Callable[[Tx], T]) -> T:
+        with self.engine.connect() as connection, connection.begin() as transaction:
+            tx = self._begin(connection)
+            result = op(tx)
+            for kind, id_ in tx.wakes:
+                connection.exec_driver_sql("select pg_notify('sysvm_wake', %s)", (f"{kind} {id_}",))
             try:
-                with self.engine.begin() as connection:
-                    tx = self._begin(connection)
-                    result = op(tx)
-                    for kind, id_ in tx.wakes:
-                        connection.exec_driver_sql("select pg_notify('sysvm_wake', %s)", (f"{kind} {id_}",))
-                return result
+                transaction.commit()
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in SERIALIZATION_FAILURES or attempt == RETRIES:
+                if error.connection_invalidated:
+                    raise Unreachable("the database went away in a commit: whether it was done is unknown") from error
+                raise
+        return result
+
+    def _persist(self, work: Callable[[], T]) -> T:
+        """Again after a conflict (each time a little later, out of step with the others), and while the database is away."""
+        conflicts, away = 0, 0
+        while True:
+            try:
+                return work()
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
+                    conflicts += 1
+                elif _is_away(error):
+                    away += 1
+                else:
                     raise
-        raise AssertionError("unreachable")
+                if conflicts > RETRIES or away > AWAY_RETRIES:
+                    raise Unreachable(f"the database could not be used: {error.orig}") from error
+            if away:
+                self._stop.wait(AWAY_PAUSE_S)
+            else:
+                self._stop.wait(random.uniform(0, min(0.25, 0.001 * 2**conflicts)))
 
     async def read(self, op: Callable[[Tx], T]) -> T:
         """See Store."""
@@ -254,7 +281,7 @@ class PostgresStore:
             with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
                 return op(self._begin(connection))
 
-        return await asyncio.get_running_loop().run_in_executor(self._workers, look)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, lambda: self._persist(look))
 
     def _begin(self, connection: sa.Connection) -> Tx:
         now = connection.exec_driver_sql("select extract(epoch from clock_timestamp())").scalar_one()
@@ -269,8 +296,10 @@ class PostgresStore:
             self._ear.start()
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        import psycopg  # 0.1 s that a server on SQLite does not spend
+
         while not self._stop.is_set():
-            with contextlib.suppress(OperationalError, OSError):
+            with contextlib.suppress(DBAPIError, psycopg.Error, OSError):
                 self._hear_once(loop)
             self._stop.wait(1)
 
@@ -279,7 +308,7 @@ class PostgresStore:
             driver: Any = connection.connection.driver_connection
             driver.execute("listen sysvm_wake")
             while not self._stop.is_set():
-                wakes = [_parse_wake(note.payload) for note in driver.notifies(timeout=1, stop_after=64)]
+                wakes = [_parse_wake(note.payload) for note in driver.notifies(timeout=1, stop_after=1)]
                 if wakes:
                     loop.call_soon_threadsafe(self._tell, wakes)
 
@@ -294,6 +323,16 @@ class PostgresStore:
             await asyncio.get_running_loop().run_in_executor(None, self._ear.join)
         self._workers.shutdown()
         self.engine.dispose()
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether there was no database to ask: it ends, starts, or cut the connection before the commit."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return (
+        error.connection_invalidated
+        or state.startswith(("57P", "08"))
+        or (isinstance(error, OperationalError) and not state)
+    )
 
 
 def _parse_wake(text: str) -> Wake:
