@@ -116,12 +116,14 @@ class Dispatcher:
         self, tx: Tx, known: Known, command: Command | None, handler: Handler | None, request: Request,
         lower: Mapping[str, str],
     ) -> Handler:  # fmt: skip
-        if command is None or handler is None:
+        if command is None:
             raise errors.not_available(lower.get("command", "")[:MOST_SHOWN])
         role = known.caller.role_id
         rules = [] if role == permissions.ROOT_ROLE else callers.rules(tx, role)
         if not permissions.allowed(known.caller, command, rules):
             raise errors.not_available(command.name)
+        if handler is None:
+            raise errors.not_served(command.name, catalogue.not_yet()[command.name])
         enforced = self._live["enforce.post.requests.and.timestamps"] and not self._integration
         if enforced and not handler.reads and not request.is_post:
             raise Refused(f"{command.name} needs POST here", Why.BAD_REQUEST)

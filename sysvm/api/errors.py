@@ -94,3 +94,10 @@ def no_access(account: str, what: str) -> Refused:
 def not_available(command: str) -> Refused:
     """A command that does not exist, or not for this caller's role."""
     return Refused(NOT_AVAILABLE.format(command), Why.UNKNOWN_COMMAND)
+
+
+def not_served(command: str, feature: str) -> Refused:
+    """A command that is declared, but that this release does not do."""
+    return Refused(
+        f"The command {command} is not served by this release, which leaves out: {feature}", Why.UNKNOWN_COMMAND
+    )

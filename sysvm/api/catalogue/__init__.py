@@ -4,7 +4,8 @@ One line of JSON a command, one file a section. Parameters are words `name:type`
 255 and by `!` where the parameter is required; a shape is what a row of an answer may have, `name:type`, where
 `list<nic>` refers to another shape. Dispatch, validation, listApis, the role matrix and the tests all read this.
 
-It says nothing about how a command is done; a command without a handler does not exist for callers.
+It says nothing about how a command is done. `not_yet.txt` lists what this release does not serve: such a command is
+declared, so that its form is settled, but is neither listed nor done.
 """
 
 import re
@@ -113,3 +114,16 @@ def shapes() -> dict[str, tuple[Field, ...]]:
     """Every shape by name."""
     decoded = msgspec.json.Decoder(Shape).decode_lines((FOLDER / "shapes.jsonl").read_bytes())
     return {shape.name: tuple(map(parse_field, shape.fields.split(" "))) for shape in decoded}
+
+
+@cache
+def not_yet() -> dict[str, str]:
+    """Commands that this release does not serve, each with the feature that it belongs to."""
+    found: dict[str, str] = {}
+    feature = ""
+    for line in (FOLDER / "not_yet.txt").read_text().splitlines():
+        if line.endswith(":"):
+            feature = line.removesuffix(":")
+        elif line and not line.startswith("#"):
+            found[line.strip()] = feature
+    return found
