@@ -75,6 +75,23 @@ def choose(workers: tuple[Worker, ...]) -> int | None:
     return min(serving, key=lambda worker: (worker.load, worker.id)).id if serving else None
 
 
+# How the agent begins to tell of a failure that may pass by itself; all others are the image's or its source's own fault.
+PASSING = (
+    "the download failed",  # the network, several times in a row
+    "the image store is full",
+    "the image store cannot be",  # written, used
+    "this image store is not served here",
+)
+RETRY_PAUSES_S = (15.0, 60.0, 300.0, 600.0)
+
+
+def try_again(tries: int, why: str) -> float | None:
+    """Seconds until a download is tried again after `tries` failed ones; None: it is given up."""
+    if not why.startswith(PASSING) or tries > len(RETRY_PAUSES_S):
+        return None
+    return RETRY_PAUSES_S[tries - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """What the document of a secondary storage VM is made of."""

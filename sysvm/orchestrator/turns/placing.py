@@ -6,6 +6,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import addresses, links, nics, settings
+from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
 from sysvm.wire.link import HostFacts
@@ -51,6 +52,7 @@ def place(tx: Tx, context: Context, machine_id: int) -> None:
         state_key=machine.state_key or context.keys.vault.seal(context.ids.token()),
         note="",
     )
+    _system_template(tx, machine, row, runtime)
     _control_address(tx, machine, host.id)
     _volumes(tx, machine, row)
     _add_placement(tx, machine, host.id)
@@ -233,6 +235,13 @@ def nowhere_else(tx: Tx, machine: Row, host: Row) -> str:
     others = [_seen(tx, machine, other) for other in _hosts(tx, machine) if other.id != host.id]
     chosen = choose_host(_demand(tx, machine), tuple(others))
     return chosen if isinstance(chosen, str) else ""
+
+
+def _system_template(tx: Tx, machine: Row, host: Row, runtime: str) -> None:
+    if machine.kind != Kind.GUEST:
+        hypervisor = CLASS_OF_RUNTIME[runtime]
+        template = ensure_template(tx, _template_version(host), hypervisor, machine.zone_id)
+        tx.update(tables.machine, machine.id, template_id=template)
 
 
 def _template_version(host: Row) -> str:

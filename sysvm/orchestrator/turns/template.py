@@ -10,7 +10,8 @@ import msgspec
 import sqlalchemy as sa
 
 from sysvm.basics.edge import edge
-from sysvm.basics.errors import NotYet
+from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
+from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns.zone import load_of
@@ -26,6 +27,8 @@ from sysvm.wire.machines import Kind, OperationSeen, OperationState
 
 POLL_S = 2.0
 SETTLED_S = 600.0
+
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,9 @@ async def work(context: Context, turn: Turn) -> Outcome:
         return Gone()
     if copy.wanted and copy.state in ("DOWNLOADED", "DOWNLOAD_ERROR"):
         return Result(SETTLED_S, lambda tx: _settle(tx, turn))
+    if not copy.wanted and not await context.store.read(lambda tx: _is_stored(tx, copy)):
+        await _forget_download(context, turn, copy)
+        return Gone(lambda tx: _deleted(tx, turn))
     job = await context.store.run(lambda tx: _load(tx, turn.id))
     if copy.wanted:
         return await _download(context, turn, job)
@@ -140,6 +146,9 @@ async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
         case OperationState.RUNNING:
             return Result(POLL_S, lambda tx: _progress(tx, turn.id, seen.progress))
         case OperationState.FAILED:
+            pause = secstorage.try_again(job.copy.tries + 1, seen.error)
+            if pause is not None:
+                return Result(pause, lambda tx: _postpone(tx, turn, job, seen.error, pause))
             return Result(SETTLED_S, lambda tx: _failed(tx, turn, job, seen.error))
         case OperationState.DONE:
             assert seen.result is not None
@@ -153,7 +162,7 @@ async def _ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) ->
 
 
 def _progress(tx: Tx, id_: int, progress: float) -> None:
-    tx.update(tables.template_copy, id_, state="DOWNLOAD_IN_PROGRESS", progress=progress, error="")
+    tx.update(tables.template_copy, id_, state="DOWNLOAD_IN_PROGRESS", progress=100 * progress, error="")
 
 
 def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
@@ -161,7 +170,7 @@ def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
         tables.template_copy,
         turn.id,
         state="DOWNLOADED",
-        progress=1.0,
+        progress=100.0,
         error="",
         size_bytes=got.size,
         sha256=got.sha256,
@@ -178,6 +187,16 @@ def _stir_guests(tx: Tx, template_id: int) -> None:
     waiting = sa.select(table.c.id).where(table.c.template_id == template_id, table.c.removed.is_(None))
     for (id_,) in tx.all(waiting):
         turns.look_again(tx, "machine", id_)
+
+
+def _postpone(tx: Tx, turn: Turn, job: Job, why: str, pause: float) -> None:
+    """The next try is by whichever secondary storage VM is the best one then."""
+    tries, most = job.copy.tries + 1, len(secstorage.RETRY_PAUSES_S) + 1
+    error = f"try {tries} of {most} failed, the next is in {pause:.0f} s: {why}"
+    tx.update(
+        tables.template_copy, turn.id, state="NOT_DOWNLOADED", progress=0.0, error=error, tries=tries, machine_id=None
+    )
+    _say(tx, job, "FAILED", "WARN", f"Template {job.template.name} could not be downloaded yet: {error}")
 
 
 def _failed(tx: Tx, turn: Turn, job: Job, why: str) -> None:
@@ -215,6 +234,29 @@ def _settle(tx: Tx, turn: Turn) -> None:
 
 
 # ---------------------------------------------------------------- deletion
+def _is_stored(tx: Tx, copy: Row) -> bool:
+    """Whether there are bytes that somebody must delete."""
+    store = tx.get(tables.image_store, copy.store_id) if copy.store_id is not None else None
+    return copy.state == "DOWNLOADED" and store is not None and store.removed is None
+
+
+async def _forget_download(context: Context, turn: Turn, copy: Row) -> None:
+    """Ends a download that is under way. Its partial file goes with it, or at the agent's next start."""
+    if copy.machine_id is None:
+        return
+    try:
+        job = await context.store.run(lambda tx: _load(tx, turn.id))
+        order = link.ToAgent(
+            machine=job.machine.uuid,
+            incarnation=job.placement.incarnation,
+            fence=turn.fence,
+            body=channel.ForgetTask(name=job.name),
+        )
+        await context.links.to(job.placement.host_id).call(order, link.Nothing)
+    except (NotYet, Unreachable, Broken, Refused) as why:
+        log.info("download_left_to_itself", copy=turn.id, why=str(why))
+
+
 async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
     body = channel.DeleteImage(store=job.store.uuid, image=job.template.uuid)
     name = f"delete-{job.template.uuid}"

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import callers, machines, turns
+from sysvm.store.queries import callers, machines, templates, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -205,6 +205,9 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     for row in tx.all(sa.select(user.c.id).where(user.c.account_id == account_id, user.c.removed.is_(None))):
         remove_user(tx, row.id)
     parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id)]
+    template = tables.template
+    for row in tx.all(sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))):
+        parts += templates.drop_copies(tx, row.id)
     for table in (tables.ssh_key_pair, tables.user_data, tables.template):
         mine = (table.c.account_id == account_id, table.c.removed.is_(None))
         tx.change(sa.update(table).where(*mine).values(removed=tx.now))

@@ -11,6 +11,7 @@ from sysvm.store import tables
 from sysvm.store.queries import alerts, events, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
+from sysvm.store.queries.system_templates import ensure_reported
 from sysvm.store.store import Row, Tx
 from sysvm.wire.link import HostFacts, HostHello
 
@@ -79,6 +80,7 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         last_seen=tx.now,
     )
     if not was_up:
+    ensure_reported(tx, host, facts.templates, facts.hypervisors)
         events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
         alerts.resolve(tx, AlertType.HOST, zone=host.zone_id)
     turns.wish(tx, "host", host.id, host=host.id)
