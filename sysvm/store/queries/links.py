@@ -79,8 +79,8 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         disconnected=None,
         last_seen=tx.now,
     )
-    if not was_up:
     ensure_reported(tx, host, facts.templates, facts.hypervisors)
+    if not was_up:
         events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
         alerts.resolve(tx, AlertType.HOST, zone=host.zone_id)
     turns.wish(tx, "host", host.id, host=host.id)
