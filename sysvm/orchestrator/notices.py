@@ -55,12 +55,10 @@ class Notices:
         await self._context.store.run(op)
 
     async def _inventory(self, host_id: int, digest: str) -> None:
-        """A host whose inventory has changed without our hearing why is looked at."""
-        if self._inventories.get(host_id) == digest:
-            return
-        first = host_id not in self._inventories
-        self._inventories[host_id] = digest
-        if not first:
+        """A host whose inventory is not the one we know is looked at; the first one too: between the look at its link and
+        now a notice may have been lost."""
+        if self._inventories.get(host_id) != digest:
+            self._inventories[host_id] = digest
             await self._run(lambda tx: links.stir_placements(tx, host_id))
 
     async def _agent(self, host_id: int, machine: str, said: channel.AgentNoticeBody) -> None:
