@@ -72,6 +72,17 @@ def down(*, state: Path = DEMO_STATE) -> None:
     run(state.absolute())
 
 
+@app.command
+def bench(words: tuple[str, ...] = ()) -> None:
+    """Measures this checkout: bench/results.json and the README's table. Same as `make bench`."""
+    import subprocess
+
+    folder = Path(__file__).parents[2]
+    if not (folder / "bench").is_dir():
+        raise Refused("benchmarks run from a checkout of the project only")
+    raise SystemExit(subprocess.run([sys.executable, "-m", "bench", *words], cwd=folder, check=False).returncode)
+
+
 @agent.command(name="host")
 def agent_host(
     *,
