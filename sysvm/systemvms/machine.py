@@ -159,7 +159,7 @@ def _towards_configured(want: PlacementWanted, seen: MachineSeen, up_s: float) -
     if seen.agent is None:
         if up_s > AGENT_PATIENCE_S[want.runtime]:
             return Stop(0)  # it runs, but nobody is at home: start it again
-        return Wait(0.25, "its agent has not connected yet")
+        return Wait(1, "its agent has not connected yet")  # its hello makes the turn due; this is for a lost one
     if seen.spec != want.spec:
         return Renic()
     if seen.agent.live != want.document:

@@ -46,7 +46,7 @@ CASES = [
     (want(prepared=False), seen(Power.STOPPED), plans.Prepare()),
     (want(), seen(Power.STARTING), plans.Wait(0.5, "it is starting")),
     (want(), seen(Power.STOPPING), plans.Wait(0.5, "it is stopping")),
-    (want(), seen(Power.RUNNING), plans.Wait(0.25, "its agent has not connected yet")),
+    (want(), seen(Power.RUNNING), plans.Wait(1, "its agent has not connected yet")),
     (want(), seen(Power.RUNNING, agent=""), plans.Configure()),
     (want(), seen(Power.RUNNING, agent=OTHER_DOCUMENT), plans.Configure()),
     (want(), seen(Power.RUNNING, agent=DOCUMENT), plans.Settled()),

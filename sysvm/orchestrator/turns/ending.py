@@ -50,10 +50,11 @@ def reached(tx: Tx, machine: Row, outcome: str) -> None:
     """It is running (or stopped) as wanted: said once, when it was not so before."""
     shown = (machine.details or {}).get("reached")
     mark = f"{outcome} {machine.incarnation}"
-    tx.update(tables.machine, machine.id, note="", error="", deadline=None)
     if shown == mark:
+        tx.update(tables.machine, machine.id, note="", error="", deadline=None)
         return
-    tx.update(tables.machine, machine.id, details={**(machine.details or {}), "reached": mark})
+    details = {**(machine.details or {}), "reached": mark}
+    tx.update(tables.machine, machine.id, note="", error="", deadline=None, details=details)
     kind = Kind(machine.kind)
     verb = "START" if outcome == "running" else "STOP"
     events.record(

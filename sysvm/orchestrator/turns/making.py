@@ -6,8 +6,6 @@ control, public (default).
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
@@ -73,24 +71,21 @@ def make(tx: Tx, context: Context, new: New) -> Row:
 
 
 def _offering(tx: Tx, new: New) -> int:
-    table = tables.service_offering
     if new.network is not None:
         network_offering = tx.get(tables.network_offering, new.network.offering_id)
         if network_offering is not None and network_offering.service_offering_id is not None:
             return int(network_offering.service_offering_id)
-    found = tx.value(sa.select(table.c.id).where(table.c.unique_name == OFFERING[new.kind], table.c.removed.is_(None)))
-    if found is None:
+    default = "select id from service_offering where unique_name = :name and removed is null"
+    found = tx.sql(default, name=OFFERING[new.kind])
+    if not found:
         raise NotYet(60, f"the default system offering {OFFERING[new.kind]} is missing")
-    return int(found)
+    return int(found[0][0])
 
 
 def _hypervisor(tx: Tx, zone: Row) -> str:
     """System VMs run on the hosts of any hypervisor; a simulated zone simulates them too."""
-    table = tables.host
-    kinds = {
-        row.hypervisor
-        for row in tx.all(sa.select(table.c.hypervisor).where(table.c.zone_id == zone.id, table.c.removed.is_(None)))
-    }
+    found = tx.sql("select distinct hypervisor from host where zone_id = :zone and removed is null", zone=zone.id)
+    kinds = {kind for (kind,) in found}
     return next((kind for kind in ("KVM", "LXC") if kind in kinds), next(iter(sorted(kinds)), "KVM"))
 
 

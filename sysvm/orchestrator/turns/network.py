@@ -28,7 +28,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Gone()
         case plans.AddRouter():
             await _add_router(context, turn.id)
-            return Result(0.0)
+            return Result(60.0)  # the router's first running is a wish of this network
         case plans.RemoveRouter(id_):
             return Result(60.0, lambda tx: _remove_router(tx, id_))
         case plans.Implemented(seconds):
@@ -72,22 +72,16 @@ def _router(row: Row) -> RouterSeen:
     return RouterSeen(row.id, row.wanted, bool(serving and row.document_live == row.document_wanted))
 
 
+GUESTS_WANTED = """
+select count(distinct m.id) from nic n join machine m on m.id = n.machine_id
+where n.network_id = :network and n.removed is null and m.kind = 'guest' and m.removed is null
+    and (m.wanted = 'running' or m.power = 'running')
+"""
+
+
 def guests_wanted(tx: Tx, network_id: int) -> int:
     """Guests on the network that are, or shall be, running."""
-    nic, machine = tables.nic, tables.machine
-    return int(
-        tx.value(
-            sa.select(sa.func.count(sa.distinct(machine.c.id)))
-            .join(nic, nic.c.machine_id == machine.c.id)
-            .where(
-                nic.c.network_id == network_id,
-                nic.c.removed.is_(None),
-                machine.c.kind == Kind.GUEST,
-                machine.c.removed.is_(None),
-                sa.or_(machine.c.wanted == "running", machine.c.power == "running"),
-            )
-        )
-    )
+    return int(tx.sql(GUESTS_WANTED, network=network_id)[0][0])
 
 
 # ---------------------------------------------------------------- routers
@@ -135,10 +129,9 @@ def _has_public(tx: Tx, network: Row) -> bool:
 
 def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:
     """The network's source NAT address: the one it has, else a free one. It stays the network's over all routers."""
-    table = tables.public_ip
-    has = tx.one(sa.select(table).where(table.c.network_id == network.id, table.c.source_nat.is_(True)))
-    if has is not None:
-        return has
+    has = tx.rows(tables.public_ip, "network_id = :network and source_nat", network=network.id)
+    if has:
+        return has[0]
     return addresses.take_public_ip(
         tx, network.zone_id, system=False, actor=actor, network_id=network.id, source_nat=True
     )
@@ -164,9 +157,8 @@ def _implemented(tx: Tx, turn: Turn) -> None:
 
 
 def _stir_guests(tx: Tx, network_id: int) -> None:
-    nic = tables.nic
-    rows = tx.all(sa.select(nic.c.machine_id).distinct().where(nic.c.network_id == network_id, nic.c.removed.is_(None)))
-    for (machine_id,) in rows:
+    on_it = "select distinct machine_id from nic where network_id = :network and removed is null"
+    for (machine_id,) in tx.sql(on_it, network=network_id):
         turns.look_again(tx, "machine", machine_id)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from sysvm.basics.digest import digest
 from sysvm.basics.edge import edge
@@ -60,11 +59,24 @@ async def work(context: Context, turn: Turn) -> Outcome:
     await edge("placement before act")
     seen, after, note = await _perform(context, turn, job, act, before)
     await edge("placement after act")
+    if after == 0.0:
+        act, after, note = _next(job, seen, act)
     return Result(after, lambda tx: record(tx, job, before, seen, act, note))
 
 
 def _of(looked: link.Looked, incarnation: int) -> MachineSeen | None:
     return next((seen for seen in looked.incarnations if seen.incarnation == incarnation), None)
+
+
+def _next(job: Job, seen: MachineSeen | None, act: PlacementAct) -> tuple[PlacementAct, float, str]:
+    """What the host answered to the act is a look, too: when nothing is left to be done, no further turn is needed."""
+    match plans.plan_placement(job.want, seen, 0.0):
+        case plans.Settled() as settled:
+            return settled, RECHECK_S, ""
+        case plans.Wait(seconds, why):
+            return act, seconds, why
+        case _:
+            return act, 0.0, ""
 
 
 def load(tx: Tx, context: Context, id_: int) -> Job | None:
@@ -190,7 +202,8 @@ def record(
         return
     tx.update(tables.placement, old.id, **changed)
     _mirror(tx, old.machine_id, old.incarnation, changed)
-    if changed.keys() - {"note", "spec_seen"}:
+    # A machine that waits for its host waits for the wish to be served, whatever happens on the way.
+    if changed.keys() - {"note", "spec_seen"} and ("settled" in changed or old.settled >= old.told):
         turns.look_again(tx, "machine", old.machine_id)
 
 
@@ -238,10 +251,8 @@ MIRRORED = ("power", "agent_up", "document_wanted", "document_live", "faults", "
 def _mirror(tx: Tx, machine_id: int, incarnation: int, changed: dict[str, Any]) -> None:
     """The machine's row shows the facts of its wanted incarnation, so that lists need no join."""
     shown = {name: changed[name] for name in MIRRORED if name in changed}
-    if shown:
-        table = tables.machine
-        current = sa.update(table).where(table.c.id == machine_id, table.c.incarnation == incarnation)
-        tx.change(current.values(**shown))
+    if shown and tx.sql("select 1 from machine where id = :id and incarnation = :n", id=machine_id, n=incarnation):
+        tx.update(tables.machine, machine_id, **shown)
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import addresses, links, nics, settings
+from sysvm.store.queries import addresses, links, nics, placements, settings
 from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
@@ -13,6 +13,7 @@ from sysvm.wire.link import HostFacts
 from sysvm.wire.machines import Kind, Runtime, Traffic
 
 CONTROL_PREFIX = 16
+LIKELY = 4
 SIMULATOR = "Simulator"
 
 
@@ -23,15 +24,17 @@ def choose(tx: Tx, machine_id: int) -> HostSeen:
     if machine.kind == Kind.GUEST:
         _networks_first(tx, machine)
         _template_first(tx, machine)
-    candidates = [_seen(tx, machine, host) for host in _hosts(tx, machine)]
-    chosen = choose_host(_demand(tx, machine), tuple(candidates))
+    demand = _demand(tx, machine)
+    chosen = choose_host(demand, tuple(_seen(tx, machine, host) for host in _likely(tx, machine, demand)))
+    if isinstance(chosen, str):  # then all of them are asked, and why none will do is told
+        chosen = choose_host(demand, tuple(_seen(tx, machine, host) for host in _hosts(tx, machine)))
     if isinstance(chosen, str):
         raise NotYet(10, chosen)
     return chosen
 
 
-def place(tx: Tx, context: Context, machine_id: int) -> None:
-    """Writes the placement, with what it needs of the host. Chosen again: the world may have moved."""
+def place(tx: Tx, context: Context, machine_id: int) -> int:
+    """Chooses a host and writes the placement, with what it needs of the host; the placement's id."""
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
     host = choose(tx, machine_id)
@@ -55,24 +58,21 @@ def place(tx: Tx, context: Context, machine_id: int) -> None:
     _system_template(tx, machine, row, runtime)
     _control_address(tx, machine, host.id)
     _volumes(tx, machine, row)
-    _add_placement(tx, machine, host.id)
+    placement = _add_placement(tx, machine, host.id)
+    placements.recount(tx, host.id)
+    return placement
 
 
-def _add_placement(tx: Tx, machine: Row, host_id: int) -> None:
+def _add_placement(tx: Tx, machine: Row, host_id: int) -> int:
     # A machine that moves away and comes back within one incarnation finds its old row here.
     table = tables.placement
-    old = tx.one(
-        sa.select(table).where(
-            table.c.machine_id == machine.id,
-            table.c.incarnation == machine.incarnation,
-            table.c.host_id == host_id,
-        )
-    )
+    here = "machine_id = :machine and incarnation = :incarnation and host_id = :host"
+    old = tx.rows(table, here, machine=machine.id, incarnation=machine.incarnation, host=host_id)
     fresh = {"wanted": "stopped", "power": "absent", "told": 0, "settled": 0, "removed": None, "created": tx.now}
-    if old is not None:
-        tx.update(table, old.id, **fresh)
-        return
-    tx.insert(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh)
+    if old:
+        tx.update(table, old[0].id, **fresh)
+        return int(old[0].id)
+    return tx.insert(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh)
 
 
 def _control_address(tx: Tx, machine: Row, host_id: int) -> None:
@@ -85,15 +85,13 @@ def _control_address(tx: Tx, machine: Row, host_id: int) -> None:
 
 def _volumes(tx: Tx, machine: Row, host: Row) -> None:
     """Volumes that have no pool yet get the host's; from then on they bind the machine to it."""
-    table = tables.volume
-    rows = tx.all(
-        sa.select(table).where(table.c.machine_id == machine.id, table.c.pool_id.is_(None), table.c.removed.is_(None))
-    )
+    unplaced = "machine_id = :machine and pool_id is null and removed is null"
+    rows = tx.rows(tables.volume, unplaced, machine=machine.id)
     if not rows:
         return
     pool = _pool_of(tx, host)
     for row in rows:
-        tx.update(table, row.id, pool_id=pool.id, host_id=host.id, state="Creating")
+        tx.update(tables.volume, row.id, pool_id=pool.id, host_id=host.id, state="Creating")
 
 
 def _pool_of(tx: Tx, host: Row) -> Row:
@@ -129,6 +127,16 @@ def _template_first(tx: Tx, machine: Row) -> None:
 
 
 # ---------------------------------------------------------------- hosts
+def _likely(tx: Tx, machine: Row, demand: Demand) -> list[Row]:
+    """The few hosts that the planner would prefer: the least loaded ones. None where the machine is bound to some."""
+    if machine.wanted_host_id is not None or demand.bound_to_volume:
+        return []
+    found = placements.roomy_hosts(tx, machine.zone_id, demand.hypervisor, demand.memory_mb, LIKELY)
+    if machine.host_id is not None and machine.host_id not in {host.id for host in found}:
+        found += [host for host in _hosts(tx, machine) if host.id == machine.host_id]
+    return found
+
+
 def _hosts(tx: Tx, machine: Row) -> list[Row]:
     table, clusters = tables.host, tables.cluster
     query = (
@@ -143,27 +151,14 @@ def _hosts(tx: Tx, machine: Row) -> list[Row]:
 
 def _seen(tx: Tx, machine: Row, host: Row) -> HostSeen:
     facts = links.facts_of(host)
-    placement, machines = tables.placement, tables.machine
-    used = tx.one(
-        sa.select(
-            sa.func.count().label("machines"),
-            sa.func.coalesce(sa.func.sum(tables.service_offering.c.memory_mb), 0).label("memory_mb"),
-        )
-        .select_from(placement)
-        .join(machines, machines.c.id == placement.c.machine_id)
-        .join(tables.service_offering, tables.service_offering.c.id == machines.c.service_offering_id)
-        .where(placement.c.host_id == host.id, placement.c.removed.is_(None), placement.c.machine_id != machine.id)
-    )
-    assert used is not None
-    total_mb = host.memory_bytes // 2**20
     return HostSeen(
         id=host.id,
         up=host.state == "Up" and host.link_session is not None,
         enabled=host.resource_state == "Enabled",
         hypervisor=host.hypervisor,
         runtimes=_runtimes(facts),
-        free_memory_mb=total_mb - int(used.memory_mb),
-        machines=int(used.machines),
+        free_memory_mb=host.memory_free_mb,
+        machines=host.machines,
         has_volume=_holds_volume(tx, machine.id, host.id),
         has_network=machine.host_id == host.id,
     )
@@ -177,8 +172,7 @@ def _runtimes(facts: HostFacts | None) -> frozenset[str]:
 
 
 def _holds_volume(tx: Tx, machine_id: int, host_id: int) -> bool:
-    table = tables.volume
-    return tx.one(sa.select(table.c.id).where(table.c.machine_id == machine_id, table.c.host_id == host_id)) is not None
+    return bool(tx.sql("select 1 from volume where machine_id = :m and host_id = :h limit 1", m=machine_id, h=host_id))
 
 
 def _demand(tx: Tx, machine: Row) -> Demand:
@@ -195,11 +189,8 @@ def _demand(tx: Tx, machine: Row) -> Demand:
 
 
 def _has_made_volumes(tx: Tx, machine_id: int) -> bool:
-    table = tables.volume
-    made = sa.select(table.c.id).where(
-        table.c.machine_id == machine_id, table.c.removed.is_(None), table.c.host_id.is_not(None)
-    )
-    return tx.one(made) is not None
+    made = "select 1 from volume where machine_id = :m and removed is null and host_id is not null limit 1"
+    return bool(tx.sql(made, m=machine_id))
 
 
 GUEST_RUNTIMES = {"KVM": Runtime.VM, "LXC": Runtime.CONTAINER, SIMULATOR: Runtime.SIMULATED}

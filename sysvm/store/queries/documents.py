@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -120,6 +121,7 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
     held = nics.of_machine(tx, machine.id)
     public = next((nic for nic in held if nic.traffic == Traffic.PUBLIC), None)
     guest = next(nic for nic in held if nic.traffic == Traffic.GUEST)
+    rules = _rules(tx, network.id)
     return router.RouterFacts(
         machine=machine.uuid,
         name=machine.name,
@@ -128,9 +130,9 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
         public_device=f"eth{public.device}" if public is not None else None,
         guests=tuple(_guests(tx, network, keys)),
         static_nat=tuple(_static_nats(tx, network.id)),
-        port_forwards=tuple(_port_forwards(tx, network.id)),
-        firewall=tuple(_firewall(tx, network.id)),
-        egress=tuple(_egress(tx, network.id, f"eth{guest.device}", network.cidr)),
+        port_forwards=tuple(_port_forwards(rules)),
+        firewall=tuple(_firewall(rules)),
+        egress=tuple(_egress(rules, f"eth{guest.device}", network.cidr)),
     )
 
 
@@ -138,10 +140,8 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     zone = tx.get(tables.zone, network.zone_id)
     offering = tx.get(tables.network_offering, network.offering_id)
     assert zone is not None and offering is not None
-    table = tables.public_ip
-    source_nat = tx.value(
-        sa.select(table.c.address).where(table.c.network_id == network.id, table.c.source_nat.is_(True))
-    )
+    held = tx.sql("select address from public_ip where network_id = :network and source_nat", network=network.id)
+    source_nat = held[0][0] if held else None
     return router.NetworkFacts(
         device=f"eth{guest.device}",
         cidr=network.cidr,
@@ -172,27 +172,18 @@ def _interface(tx: Tx, nic: NicRow, network_id: int) -> Interface:
     )
 
 
+GUESTS = (
+    "kind = 'guest' and removed is null"
+    " and id in (select machine_id from nic where network_id = :network and removed is null)"
+)
+
+
 def _guests(tx: Tx, network: Row, keys: Keys) -> Iterator[router.GuestFacts]:
-    nic, machine = tables.nic, tables.machine
-    rows = tx.all(
-        sa.select(nic.c.id.label("nic_id"), machine)
-        .join(machine, machine.c.id == nic.c.machine_id)
-        .where(
-            nic.c.network_id == network.id,
-            nic.c.removed.is_(None),
-            machine.c.kind == Kind.GUEST,
-            machine.c.removed.is_(None),
-        )
-    )
-    held = {row.id: row for row in nics.with_addresses(tx, _nic_rows(tx, [row.nic_id for row in rows]))}
-    for row in rows:
-        of_guest = held[row.nic_id]
-        if of_guest.primary is not None:
-            yield _guest(tx, row, of_guest, of_guest.primary.text, keys)
-
-
-def _nic_rows(tx: Tx, ids: list[int]) -> list[Row]:
-    return list(tx.all(sa.select(tables.nic).where(tables.nic.c.id.in_(ids)))) if ids else []
+    rows = {row.id: row for row in tx.rows(tables.machine, GUESTS, network=network.id)}
+    for machine, held in nics.of_machines(tx, list(rows)).items():
+        for nic in held:
+            if nic.network_id == network.id and nic.primary is not None:
+                yield _guest(tx, rows[machine], nic, nic.primary.text, keys)
 
 
 def _guest(tx: Tx, row: Row, nic: NicRow, address: str, keys: Keys) -> router.GuestFacts:
@@ -242,20 +233,26 @@ def _public_address_of(tx: Tx, machine_id: int) -> str | None:
     return unpack_address(found) if found is not None else None
 
 
-def _rules(tx: Tx, network_id: int, purpose: str) -> list[Row]:
-    rule, public = tables.firewall_rule, tables.public_ip
-    return list(
-        tx.all(
-            sa.select(rule, public.c.address.label("public_address"))
-            .outerjoin(public, public.c.id == rule.c.public_ip_id)
-            .where(
-                rule.c.network_id == network_id,
-                rule.c.purpose == purpose,
-                rule.c.removed.is_(None),
-                rule.c.state.in_(("Add", "Active")),
-            )
-        )
-    )
+RULED = """
+select id, address from public_ip
+where id in (select public_ip_id from firewall_rule where network_id = :network and removed is null)
+"""
+RULES = "network_id = :network and removed is null and state in ('Add', 'Active')"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """A network's rules by purpose, and the addresses that they are about."""
+
+    of: dict[str, list[Row]]
+    address: dict[int | None, bytes]
+
+
+def _rules(tx: Tx, network_id: int) -> _Rules:
+    of: dict[str, list[Row]] = {}
+    for row in tx.rows(tables.firewall_rule, RULES, network=network_id):
+        of.setdefault(row.purpose, []).append(row)
+    return _Rules(of, dict(tx.sql(RULED, network=network_id)) if of else {})
 
 
 def _ports(first: int | None, last: int | None) -> Ports | None:
@@ -263,20 +260,18 @@ def _ports(first: int | None, last: int | None) -> Ports | None:
 
 
 def _static_nats(tx: Tx, network_id: int) -> Iterator[StaticNat]:
-    table = tables.public_ip
-    rows = tx.all(sa.select(table).where(table.c.network_id == network_id, table.c.static_nat.is_(True)))
-    for row in rows:
+    for row in tx.rows(tables.public_ip, "network_id = :network and static_nat", network=network_id):
         if row.guest_address is not None:
             yield StaticNat(
                 rule=row.uuid, public=unpack_address(row.address), private=unpack_address(row.guest_address)
             )
 
 
-def _port_forwards(tx: Tx, network_id: int) -> Iterator[PortForward]:
-    for row in _rules(tx, network_id, "PortForwarding"):
+def _port_forwards(rules: _Rules) -> Iterator[PortForward]:
+    for row in rules.of.get("PortForwarding", ()):
         yield PortForward(
             rule=row.uuid,
-            public=unpack_address(row.public_address),
+            public=unpack_address(rules.address[row.public_ip_id]),
             protocol=Protocol(row.protocol),
             ports=Ports(row.first_port, row.last_port or row.first_port),
             private=unpack_address(row.guest_address),
@@ -284,11 +279,11 @@ def _port_forwards(tx: Tx, network_id: int) -> Iterator[PortForward]:
         )
 
 
-def _firewall(tx: Tx, network_id: int) -> Iterator[FirewallRule]:
-    for row in _rules(tx, network_id, "Firewall"):
+def _firewall(rules: _Rules) -> Iterator[FirewallRule]:
+    for row in rules.of.get("Firewall", ()):
         yield FirewallRule(
             rule=row.uuid,
-            public=unpack_address(row.public_address),
+            public=unpack_address(rules.address[row.public_ip_id]),
             protocol=Protocol(row.protocol),
             sources=tuple(row.sources or ANY),
             ports=_ports(row.first_port, row.last_port),
@@ -297,8 +292,8 @@ def _firewall(tx: Tx, network_id: int) -> Iterator[FirewallRule]:
         )
 
 
-def _egress(tx: Tx, network_id: int, device: str, cidr: str) -> Iterator[EgressRule]:
-    for row in _rules(tx, network_id, "Egress"):
+def _egress(rules: _Rules, device: str, cidr: str) -> Iterator[EgressRule]:
+    for row in rules.of.get("Egress", ()):
         yield EgressRule(
             rule=row.uuid,
             device=device,

@@ -131,9 +131,7 @@ def _serves(outcome: str, wanted: str) -> bool:
 
 
 def _open_parts(tx: Tx, kind: str, id_: int) -> list[Row]:
-    table = tables.job_part
-    waiting = sa.select(table).where(table.c.kind == kind, table.c.thing_id == id_, table.c.state == OPEN)
-    return list(tx.all(waiting.order_by(table.c.id)))
+    return tx.rows(tables.job_part, "kind = :kind and thing_id = :id and state = 0 order by id", kind=kind, id=id_)
 
 
 def _close(tx: Tx, part: Row, state: int, error: str) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, turns
+from sysvm.store.queries import alerts, events, placements, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.queries.system_templates import ensure_reported
@@ -79,6 +79,7 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         disconnected=None,
         last_seen=tx.now,
     )
+    placements.recount(tx, host.id)
     ensure_reported(tx, host, facts.templates, facts.hypervisors)
     if not was_up:
         events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
@@ -112,20 +113,19 @@ def link_down(tx: Tx, host_id: int, session: str) -> None:
 
 def stir_placements(tx: Tx, host_id: int) -> None:
     """Everything on this host is looked at again."""
-    table = tables.placement
-    for (id_,) in tx.all(sa.select(table.c.id).where(table.c.host_id == host_id, table.c.removed.is_(None))):
+    for (id_,) in tx.sql("select id from placement where host_id = :host and removed is null", host=host_id):
         turns.look_again(tx, "placement", id_)
+
+
+PLACED = """
+select p.id from machine m join placement p on p.machine_id = m.id
+where m.uuid = :machine and p.host_id = :host and p.removed is null
+"""
 
 
 def stir_machine(tx: Tx, host_id: int, machine: str) -> None:
     """Something about a machine (UUID) on this host has changed."""
-    table, machines = tables.placement, tables.machine
-    query = (
-        sa.select(table.c.id)
-        .join(machines, machines.c.id == table.c.machine_id)
-        .where(machines.c.uuid == machine, table.c.host_id == host_id, table.c.removed.is_(None))
-    )
-    for (id_,) in tx.all(query):
+    for (id_,) in tx.sql(PLACED, machine=machine, host=host_id):
         turns.look_again(tx, "placement", id_)
 
 

@@ -1,6 +1,7 @@
 """From rows to the MachineSpec of a placement: what one host shall run."""
 
 import ipaddress
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -56,11 +57,10 @@ def spec_of(tx: Tx, machine: Row, placement: Row, state_key: str) -> MachineSpec
 
 def disks_of(tx: Tx, machine: Row, runtime: Runtime) -> tuple[Disk, ...]:
     """The machine's volumes by device."""
-    table = tables.volume
-    rows = tx.all(
-        sa.select(table)
-        .where(table.c.machine_id == machine.id, table.c.removed.is_(None), table.c.state != "Expunged")
-        .order_by(table.c.device, table.c.id)
+    rows = tx.rows(
+        tables.volume,
+        "machine_id = :machine and removed is null and state <> 'Expunged' order by device, id",
+        machine=machine.id,
     )
     return tuple(_disk(tx, row, runtime) for row in rows)
 
@@ -125,20 +125,20 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
     )
 
 
+PUBLIC = """
+select p.address, r.netmask from public_ip p join ip_range r on r.id = p.ip_range_id
+where p.network_id = :network and p.state = 'Allocated' order by p.source_nat desc, p.address
+"""
+
+
 def public_addresses(tx: Tx, network_id: int | None) -> list[tuple[str, int]]:
     """The public addresses of a network with their prefixes, source NAT first."""
     if network_id is None:
         return []
-    table, ranges = tables.public_ip, tables.ip_range
-    rows = tx.all(
-        sa.select(table.c.address, ranges.c.netmask)
-        .join(ranges, ranges.c.id == table.c.ip_range_id)
-        .where(table.c.network_id == network_id, table.c.state == "Allocated")
-        .order_by(table.c.source_nat.desc(), table.c.address)
-    )
-    return [(unpack_address(row.address), prefix_of(row.netmask)) for row in rows]
+    return [(unpack_address(packed), prefix_of(netmask)) for packed, netmask in tx.sql(PUBLIC, network=network_id)]
 
 
+@lru_cache(maxsize=256)
 def prefix_of(netmask: str) -> int:
     """24 of 255.255.255.0."""
     return ipaddress.ip_network(f"0.0.0.0/{netmask or '255.255.255.0'}").prefixlen
@@ -202,19 +202,14 @@ def guest_segment(tx: Tx, network_id: int | None, host: Row) -> Segment:
     )
 
 
+CARRIERS = """
+select distinct p.host_id from nic n join placement p on p.machine_id = n.machine_id
+where n.network_id = :network and n.removed is null and p.removed is null and p.host_id <> :host
+"""
+
+
 def _peers(tx: Tx, network_id: int, host_id: int) -> tuple[str, ...]:
     """Underlay addresses of the other hosts where the network has a machine."""
-    nic, placement, host = tables.nic, tables.placement, tables.host
-    rows = tx.all(
-        sa.select(host.c.id, host.c.facts, host.c.address)
-        .join(placement, placement.c.host_id == host.c.id)
-        .join(nic, nic.c.machine_id == placement.c.machine_id)
-        .where(
-            nic.c.network_id == network_id,
-            nic.c.removed.is_(None),
-            placement.c.removed.is_(None),
-            host.c.removed.is_(None),
-            host.c.id != host_id,
-        )
-    )
-    return tuple(sorted({(row.facts or {}).get("underlay") or row.address for row in rows}))
+    ids = [id_ for (id_,) in tx.sql(CARRIERS, network=network_id, host=host_id)]
+    hosts = [row for row in (tx.get(tables.host, id_) for id_ in ids) if row is not None and row.removed is None]
+    return tuple(sorted({(row.facts or {}).get("underlay") or row.address for row in hosts}))

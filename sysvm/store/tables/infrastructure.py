@@ -81,6 +81,8 @@ host = sa.Table(
     number("cpus"),
     number("cpu_mhz"),
     number("memory_bytes"),
+    number("machines"),  # placements here, and the memory that they leave: queries/placements
+    number("memory_free_mb"),
     text("management_address"),
     text("document_live"),
     text("tags"),
@@ -89,6 +91,7 @@ host = sa.Table(
     instant("last_seen"),
     text("why"),
     *life(),
+    sa.Index("ix_host_room", "zone_id", "machines", sa.text("memory_free_mb desc"), "id"),
 )
 
 host_token = sa.Table(
