@@ -1,14 +1,14 @@
 """`python -m docs`: api.md from the catalogue of commands, settings.md from the list of settings.
 
-Whether a command works is what the API itself goes by: it has a handler. Whether a setting works is whether some module of
-sysvm names it. Nothing is written by hand in these two files; tests/structure compares them with what is made here.
+Whether a command works is what the API itself goes by (catalogue/not_yet.txt). Whether a setting works is whether some
+module of sysvm names it. Nothing is written by hand in these two files; tests/structure compares them with what is made here.
 """
 
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from sysvm.api import catalogue, commands, handlers
+from sysvm.api import catalogue
 from sysvm.api.catalogue import Command
 from sysvm.store.settings import SETTINGS, Setting
 
@@ -19,18 +19,17 @@ ROLES = {"anyone": "anyone", "all": "users", "domain": "domain admins", "admin":
 # Names that are put together in queries/limits.py.
 PREFIXES = ("max.account.", "max.domain.", "max.project.")
 
-assert commands  # importing it registers the handlers
 
-
-def works(command: Command) -> bool:
-    """Whether it can be called."""
-    return command.kind == "session" or handlers.find(command.name) is not None
+def state(command: Command) -> str:
+    """Whether it can be called, or what it will come with."""
+    feature = catalogue.not_yet().get(command.name)
+    return "works" if feature is None else f"not yet: {feature}"
 
 
 def api() -> str:
     """Every command, a table for each section."""
     known = sorted(catalogue.commands().values(), key=lambda command: command.section)
-    ready = sum(map(works, known))
+    ready = len(known) - len(catalogue.not_yet())
     lines = [
         MADE,
         "# Commands",
@@ -48,8 +47,7 @@ def api() -> str:
 def _row(command: Command) -> str:
     params = ", ".join(f"**{each.name}**" if each.required else each.name for each in command.accepts().values())
     kind = "asynchronous" if command.is_async else "synchronous"
-    state = "works" if works(command) else "not yet"
-    return f"| {command.name} | {ROLES[command.roles]} | {kind} | {state} | {params} |"
+    return f"| {command.name} | {ROLES[command.roles]} | {kind} | {state(command)} | {params} |"
 
 
 @cache

@@ -16,6 +16,7 @@ by_name = pytest.mark.parametrize("document", documents(), ids=lambda path: str(
 GENERATED = set(PAGES)
 # Not settings, though they look like some: fields, parameters, files, methods.
 NO_SETTINGS = {"enable.consoleproxy.vm", "enable.secstorage.vm", "enable.router.vm"}
+FORBIDDEN = {"utils.py"}
 _setting = re.compile(r"[a-z0-9]+(?:\.[A-Za-z0-9]+){2,}")
 _target = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
@@ -31,6 +32,17 @@ def test_files_that_are_named_are_there(document: Path):
     """`folder/<name>.py` stands for any file there, `*` for some."""
     lost = [name for name in paths(document) if not is_there(name)]
     assert lost == []
+
+
+@by_name
+def test_modules_that_are_named_exist(document: Path):
+    """Also those that are named without their folder."""
+    named = {word for word in words_of_code(document) if re.fullmatch(r"[a-z_]+\.(py|jsonl|toml)", word)}
+    assert [
+        name
+        for name in sorted(named - FORBIDDEN)
+        if not any(ROOT.glob(f"[!.]*/**/{name}")) and not (ROOT / name).exists()
+    ] == []
 
 
 def is_there(name: str) -> bool:
@@ -109,6 +121,12 @@ def test_the_readme_shows_the_two_commands_on_its_first_screen():
     first = text(ROOT / "README.md").splitlines()[:20]
     for command in ("make demo", "make test", "make down", "make bench"):
         assert any(line.startswith(command) for line in first), command
+
+
+def test_every_folder_of_tests_is_explained():
+    page = text(ROOT / "CONTRIBUTING.md")
+    folders = [path.name for path in (ROOT / "tests").iterdir() if any(path.glob("*.py"))]
+    assert [name for name in folders if f"`tests/{name}`" not in page] == []
 
 
 def test_the_readme_has_a_place_for_the_benchmarks():
