@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import install
 from sysvm.store import tables
 from sysvm.store.queries import jobs
 from sysvm.store.queries.turns import Turn
@@ -23,6 +24,10 @@ async def work(context: Context, turn: Turn) -> Outcome:
     task = await context.store.read(lambda tx: tx.get(tables.task, turn.id))
     if task is None or task.removed is not None or task.state in OVER:
         return Gone()
+    if task.kind == install.KIND:
+        if task.deadline is not None and task.deadline < context.clock.now():
+            return Gone(lambda tx: install.overdue(tx, turn, task))
+        return await install.work(context, turn, task)
     if task.deadline is not None and task.deadline < context.clock.now():
         return Gone(lambda tx: _end(tx, turn, "failed", "nobody could answer before its deadline", None))
     if task.kind != "diagnose":
@@ -66,3 +71,6 @@ def _end(tx: Tx, turn: Turn, state: str, error: str, result: str | None) -> None
 def complain(tx: Tx, id_: int, why: str) -> None:
     """The reason stands in the task's row."""
     tx.update(tables.task, id_, error=why)
+    task = tx.get(tables.task, id_)
+    if task is not None and task.kind == install.KIND and task.state not in OVER:
+        install.complain(tx, task, why)
