@@ -9,6 +9,7 @@ import pytest
 from docs.__main__ import FOLDER, PAGES
 from sysvm.api import catalogue
 from sysvm.cli.main import app
+from sysvm.store.queries.alerts import NAMES, AlertType
 from sysvm.store.settings import SETTINGS, canonical
 from tests.structure.documents import ROOT, command_lines, documents, links, paths, text, words_of_code
 
@@ -132,6 +133,17 @@ def test_every_folder_of_tests_is_explained():
 def test_the_readme_has_a_place_for_the_benchmarks():
     page = text(ROOT / "README.md")
     assert 0 < page.index("<!-- bench -->") < page.index("<!-- /bench -->")
+
+
+def test_every_alert_that_can_be_raised_is_explained():
+    """docs/operations.md says what to do about each."""
+    raised: set[str] = set()
+    for module in (ROOT / "sysvm").rglob("*.py"):
+        if module.name != "alerts.py" or module.parent.name == "commands":
+            raised |= set(re.findall(r"AlertType\.([A-Z_]+)", module.read_text()))
+    page = text(FOLDER / "operations.md")
+    assert raised
+    assert [name for name in sorted(raised) if NAMES[AlertType[name]] not in page] == []
 
 
 def test_every_turn_kind_and_every_layer_is_in_the_architecture():
