@@ -83,6 +83,21 @@ def bench(words: tuple[str, ...] = ()) -> None:
     raise SystemExit(subprocess.run([sys.executable, "-m", "bench", *words], cwd=folder, check=False).returncode)
 
 
+@app.command
+def recover(*, state: Path, database: str = "") -> None:
+    """Begins a new epoch after the database was restored from a backup; hosts are adopted as they are.
+
+    Parameters
+    ----------
+    state: folder of the server, which must not run
+    database: postgresql://... as the server is given
+    """
+    from sysvm.cli import recover as recovery
+
+    epoch = recovery.run(state.absolute(), database)
+    print(f"epoch {epoch}; start the server: it adopts what runs on the hosts before it changes anything")
+
+
 @agent.command(name="host")
 def agent_host(
     *,

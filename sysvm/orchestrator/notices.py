@@ -59,7 +59,7 @@ class Notices:
         now a notice may have been lost."""
         if self._inventories.get(host_id) != digest:
             self._inventories[host_id] = digest
-            await self._run(lambda tx: links.stir_placements(tx, host_id))
+            await self._run(lambda tx: _look_at_all(tx, host_id))
 
     async def _agent(self, host_id: int, machine: str, said: channel.AgentNoticeBody) -> None:
         match said:
@@ -71,6 +71,11 @@ class Notices:
                 await self._run(lambda tx: _task(tx, machine))
             case channel.AgentHello() | channel.AgentReport():
                 await self._run(lambda tx: links.stir_machine(tx, host_id, machine))
+
+
+def _look_at_all(tx: Tx, host_id: int) -> None:
+    links.stir_placements(tx, host_id)
+    turns.look_again(tx, "sweep", host_id)
 
 
 def _task(tx: Tx, machine: str) -> None:

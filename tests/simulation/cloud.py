@@ -67,6 +67,14 @@ class Cloud:
             assert isinstance(driver, sqlite3.Connection)
             return driver
 
+    def backup(self) -> bytes:
+        """The database as it is now."""
+        return self._driver().serialize()
+
+    def restore(self, backup: bytes) -> None:
+        """The database as it was then; no server may run."""
+        self._driver().deserialize(backup)
+
     @contextlib.asynccontextmanager
     async def world(self) -> AsyncIterator["Cloud"]:
         """The hosts live until the block ends, whatever becomes of servers."""

@@ -1,7 +1,8 @@
 """What a turn of each kind does. Every module has `work` (one turn) and `complain` (where its failures are shown)."""
 
+from sysvm.orchestrator import sweep
 from sysvm.orchestrator.engine import Kind
-from sysvm.orchestrator.turns import host, machine, maintenance, network, placement, task, template, zone
+from sysvm.orchestrator.turns import host, machine, maintenance, moving, network, placement, task, template, zone
 
 KINDS: dict[str, Kind] = {
     "host": Kind(host.work, host.complain),
@@ -9,7 +10,8 @@ KINDS: dict[str, Kind] = {
     "maintenance": Kind(maintenance.work, maintenance.complain),
     "network": Kind(network.work, network.complain),
     "placement": Kind(placement.work, placement.complain),
+    "sweep": Kind(sweep.work, sweep.complain),
     "task": Kind(task.work, task.complain),
-    "template": Kind(template.work, template.complain),
+    "template": Kind(moving.work, template.complain),
     "zone": Kind(zone.work, zone.complain),
 }

@@ -41,13 +41,14 @@ from sysvm.store.tables.records import (
     setting,
     usage_interval,
 )
+from sysvm.store.tables.strays import adoption, stray
 
 __all__ = [
-    "account", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session", "control_ip",
-    "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate", "host_token",
+    "account", "adoption", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session",
+    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate", "host_token",
     "image_store", "ip_range", "job", "job_part", "machine", "metadata", "network", "network_offering", "nic",
     "nic_address", "pack_address", "physical_network", "placement", "pod", "pool_image", "private_ip", "project",
     "public_ip", "resource_limit", "role", "role_permission", "service_offering", "service_provider", "session",
-    "setting", "ssh_key_pair", "storage_pool", "tag", "task", "template", "template_copy", "traffic_type", "turn",
+    "setting", "ssh_key_pair", "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_type", "turn",
     "unpack_address", "usage_interval", "user", "user_data", "volume", "vpc_offering", "zone",
 ]  # fmt: skip
