@@ -16,7 +16,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, preparation
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
-from sysvm.store.queries import documents, specs, turns
+from sysvm.store.queries import documents, specs, strays, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -84,6 +84,8 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     placement = tx.get(tables.placement, id_)
     if placement is None or placement.removed is not None:
         return None
+    if why := strays.must_wait(tx, placement.host_id):
+        raise NotYet(5, why)
     machine = tx.get(tables.machine, placement.machine_id)
     host = tx.get(tables.host, placement.host_id)
     assert machine is not None and host is not None
