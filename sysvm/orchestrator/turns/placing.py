@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import addresses, links, nics, placements, settings
+from sysvm.store.queries import addresses, links, nics, placements, settings, strays
 from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
@@ -21,6 +21,8 @@ def choose(tx: Tx, machine_id: int) -> HostSeen:
     """The host for the machine. Raises NotYet with the reason why there is none, or what has to come first."""
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
+    if why := strays.must_not_place(tx, machine.zone_id):
+        raise NotYet(10, why)
     if machine.kind == Kind.GUEST:
         _networks_first(tx, machine)
         _template_first(tx, machine)
