@@ -85,6 +85,7 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
         alerts.resolve(tx, AlertType.HOST, zone=host.zone_id)
     turns.wish(tx, "host", host.id, host=host.id)
+    turns.wish(tx, "sweep", host.id, host=host.id)
     turns.wish(tx, "zone", host.zone_id)
     stir_placements(tx, host.id)
     return Linked(host.id, cloud.uuid, cloud.epoch)
