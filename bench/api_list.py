@@ -1,6 +1,6 @@
 """CPU of the server per signed `listRouters` of 20 rows, against a bare ASGI handler that does the least.
 
-    python bench/api_list.py
+    python -m bench.api_list
 
 The bare handler checks the same signature, reads 20 rows of machines by one statement, and answers them as JSON. Both run
 under uvicorn in a process of their own; requests come over kept-alive connections from this process. CPU is what the
@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import http.client
 import json
-import os
 import socket
 import sqlite3
 import subprocess
@@ -26,6 +25,7 @@ import msgspec
 import uvicorn
 import uvloop
 
+from bench.measure import cpu_s
 from sysvm.api import signature
 from sysvm.api.app import make_app
 from sysvm.api.http import decode_form
@@ -120,11 +120,6 @@ def serve(kind: str, path: Path) -> None:
 
 
 # ---------------------------------------------------------------- the measurement
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _request() -> str:
     params = {"command": "listRouters", "listall": "true", "response": "json", "apiKey": KEY, "zone": "x~y"}
     text = next(signature.signed_texts(params))
@@ -134,7 +129,8 @@ def _request() -> str:
 
 def measure(kind: str, path: Path) -> tuple[float, int]:
     """(microseconds of CPU per request, rows of the answer)."""
-    child = subprocess.Popen([sys.executable, __file__, "serve", kind, str(path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "bench.api_list", "serve", kind, str(path)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout is not None
         port = int(child.stdout.readline())
@@ -142,10 +138,10 @@ def measure(kind: str, path: Path) -> tuple[float, int]:
         target = _request()
         for at in range(REQUESTS + 100):
             if at == 100:
-                began = _cpu_s(child.pid)  # warmed up
+                began = cpu_s(child.pid)  # warmed up
             connection.request("GET", target)
             body = connection.getresponse().read()
-        spent = _cpu_s(child.pid) - began
+        spent = cpu_s(child.pid) - began
         rows = len(json.loads(body)["listroutersresponse"]["router"])
         return spent / REQUESTS * 1e6, rows
     finally:
