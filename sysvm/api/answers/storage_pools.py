@@ -4,6 +4,7 @@ from typing import Any
 
 from sysvm.api.answers.owners import without_empty
 from sysvm.api.answers.times import stamp
+from sysvm.store.queries.image_stores import why_not
 from sysvm.store.store import Row
 
 
@@ -54,5 +55,6 @@ def image_store(row: Row) -> dict[str, Any]:
         "disksizetotal": row.capacity_bytes,
         "disksizeused": row.used_bytes,
         "hasannotations": False,
+        "message": why_not(row.url) or None,
     }
     return without_empty(answer)

@@ -13,7 +13,9 @@ from sysvm.api.params import pairs
 from sysvm.api.rules import places, stores
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import hosts, storage_pools, templates, zones
+from sysvm.store.queries import alerts, hosts, storage_pools, templates, zones
+from sysvm.store.queries.alerts import AlertType
+from sysvm.store.queries.image_stores import why_not
 from sysvm.store.store import Row, Tx
 
 NAMES = {"nfs": "NFS", "filesystem": "Filesystem", "sysvmdirectory": "SysvmDirectory", "defaultlayer": "Filesystem"}
@@ -52,6 +54,9 @@ def add_image_store(call: Call) -> Reply:
     if first:
         for template in templates.cross_zone(call.tx):
             templates.want_copy(call.tx, template.id, zone.id)
+    if why := why_not(url.url):
+        text = f"Image store {name} of zone {zone.name} cannot be used: {why}"
+        alerts.raise_alert(call.tx, AlertType.SECONDARY_STORAGE, text, zone=zone.id)
     zones.changed(call.tx, zone.id)
     row = call.tx.get(store, store_id)
     assert row is not None

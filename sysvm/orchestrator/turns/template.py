@@ -19,6 +19,7 @@ from sysvm.store import tables
 from sysvm.store.queries import alerts, events, jobs, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
+from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import secstorage
@@ -93,10 +94,11 @@ def _store(tx: Tx, copy: Row) -> Row:
     store = tx.one(
         sa.select(table)
         .where(table.c.zone_id == copy.zone_id, table.c.removed.is_(None), table.c.read_only.is_(False))
+        .where(usable())
         .order_by(table.c.id)
     )
     if store is None:
-        raise NotYet(30, "the zone has no writable image store; add one with addImageStore")
+        raise NotYet(30, "the zone has no writable image store that can be used; add one with addImageStore")
     return store
 
 

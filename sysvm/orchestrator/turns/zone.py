@@ -11,6 +11,7 @@ from sysvm.orchestrator.turns import making
 from sysvm.store import tables
 from sysvm.store.queries import addresses, alerts, jobs, machines, settings
 from sysvm.store.queries.alerts import AlertType
+from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import consoleproxy, secstorage
@@ -88,7 +89,7 @@ def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
         return "there is no public address range"
     if kind is Kind.SECONDARY_STORAGE:
         writable = sa.select(store.c.id).where(
-            store.c.zone_id == zone.id, store.c.removed.is_(None), store.c.read_only.is_(False)
+            store.c.zone_id == zone.id, store.c.removed.is_(None), store.c.read_only.is_(False), usable()
         )
         if tx.one(writable) is None:
             return "there is no image store"

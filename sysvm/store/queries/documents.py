@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries import nics, settings, specs
+from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
@@ -100,7 +101,8 @@ def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
 
 def _stores(tx: Tx, zone_id: int) -> tuple[Store, ...]:
     table = tables.image_store
-    rows = tx.all(sa.select(table).where(table.c.zone_id == zone_id, table.c.removed.is_(None)).order_by(table.c.id))
+    here = (table.c.zone_id == zone_id, table.c.removed.is_(None), usable())
+    rows = tx.all(sa.select(table).where(*here).order_by(table.c.id))
     return tuple(Store(store=row.uuid, path=f"/sysvm/store/{row.uuid}", read_only=row.read_only) for row in rows)
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
 from sysvm.store.queries import nics
+from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -95,12 +96,13 @@ def _iso(tx: Tx, machine: Row, host: Row) -> Iso | None:
 def stores_of(tx: Tx, zone_id: int) -> tuple[ImageStoreMount, ...]:
     """The directories that a secondary storage VM of the zone is handed."""
     table = tables.image_store
-    rows = tx.all(sa.select(table).where(table.c.zone_id == zone_id, table.c.removed.is_(None)).order_by(table.c.id))
+    here = (table.c.zone_id == zone_id, table.c.removed.is_(None), usable())
+    rows = tx.all(sa.select(table).where(*here).order_by(table.c.id))
     return tuple(ImageStoreMount(store=row.uuid, path=_path(row.url)) for row in rows)
 
 
 def _path(url: str) -> str:
-    return url.removeprefix("file://") if url.startswith("file://") else url
+    return url.removeprefix("file://")
 
 
 def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
