@@ -53,6 +53,15 @@ class DeleteImage(msgspec.Struct, frozen=True, kw_only=True, tag="delete-image")
     image: str
 
 
+class CopyImage(msgspec.Struct, frozen=True, kw_only=True, tag="copy-image"):
+    """Bring an image of another store of this machine into `store`; result: Downloaded. The other one keeps it."""
+
+    store: str
+    source: str  # the store that has it
+    image: str
+    sha256: str  # of its bytes, as the server knows them
+
+
 class Diagnose(msgspec.Struct, frozen=True, kw_only=True, tag="diagnose"):
     """ping, traceroute or arping, bounded; result: Diagnosed."""
 
@@ -65,7 +74,7 @@ class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
     """Run the machine's own checks (ssvm-check and the like); result: Diagnosed."""
 
 
-TaskBody = Download | DeleteImage | Diagnose | CheckSelf
+TaskBody = Download | CopyImage | DeleteImage | Diagnose | CheckSelf
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-task"):

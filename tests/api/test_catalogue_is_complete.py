@@ -5,7 +5,7 @@ from tests.api.stage import Stage, refusal
 
 assert commands
 
-COMPLETE = ("01", "02", "03", "05", "06", "07", "09", "10", "18", "19")  # sections whose first rank is all there
+COMPLETE = ("01", "02", "03", "05", "06", "07", "08", "09", "10", "18", "19")  # sections whose first rank is all there
 
 
 def test_what_has_no_handler_is_on_the_list_and_nothing_else_is():

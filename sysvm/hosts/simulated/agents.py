@@ -42,6 +42,9 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
         case channel.Download():
             size = 1 << 20
             return channel.Downloaded(sha256=digest(body.url), size=size, virtual_size=10 * size, format=body.format)
+        case channel.CopyImage():
+            size = 1 << 20
+            return channel.Downloaded(sha256=body.sha256, size=size, virtual_size=10 * size, format="QCOW2")
         case channel.DeleteImage():
             return link.Nothing()
         case _:

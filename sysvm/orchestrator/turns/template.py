@@ -58,13 +58,13 @@ async def work(context: Context, turn: Turn) -> Outcome:
     if not copy.wanted and not await context.store.read(lambda tx: _is_stored(tx, copy)):
         await _forget_download(context, turn, copy)
         return Gone(lambda tx: _deleted(tx, turn))
-    job = await context.store.run(lambda tx: _load(tx, turn.id))
+    job = await context.store.run(lambda tx: load(tx, turn.id))
     if copy.wanted:
         return await _download(context, turn, job)
     return await _delete(context, turn, job)
 
 
-def _load(tx: Tx, id_: int) -> Job:
+def load(tx: Tx, id_: int) -> Job:
     """Chooses store and secondary storage VM where that has not been done. Raises NotYet while there is none."""
     copy = tx.get(tables.template_copy, id_)
     assert copy is not None
@@ -143,7 +143,7 @@ async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
         checksum=template.checksum or "",
     )
     await edge("template before task")
-    seen = await _ask(context, turn, job, channel.RunTask(name=job.name, body=body))
+    seen = await ask(context, turn, job, channel.RunTask(name=job.name, body=body))
     match seen.state:
         case OperationState.RUNNING:
             return Result(POLL_S, lambda tx: _progress(tx, turn.id, seen.progress))
@@ -158,7 +158,7 @@ async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
             return Result(SETTLED_S, lambda tx: _downloaded(tx, turn, job, got))
 
 
-async def _ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:
+async def ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:
     order = link.ToAgent(machine=job.machine.uuid, incarnation=job.placement.incarnation, fence=turn.fence, body=body)
     return await context.links.to(job.placement.host_id).call(order, OperationSeen)
 
@@ -247,7 +247,7 @@ async def _forget_download(context: Context, turn: Turn, copy: Row) -> None:
     if copy.machine_id is None:
         return
     try:
-        job = await context.store.run(lambda tx: _load(tx, turn.id))
+        job = await context.store.run(lambda tx: load(tx, turn.id))
         order = link.ToAgent(
             machine=job.machine.uuid,
             incarnation=job.placement.incarnation,
@@ -262,7 +262,7 @@ async def _forget_download(context: Context, turn: Turn, copy: Row) -> None:
 async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
     body = channel.DeleteImage(store=job.store.uuid, image=job.template.uuid)
     name = f"delete-{job.template.uuid}"
-    seen = await _ask(context, turn, job, channel.RunTask(name=name, body=body))
+    seen = await ask(context, turn, job, channel.RunTask(name=name, body=body))
     if seen.state is OperationState.RUNNING:
         return Result(POLL_S)
     if seen.state is OperationState.FAILED:

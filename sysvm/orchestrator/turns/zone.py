@@ -151,7 +151,8 @@ def load_of(tx: Tx, machine_id: int) -> int:
     """Work under way in a secondary storage VM."""
     table = tables.template_copy
     busy = sa.select(sa.func.count()).where(
-        table.c.machine_id == machine_id, table.c.removed.is_(None), table.c.state == "DOWNLOAD_IN_PROGRESS"
+        table.c.machine_id == machine_id, table.c.removed.is_(None),
+        sa.or_(table.c.state == "DOWNLOAD_IN_PROGRESS", table.c.wanted_store_id.is_not(None)),
     )
     return int(tx.value(busy))
 

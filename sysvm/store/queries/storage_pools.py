@@ -6,6 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
+from sysvm.store.queries import turns
+from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
 
@@ -92,11 +94,33 @@ def writable_stores(tx: Tx, zone_id: int) -> Sequence[Row]:
 
 
 def copies_on(tx: Tx, store_id: int) -> int:
-    """How many images are wanted on an image store."""
+    """How many images are wanted on an image store, or are on their way to it or from it."""
     copy = tables.template_copy
+    here = sa.or_(copy.c.store_id == store_id, copy.c.wanted_store_id == store_id, copy.c.left_store_id == store_id)
     count: int = tx.value(
         sa.select(sa.func.count())
         .select_from(copy)
-        .where(copy.c.store_id == store_id, copy.c.wanted.is_(True), copy.c.removed.is_(None))
+        .where(here, copy.c.wanted.is_(True), copy.c.removed.is_(None))
     )
     return count
+
+
+def images_on(tx: Tx, store_id: int) -> Sequence[Row]:
+    """The wanted copies on an image store that are not moving, arrived or not."""
+    copy = tables.template_copy
+    here = sa.select(copy).where(copy.c.store_id == store_id, copy.c.wanted.is_(True), copy.c.removed.is_(None))
+    return tx.all(here.where(copy.c.wanted_store_id.is_(None)).order_by(copy.c.id))
+
+
+def bytes_on(tx: Tx, store_id: int) -> int:
+    """What the images on a store are in bytes, with those that are on their way to it."""
+    copy = tables.template_copy
+    there = sa.func.coalesce(copy.c.wanted_store_id, copy.c.store_id) == store_id
+    total = sa.select(sa.func.coalesce(sa.func.sum(copy.c.size_bytes), 0))
+    return int(tx.value(total.where(there, copy.c.wanted.is_(True), copy.c.removed.is_(None))))
+
+
+def move_image(tx: Tx, copy_id: int, store_id: int) -> Part:
+    """The image shall be on another store of its zone."""
+    tx.update(tables.template_copy, copy_id, wanted_store_id=store_id)
+    return Part("template", copy_id, turns.wish(tx, "template", copy_id), "ready")

@@ -61,6 +61,8 @@ template_copy = sa.Table(
     number("size_bytes"),
     text("sha256"),
     flag("wanted", True),
+    ref("wanted_store_id", "image_store", null=True),  # where it shall move
+    ref("left_store_id", "image_store", null=True),  # from where it has moved, and where it is yet to be deleted
     *life(),
     comment="a template or ISO on an image store of a zone",
 )

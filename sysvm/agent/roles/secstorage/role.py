@@ -15,6 +15,7 @@ import msgspec
 from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.secstorage import health, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
+from sysvm.agent.roles.secstorage.copying import Copying
 from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
 from sysvm.agent.roles.secstorage.images import ImageServer
 from sysvm.agent.roles.secstorage.pace import Patience
@@ -28,7 +29,7 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.wire.channel import CheckSelf, DeleteImage, Diagnosed, Download, Downloaded, ServiceSeen, TaskBody
+from sysvm.wire.channel import CheckSelf, CopyImage, DeleteImage, Diagnosed, Download, Downloaded, ServiceSeen, TaskBody
 from sysvm.wire.documents import SecStorageDocument, Store, SystemVmDocument
 from sysvm.wire.machines import ServiceFault
 
@@ -98,6 +99,8 @@ class SecStorageRole(Role):
         match body:
             case Download():
                 return await self._download(body, progress)
+            case CopyImage():
+                return await self._copy(body, progress)
             case DeleteImage():
                 await self._delete(body)
                 return None
@@ -107,7 +110,7 @@ class SecStorageRole(Role):
                 raise Refused(f"a secondary storage VM has no such work: {type(body).__name__}")
 
     async def forget_task(self, name: str, body: TaskBody) -> None:
-        if isinstance(body, Download) and (store := self._stores.get(body.store)) is not None:
+        if isinstance(body, Download | CopyImage) and (store := self._stores.get(body.store)) is not None:
             async with self._alone(body.image):
                 await asyncio.to_thread(store.drop_incoming, body.image)
 
@@ -186,15 +189,17 @@ class SecStorageRole(Role):
             transfer = Transfer(order, store, self._way, self._context.clock, progress, self._patience)
             return await transfer.run()
 
-    async def _delete(self, body: DeleteImage) -> None:
-        # Of a full store, too: deleting is what helps it. Of one that is not mounted, never: it would look deleted.
-        known = self._known(body.store)
-        if known.path not in self._mounts():
-            raise Refused(f"the image store cannot be used: {known.path} is not mounted")
-        store = self._stores[body.store]
+    async def _copy(self, body: CopyImage, progress: Progress) -> Downloaded:
+        source, store = self._mounted(body.source), await self._writable(body.store)
         async with self._alone(body.image):
-            await asyncio.to_thread(store.drop_incoming, body.image)
-            await asyncio.to_thread(store.forget, body.image)
+            await asyncio.to_thread(_prepared, store)
+            return await Copying(body, source, store, progress).run()
+
+    async def _delete(self, body: DeleteImage) -> None:
+        # Of a full or read-only store, too: deleting is what empties it.
+        store = self._mounted(body.store)
+        async with self._alone(body.image):
+            await asyncio.to_thread(_removed, store, body.image)
 
     async def _check_self(self) -> Diagnosed:
         document = self._document
@@ -216,6 +221,8 @@ class SecStorageRole(Role):
     async def _writable(self, name: str) -> ImageStore:
         """A store that images can be brought into now."""
         store = self._known(name)
+        if store.read_only:
+            raise Refused("this image store is read-only")
         faults = await asyncio.to_thread(_faults_of, (store,), self._mounts)
         if faults:
             raise Refused(f"the image store cannot be used: {faults[0].why}")
@@ -225,9 +232,14 @@ class SecStorageRole(Role):
         store = next((s for s in self._document.stores if s.store == name), None) if self._document else None
         if store is None:
             raise Refused("this image store is not served here")
-        if store.read_only:
-            raise Refused("this image store is read-only")
         return store
+
+    def _mounted(self, name: str) -> ImageStore:
+        """A store whose images are there. What is not mounted looks empty, as if everything had been deleted."""
+        store = self._known(name)
+        if store.path not in self._mounts():
+            raise Refused(f"the image store cannot be used: {store.path} is not mounted")
+        return self._stores[name]
 
     @asynccontextmanager
     async def _alone(self, image: str) -> AsyncIterator[None]:
@@ -246,6 +258,14 @@ class SecStorageRole(Role):
 def _prepared(store: ImageStore) -> None:
     try:
         store.prepare()
+    except OSError as error:
+        raise Refused(f"the image store cannot be written: {error.strerror}") from error
+
+
+def _removed(store: ImageStore, image: str) -> None:
+    try:
+        store.drop_incoming(image)
+        store.forget(image)
     except OSError as error:
         raise Refused(f"the image store cannot be written: {error.strerror}") from error
 
