@@ -1,8 +1,10 @@
 """What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set, guests past recovery."""
 
+import itertools
+
 import sqlalchemy as sa
 
-from sysvm.orchestrator import stuck
+from sysvm.orchestrator import expiry, stuck
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import alerts, guests, jobs, turns
@@ -10,13 +12,16 @@ from sysvm.store.queries.alerts import AlertType
 from sysvm.store.store import Row, Tx
 
 EVERY_S = 5.0
+SLOW_EVERY = 12  # rounds
 KEPT_S = 24 * 3600.0
 
 
 async def run(context: Context) -> None:
     """Looks after the tables for ever."""
-    while True:
+    for number in itertools.count():
         await context.store.run(sweep)
+        if number % SLOW_EVERY == 0:
+            await context.store.run(expiry.sweep)
         await context.clock.sleep(EVERY_S)
 
 

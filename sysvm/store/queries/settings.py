@@ -84,7 +84,7 @@ CONCERNED = {
     "Secondary Storage": "kind = 'zone'",
     "System VM": "kind = 'zone'",
     "Virtual Router": "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
-    "Network": "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
+    "Network": "kind = 'network' or kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
 }
 
 
