@@ -2,9 +2,12 @@
 
     python -m bench.api_list
 
-The bare handler checks the same signature, reads 20 rows of machines by one statement, and answers them as JSON. Both run
-under uvicorn in a process of their own; requests come over kept-alive connections from this process. CPU is what the
-kernel counts for the serving process, so neighbours on the machine matter little.
+The bare handler gives an answer of the same size from the same database: it checks the same signature, reads the same 20
+rows of machines whole (61 columns) and by a second statement their 60 NICs with addresses, makes a dict of each, and encodes
+them with a text of spaces that brings the answer to the length of ours. It joins no names, computes no state, knows no
+permissions, no visibility, no pages. Both run under uvicorn in a process of their own; requests come over kept-alive
+connections from this process. CPU is what the kernel counts for the serving process; neighbours on the machine still cost
+it caches, so the two take turns, and the least of three rounds counts.
 """
 
 import asyncio
@@ -19,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -85,23 +89,60 @@ async def _prepare(path: Path) -> None:
 
 
 # ---------------------------------------------------------------- the two servers
-def _bare(path: Path):
+NICS = """select n.id, n.uuid, n.machine_id, n.network_id, n.traffic, n.device, n.mac, n.gateway, n.gateway6, n.netmask,
+    n.is_default, n.mtu, a.uuid as address_uuid, hex(a.address) as address
+    from nic n left join nic_address a on a.nic_id = n.id and a.removed is null
+    where n.removed is null and n.machine_id in ({ids}) order by n.machine_id, n.device"""
+
+
+def _bare(path: Path, size: int):
     database = sqlite3.connect(path)
     encode = msgspec.json.Encoder().encode
-    names = [column.name for column in tables.machine.columns]
-    text = f"select {', '.join(names)} from machine where kind = 'router' and removed is null order by id limit 500"
+
+    def read(text: str) -> list[dict[str, Any]]:
+        found = database.execute(text)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row)) for row in found.fetchall()]  # noqa: B905 - the least
+
+    columns = ", ".join(column.name for column in tables.machine.columns)
+    machines = f"select {columns} from machine where kind = 'router' and removed is null order by id limit 500"
+
+    def answer() -> bytes:
+        rows = {row["id"]: row for row in read(machines)}
+        for row in rows.values():
+            row["nic"] = []
+        for nic in read(NICS.format(ids=",".join(map(str, rows)))):
+            rows[nic["machine_id"]]["nic"].append(nic)
+        content = {"count": len(rows), "router": list(rows.values())}
+        return encode({"listroutersresponse": {**content, "rest": padding}})
+
+    padding = ""
+    padding = " " * (size - len(answer()))
 
     async def app(scope, _receive, send):
         params = decode_form(scope["query_string"])
         (secret,) = database.execute("select secret_key from user where api_key = ?", (params["apiKey"],)).fetchone()
         good = signature.verify(params, params["signature"], VAULT.open(secret))
-        rows = [dict(zip(names, row, strict=True)) for row in database.execute(text)]
-        body = encode({"listroutersresponse": {"count": len(rows), "router": rows}} if good else {})
+        body = answer() if good else b"{}"
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return app
+
+
+async def _size_of_ours(app) -> int:
+    """How many bytes our answer has."""
+    sent = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    path, _, query = _request().partition("?")
+    await app(
+        {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}, None, send
+    )
+    return len(sent[1]["body"])
 
 
 def serve(kind: str, path: Path) -> None:
@@ -111,7 +152,9 @@ def serve(kind: str, path: Path) -> None:
 
     async def run() -> None:
         store = SqliteStore(path, SystemClock())
-        app = _bare(path) if kind == "bare" else make_app(store, SystemIds(), VAULT, Passwords())
+        app = make_app(store, SystemIds(), VAULT, Passwords())
+        if kind == "bare":
+            app = _bare(path, await _size_of_ours(app))
         config = uvicorn.Config(app, http="httptools", lifespan="off", log_level="error", access_log=False)
         await uvicorn.Server(config).serve([listening])
 
@@ -150,13 +193,13 @@ def measure(kind: str, path: Path) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Interleaved, medians of three."""
+    """Interleaved, the least of three."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.db"
         asyncio.run(_prepare(path))
-        found = {kind: sorted(measure(kind, path) for _ in range(3))[1] for kind in ("bare", "sysvm")}
-    (bare, bare_rows), (own, own_rows) = found["bare"], found["sysvm"]
-    assert bare_rows == own_rows == ROUTERS, found
+        rounds = [(measure("bare", path), measure("sysvm", path)) for _ in range(3)]
+    (bare, bare_rows), (own, own_rows) = (min(side) for side in zip(*rounds, strict=True))
+    assert bare_rows == own_rows == ROUTERS, rounds
     result = {"api.cpu_us_per_list": round(own), "bare": round(bare), "ratio": round(own / bare, 2)}
     print(json.dumps(result))
 
