@@ -1,7 +1,8 @@
-"""What has had its time: events and alerts past their purge delay, passwords that a guest has long had the time to fetch."""
+"""What has had its time: events and alerts past their purge delay, passwords that a guest has long had the time to fetch,
+images on primary storage whose template is gone."""
 
 from sysvm.store import tables
-from sysvm.store.queries import machines, nics, settings
+from sysvm.store.queries import machines, nics, pool_images, settings
 from sysvm.store.store import Tx
 
 DAY_S = 24 * 3600.0
@@ -23,6 +24,7 @@ def sweep(tx: Tx) -> None:
     """One round."""
     for table, setting, column in PURGED:
         _purge(tx, table, float(settings.value(tx, setting)), column)
+    pool_images.collect(tx)
     for (id_,) in tx.sql(FETCHED, before=tx.now - PASSWORD_S):
         _forget_password(tx, id_)
 

@@ -16,7 +16,7 @@ from sysvm.api.rules import images as rules
 from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import templates
+from sysvm.store.queries import pool_images, templates
 from sysvm.store.store import Row, Tx
 
 FLAGS = {
@@ -106,13 +106,14 @@ def delete_template(call: Call) -> Reply:
 
 @handler("prepareTemplate")
 def prepare_template(call: Call) -> Reply:
-    """The zone gets a copy of the template, so that its hosts find it nearby."""
+    """The zone gets a copy of the template, and all primary storage that can take it gets the image."""
     row = call.need(tables.template, "templateid", check=False)
     zone = call.need(tables.zone, "zoneid")
     if row.is_iso:
         raise Refused(f"{row.name} is an ISO; only templates are prepared")
     images.need_store(call.tx, zone)
     templates.want_copy(call.tx, row.id, zone.id)
+    pool_images.want(call.tx, row, zone.id)
     shown = call.tx.all(templates.listing().where(tables.template.c.id == row.id, tables.zone.c.id == zone.id))
     return Rows([answers.template(one, may_see_url=True) for one in shown], len(shown))
 

@@ -142,6 +142,8 @@ def end(tx: Tx, machine: Row) -> None:
     for volume in tx.all(sa.select(tables.volume).where(tables.volume.c.machine_id == machine.id)):
         if volume.type == "ROOT":
             tx.update(tables.volume, volume.id, state="Expunged", removed=tx.now)
+            if volume.host_id is not None:
+                turns.wish(tx, "volume", volume.id, host=volume.host_id)
     kind = Kind(machine.kind)
     events.record(
         tx,

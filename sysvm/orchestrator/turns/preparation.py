@@ -79,11 +79,12 @@ def _volume_steps(tx: Tx, volume: Row, machine: Row, host: Row) -> list[Step]:
         return [make]
     if not template.sha256:
         raise NotYet(5, f"template {template.name} has not been downloaded yet")
-    fetch = _fetch(tx, template, pool, host)
-    return [fetch, make] if fetch is not None else [make]
+    missing = fetch(tx, template, pool, host)
+    return [missing, make] if missing is not None else [make]
 
 
-def _fetch(tx: Tx, template: Row, pool: Row, host: Row) -> Fetch | None:
+def fetch(tx: Tx, template: Row, pool: Row, host: Row) -> Fetch | None:
+    """What brings the image to the pool; None when it is there."""
     table = tables.pool_image
     image = tx.one(
         sa.select(table).where(

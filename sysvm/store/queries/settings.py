@@ -78,13 +78,14 @@ def store(
     tx.wake(WAKE, 0)
 
 
+ROUTERS = "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)"
 # Whose look at the world a change of a setting may change.
 CONCERNED = {
     "Console Proxy": "kind = 'zone'",
     "Secondary Storage": "kind = 'zone'",
     "System VM": "kind = 'zone'",
-    "Virtual Router": "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
-    "Network": "kind = 'network' or kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)",
+    "Virtual Router": ROUTERS,
+    "Network": f"kind = 'network' or {ROUTERS}",
 }
 
 

@@ -1,0 +1,116 @@
+"""Bytes on a host's primary storage: images brought there ahead of their first guest, and what nobody needs any more.
+
+Turns of kind "image" (id of a pool_image) fetch or remove an image, those of kind "volume" remove a volume whose row is
+removed. Both are named pieces of work in the host's ledger, started once and found again. A volume goes only after its
+machine: whoever wishes the turn has seen that nothing uses it.
+"""
+
+import sqlalchemy as sa
+
+from sysvm.basics.errors import Broken, NotYet
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import preparation
+from sysvm.store import tables
+from sysvm.store.queries import pool_images
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.wire import link
+from sysvm.wire.machines import OperationSeen, OperationState, Runtime
+
+LOOK_S = 1.0
+
+
+# ---------------------------------------------------------------- images
+async def image(context: Context, turn: Turn) -> Outcome:
+    """One look at an image on a host."""
+    row = await context.store.read(lambda tx: tx.get(tables.pool_image, turn.id))
+    if row is None or row.state == "ready" or await context.store.read(lambda tx: _host(tx, row.host_id)) is None:
+        return Gone()
+    if row.state == "unwanted":
+        return await _remove_image(context, turn, row)
+    step = await context.store.run(lambda tx: _step(tx, row))
+    if step is None:
+        return Gone(lambda tx: pool_images.forget_double(tx, turn.id))
+    after, note = await preparation.perform(context, turn, row.host_id, step)
+    return Result(after, lambda tx: _note(tx, turn.id, note))
+
+
+def _host(tx: Tx, id_: int) -> Row | None:
+    host = tx.get(tables.host, id_)
+    return host if host is not None and host.removed is None else None
+
+
+def _step(tx: Tx, row: Row) -> preparation.Fetch | None:
+    template, pool, host = (
+        tx.get(tables.template, row.template_id), tx.get(tables.storage_pool, row.pool_id), _host(tx, row.host_id)
+    )  # fmt: skip
+    if template is None or template.removed is not None or pool is None or pool.removed is not None or host is None:
+        return None
+    if not template.sha256:
+        raise NotYet(5, f"template {template.name} has not been downloaded yet")
+    if row.sha256 != template.sha256 and not pool_images.name(tx, row, template.sha256):
+        return None
+    return preparation.fetch(tx, template, pool, host)
+
+
+def _note(tx: Tx, id_: int, note: str) -> None:
+    tx.sql("update pool_image set note = :note where id = :id and state <> 'ready'", note=note, id=id_)
+
+
+async def _remove_image(context: Context, turn: Turn, row: Row) -> Outcome:
+    pool = await context.store.read(lambda tx: tx.get(tables.storage_pool, row.pool_id))
+    template = await context.store.read(lambda tx: tx.get(tables.template, row.template_id))
+    if pool is None or template is None:
+        return Gone()
+    body = link.RemoveImage(pool=pool.path, sha256=row.sha256, format=template.format.lower())
+    if not await _ended(context, turn, row.host_id, f"remove-image-{row.id}", body):
+        return Result(LOOK_S)
+    return Gone(lambda tx: pool_images.remove(tx, turn.id))
+
+
+# ---------------------------------------------------------------- volumes
+async def volume(context: Context, turn: Turn) -> Outcome:
+    """The bytes of a removed volume go."""
+    order = await context.store.read(lambda tx: _volume_order(tx, turn.id))
+    if order is None:
+        return Gone()
+    host_id, body = order
+    if not await _ended(context, turn, host_id, f"remove-volume-{body.volume}", body):
+        return Result(LOOK_S)
+    return Gone()
+
+
+def _volume_order(tx: Tx, id_: int) -> tuple[int, link.RemoveVolume] | None:
+    row = tx.get(tables.volume, id_)
+    if row is None or row.removed is None or row.host_id is None or row.pool_id is None:
+        return None
+    pool, host = tx.get(tables.storage_pool, row.pool_id), _host(tx, row.host_id)
+    if pool is None or host is None:
+        return None
+    runtime = tx.value(sa.select(tables.machine.c.runtime).where(tables.machine.c.id == row.machine_id))
+    form = "dir" if runtime == Runtime.CONTAINER else "qcow2"
+    return host.id, link.RemoveVolume(pool=pool.path, volume=row.uuid, format=form)
+
+
+# ---------------------------------------------------------------- both
+async def _ended(context: Context, turn: Turn, host_id: int, name: str, body: link.HostTaskBody) -> bool:
+    """Whether the work is done; starts it where it is not."""
+    peer = context.links.to(host_id)
+    seen = await peer.call(link.RunHostTask(name=name, fence=turn.fence, body=body), OperationSeen, seconds=60)
+    if seen.state is OperationState.RUNNING:
+        return False
+    await peer.call(link.ForgetHostTask(name=name), link.Nothing)
+    if seen.state is OperationState.FAILED:
+        raise Broken(seen.error)
+    return True
+
+
+def complain_image(tx: Tx, id_: int, why: str) -> None:
+    """The reason stands in the image's row."""
+    _note(tx, id_, why)
+
+
+def complain_volume(tx: Tx, id_: int, why: str) -> None:
+    """The reason stands in the volume's row."""
+    tx.update(tables.volume, id_, note=why)
