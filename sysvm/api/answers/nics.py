@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sysvm.api.answers.owners import without_empty
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.queries.routers import NetworkName
 
@@ -28,28 +27,35 @@ def nic(
 ) -> dict[str, Any]:
     """One NIC; isolation and device are for administrators."""
     network = networks.get(row.network_id) if row.network_id is not None else None
-    primary, primary6 = row.primary, row.primary6
-    isolation = broadcast_uri(network.isolation, network.tag) if network else None
     answer = {
         "id": row.uuid,
         "virtualmachineid": machine_uuid,
         "networkid": network.uuid if network else system_network_id(zone_uuid, row.traffic),
         "networkname": network.name if network else "",
         "traffictype": row.traffic.capitalize(),
-        "type": network.guest_type if network else None,
         "macaddress": row.mac,
-        "ipaddress": primary.text if primary else None,
-        "netmask": row.netmask or (LINK_LOCAL_NETMASK if row.traffic == "control" else None),
-        "gateway": row.gateway or None,
-        "ip6address": primary6.text if primary6 else None,
-        "ip6gateway": row.gateway6 or None,
         "isdefault": row.is_default,
         "deviceid": str(row.device),
         "mtu": row.mtu,
-        "broadcasturi": isolation if admin else None,
-        "isolationuri": isolation if admin else None,
+        "secondaryip": secondary(row) if len(row.addresses) > 1 else [],
+        "extradhcpoption": [],
     }
-    return {**without_empty(answer), "secondaryip": secondary(row), "extradhcpoption": []}
+    # What is not known is not put in: taking it out again costs twice as much, and lists show thousands of NICs.
+    if network is not None:
+        answer["type"] = network.guest_type
+        if admin and (isolation := broadcast_uri(network.isolation, network.tag)):
+            answer["broadcasturi"] = answer["isolationuri"] = isolation
+    if (primary := row.primary) is not None:
+        answer["ipaddress"] = primary.text
+    if (primary6 := row.primary6) is not None:
+        answer["ip6address"] = primary6.text
+    if netmask := row.netmask or (LINK_LOCAL_NETMASK if row.traffic == "control" else ""):
+        answer["netmask"] = netmask
+    if row.gateway:
+        answer["gateway"] = row.gateway
+    if row.gateway6:
+        answer["ip6gateway"] = row.gateway6
+    return answer
 
 
 def secondary(row: NicRow) -> list[dict[str, str]]:

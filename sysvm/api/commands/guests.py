@@ -18,6 +18,7 @@ from sysvm.api.listing import list_rows, tags_of
 from sysvm.api.results import open_secret
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
+from sysvm.store.prepared import Condition, constant, equals, rare
 from sysvm.store.queries import guests, machine_rows, machines, networks, nics, settings
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
@@ -55,9 +56,10 @@ def list_virtual_machines(call: Call) -> Reply:
 
     return list_rows(
         call,
-        guests.statement().where(*_filters(call), *_around(call)),
+        guests.living(),
         tables.machine,
         rows,
+        where=[*_filters(call), *map(rare, _around(call))],
         equal={"hypervisor": machine.hypervisor, "displayvm": machine.display_vm, "haenable": machine.ha_enabled},
         refs={
             "zoneid": (tables.zone, machine.zone_id),
@@ -71,27 +73,27 @@ def list_virtual_machines(call: Call) -> Reply:
     )
 
 
-def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
+def _filters(call: Call) -> list[Condition]:
     machine = tables.machine.c
-    found: list[sa.ColumnElement[bool]] = []
+    found: list[Condition] = []
     if name := call.get("name"):
-        found.append(sa.or_(machine.hostname == name, machine.display_name == name, machine.name == name))
+        found.append(rare(sa.or_(machine.hostname == name, machine.display_name == name, machine.name == name)))
     if state := call.get("state"):
         running_or_not = {"present": ("Destroyed", "Expunging")}
         word = state.lower()
         if word in running_or_not:
-            found.append(machine_rows.state_column.not_in(running_or_not[word]))
+            found.append(rare(machine_rows.state_column.not_in(running_or_not[word])))
         else:
-            found.append(sa.func.lower(machine_rows.state_column) == word)
+            found.append(equals("state", sa.func.lower(machine_rows.state_column), word))
     if not is_admin(call.caller) and not _may(call, "allow.user.view.destroyed.vm"):
-        found.append(machine.destroyed.is_(None))
+        found.append(constant("living", lambda: machine.destroyed.is_(None)))
     if call.get("keypair"):
-        found.append(sa.cast(machine.details, sa.Text).contains(call["keypair"], autoescape=True))
+        found.append(rare(sa.cast(machine.details, sa.Text).contains(call["keypair"], autoescape=True)))
     for name in ("affinitygroupid", "securitygroupid", "vpcid", "backupofferingid", "autoscalevmgroupid"):
         if call.get(name):
-            found.append(sa.false())  # there are none of these, so no guest is in one
+            found.append(rare(sa.false()))  # there are none of these, so no guest is in one
     if call.get("forvirtualnetwork") is False:
-        found.append(sa.false())
+        found.append(rare(sa.false()))
     return found
 
 

@@ -15,6 +15,7 @@ from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
+from sysvm.store.prepared import Condition, rare
 from sysvm.store.queries import machine_rows, machines, routers, settings
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
@@ -53,12 +54,12 @@ def list_routers(call: Call) -> Reply:
         minimum = {zone_id: _minimum(tx, zone_id) for zone_id in {view.row.zone_id for view in views}}
         return [answers.router(view, admin=admin, minimum_version=minimum[view.row.zone_id]) for view in views]
 
-    statement = routers.statement().where(*_filters(call))
     return list_rows(
         call,
-        statement,
+        routers.living(),
         tables.machine,
         rows,
+        where=_filters(call),
         equal={"name": machine.name, "state": machine_rows.state_column},
         refs={
             "zoneid": (tables.zone, machine.zone_id),
@@ -71,15 +72,15 @@ def list_routers(call: Call) -> Reply:
     )
 
 
-def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
+def _filters(call: Call) -> list[Condition]:
     machine = tables.machine.c
-    found: list[sa.ColumnElement[bool]] = []
+    found: list[Condition] = []
     if call.get("version"):
-        found.append(machine.template_version.startswith(call["version"], autoescape=True))
+        found.append(rare(machine.template_version.startswith(call["version"], autoescape=True)))
     if "forvpc" in call:
-        found.append(machine.vpc_id.is_not(None) if call["forvpc"] else machine.vpc_id.is_(None))
+        found.append(rare(machine.vpc_id.is_not(None) if call["forvpc"] else machine.vpc_id.is_(None)))
     if call.get("vpcid") or call.get("healthchecksfailed"):
-        found.append(sa.false())  # there are no VPCs, and no check of a router has failed
+        found.append(rare(sa.false()))  # there are no VPCs, and no check of a router has failed
     return found
 
 

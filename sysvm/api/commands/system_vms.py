@@ -16,6 +16,7 @@ from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
+from sysvm.store.prepared import Condition, equals, rare
 from sysvm.store.queries import machine_rows, machines, routers, system_vms, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
@@ -44,7 +45,7 @@ def answer(tx: Tx, machine_id: int) -> dict[str, Any]:
 @handler("listSystemVms")
 def list_system_vms(call: Call) -> Reply:
     """All of the cloud: they belong to nobody but it."""
-    rows, count = fetch(call, system_vms.statement().where(*_filters(call)).order_by(tables.machine.c.id))
+    rows, count = fetch(call, system_vms.living(), _filters(call))
     return Rows(_answers(call.tx, rows), count)
 
 
@@ -52,28 +53,28 @@ def _answers(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [answers.system_vm(view) for view in routers.views(tx, rows)]
 
 
-def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
+def _filters(call: Call) -> list[Condition]:
     machine = tables.machine.c
-    found: list[sa.ColumnElement[bool]] = []
+    found: list[Condition] = []
     if (of := call.row(tables.machine, "id")) is not None:
-        found.append(machine.id == of.id)
+        found.append(equals("id", machine.id, of.id))
     if call.get("name"):
-        found.append(machine.name == call["name"])
+        found.append(equals("name", machine.name, call["name"]))
     if call.get("state"):
-        found.append(machine_rows.state_column == call["state"])
+        found.append(equals("state", machine_rows.state_column, call["state"]))
     if kind := call.get("systemvmtype"):
-        found.append(machine.kind == system_vms.KINDS.get(kind.lower(), kind))
+        found.append(equals("systemvmtype", machine.kind, system_vms.KINDS.get(kind.lower(), kind)))
     for name, table, column in (
         ("zoneid", tables.zone, machine.zone_id),
         ("podid", tables.pod, tables.host.c.pod_id),
         ("hostid", tables.host, machine.host_id),
     ):
         if (of := call.row(table, name)) is not None:
-            found.append(column == of.id)
+            found.append(equals(name, column, of.id))
     if call.get("storageid"):
-        found.append(sa.false())  # their root is the template itself, on no primary storage
+        found.append(rare(sa.false()))  # their root is the template itself, on no primary storage
     if word := call.get("keyword"):
-        found.append(contains(machine.name, word))
+        found.append(rare(contains(machine.name, word)))
     return found
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from sysvm.store import tables
+from sysvm.store.prepared import Prepared
 from sysvm.store.queries import machine_rows, machines, routers, rules, settings
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.routers import MachineView
@@ -28,10 +30,11 @@ class GuestView:
     user_data: Row | None
 
 
-def statement() -> sa.Select[Any]:
+@cache
+def living() -> Prepared:
     """Living guests."""
     machine = tables.machine.c
-    return machine_rows.statement(machine.kind == "guest", machine.removed.is_(None))
+    return Prepared(machine_rows.statement(machine.kind == "guest", machine.removed.is_(None)), order=(machine.id,))
 
 
 def one(tx: Tx, machine_id: int) -> GuestView:

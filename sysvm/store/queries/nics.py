@@ -8,10 +8,8 @@ index lets one of them win.
 """
 
 import ipaddress
-import itertools
-import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -25,8 +23,7 @@ _ids: Ids = SystemIds()
 OUR_PREFIX = 0x06  # locally administered, unicast
 
 
-@dataclass(frozen=True, slots=True)
-class NicAddress:
+class NicAddress(NamedTuple):
     """An address of a NIC."""
 
     id: int
@@ -41,8 +38,7 @@ class NicAddress:
         return 6 if ":" in self.text else 4
 
 
-@dataclass(frozen=True, slots=True)
-class NicRow:
+class NicRow(NamedTuple):
     """A NIC with its addresses, primary ones first."""
 
     id: int
@@ -64,12 +60,18 @@ class NicRow:
     @property
     def primary(self) -> NicAddress | None:
         """Its first IPv4 address."""
-        return next((address for address in self.addresses if address.family == 4 and address.is_primary), None)
+        for address in self.addresses:  # a plain loop: lists of machines ask this of every NIC
+            if address.is_primary and ":" not in address.text:
+                return address
+        return None
 
     @property
     def primary6(self) -> NicAddress | None:
         """Its first IPv6 address."""
-        return next((address for address in self.addresses if address.family == 6 and address.is_primary), None)
+        for address in self.addresses:
+            if address.is_primary and ":" in address.text:
+                return address
+        return None
 
 
 def new_mac(tx: Tx) -> str:
@@ -179,14 +181,16 @@ def of_machines(tx: Tx, machine_ids: Sequence[int]) -> dict[int, list[NicRow]]:
     """Live NICs of many machines, by machine; for pages of rows."""
     if not machine_ids:
         return {}
-    rows = tx.sql(LIVE.format(ids=",".join(str(int(id_)) for id_ in machine_ids)))
     found: dict[int, list[NicRow]] = {}
-    for _, same in itertools.groupby(rows, key=operator.itemgetter(0)):
-        lines = list(same)
-        held = tuple(_address(*line[NIC_COLUMNS:]) for line in lines if line[NIC_COLUMNS] is not None)
-        *first, is_default, range_id, mtu, rate = lines[0][:NIC_COLUMNS]
-        nic = NicRow(*first, bool(is_default), range_id, mtu, rate, held)  # type: ignore[call-arg]
-        found.setdefault(nic.machine_id, []).append(nic)
+    nic: NicRow | None = None
+    for line in tx.sql(LIVE.format(ids=",".join(str(int(id_)) for id_ in machine_ids))):
+        held = () if line[NIC_COLUMNS] is None else (_address(*line[NIC_COLUMNS:]),)
+        if nic is not None and nic.id == line[0]:
+            nic = found[nic.machine_id][-1] = nic._replace(addresses=nic.addresses + held)
+        else:
+            *first, is_default, range_id, mtu, rate = line[:NIC_COLUMNS]
+            nic = NicRow._make((*first, bool(is_default), range_id, mtu, rate, held))
+            found.setdefault(nic.machine_id, []).append(nic)
     return found
 
 

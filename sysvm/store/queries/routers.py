@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-import sqlalchemy as sa
+from typing import NamedTuple
 
 from sysvm.store import tables
+from sysvm.store.prepared import Prepared
 from sysvm.store.queries import machine_rows, nics
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkName:
+class NetworkName(NamedTuple):
     """What a NIC's row says of its network."""
 
     id: int
@@ -35,14 +33,17 @@ class MachineView:
 
     def nic(self, traffic: str) -> NicRow | None:
         """The first NIC of that traffic."""
-        return next((nic for nic in self.nics if nic.traffic == traffic), None)
+        for nic in self.nics:
+            if nic.traffic == traffic:
+                return nic
+        return None
 
 
 @cache
-def statement() -> sa.Select[Any]:
-    """All living routers. Built once: its sixty columns cost half a millisecond."""
+def living() -> Prepared:
+    """All living routers."""
     machine = tables.machine.c
-    return machine_rows.statement(machine.kind == "router", machine.removed.is_(None))
+    return Prepared(machine_rows.statement(machine.kind == "router", machine.removed.is_(None)), order=(machine.id,))
 
 
 def one(tx: Tx, machine_id: int) -> MachineView | None:
@@ -59,12 +60,12 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[MachineView]:
     return [MachineView(row, tuple(by_machine.get(row.id, ())), names) for row in rows]
 
 
+NAMES = "select id, uuid, name, guest_type, isolation, tag from network where id in ({ids})"
+
+
 def network_names(tx: Tx, ids: set[int]) -> dict[int, NetworkName]:
     """Names of networks by id."""
     if not ids:
         return {}
-    network = tables.network.c
-    wanted = sa.select(
-        network.id, network.uuid, network.name, network.guest_type, network.isolation, network.tag
-    ).where(network.id.in_(ids))
-    return {row.id: NetworkName(*tuple(row)) for row in tx.all(wanted)}
+    rows = tx.sql(NAMES.format(ids=",".join(str(int(id_)) for id_ in sorted(ids))))
+    return {row[0]: NetworkName._make(row) for row in rows}

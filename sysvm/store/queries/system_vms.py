@@ -1,19 +1,20 @@
 """Console proxies and secondary storage VMs as the API lists them."""
 
-from typing import Any
-
-import sqlalchemy as sa
+from functools import cache
 
 from sysvm.store import tables
+from sysvm.store.prepared import Prepared
 from sysvm.store.queries import machine_rows
 
 KINDS = {"consoleproxy": "consoleproxy", "secondarystoragevm": "secstorage"}  # the API's word, ours
 
 
-def statement() -> sa.Select[Any]:
+@cache
+def living() -> Prepared:
     """All living ones."""
     machine = tables.machine.c
-    return machine_rows.statement(machine.kind.in_(tuple(KINDS.values())), machine.removed.is_(None))
+    ours = machine.kind.in_(tuple(KINDS.values()))
+    return Prepared(machine_rows.statement(ours, machine.removed.is_(None)), order=(machine.id,))
 
 
 def api_type(kind: str) -> str:
