@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sysvm.orchestrator import expiry, stuck
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import alerts, guests, jobs, turns
+from sysvm.store.queries import alerts, guests, jobs, links, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.store import Row, Tx
 
@@ -29,6 +29,7 @@ def sweep(tx: Tx) -> None:
     """One round."""
     turns.bury_dead_sessions(tx)
     turns.mend_clock_step(tx)
+    links.alert_unreachable(tx)
     for job in jobs.overdue(tx):
         _give_up(tx, job)
     stuck.sweep(tx)

@@ -83,7 +83,7 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
     ensure_reported(tx, host, facts.templates, facts.hypervisors)
     if not was_up:
         events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
-        alerts.resolve(tx, AlertType.HOST, zone=host.zone_id)
+        alerts.resolve(tx, AlertType.HOST, zone=host.zone_id, subject=f"Host {host.name} is unreachable")
     turns.wish(tx, "host", host.id, host=host.id)
     turns.wish(tx, "sweep", host.id, host=host.id)
     turns.wish(tx, "zone", host.zone_id)
@@ -110,6 +110,30 @@ def link_down(tx: Tx, host_id: int, session: str) -> None:
     )
     events.record(tx, "HOST.DISCONNECT", f"Host {host.name} is disconnected", about=_about(host), level="WARN")
     turns.wish(tx, "zone", host.zone_id)
+
+
+UNREACHABLE_AFTER_S = 60.0
+
+
+def alert_unreachable(tx: Tx) -> None:
+    """Hosts whose link has been gone for a minute, each said once: nothing on them is touched, somebody has to look."""
+    late = tx.rows(
+        tables.host,
+        "state = 'Disconnected' and disconnected < :late and removed is null",
+        late=tx.now - UNREACHABLE_AFTER_S,
+    )
+    for host in late:
+        tx.update(tables.host, host.id, state="Alert")
+        alerts.raise_alert(
+            tx,
+            AlertType.HOST,
+            f"Host {host.name} is unreachable",
+            "Its link ended and has not come back. What runs there is unknown and is left alone. Look at the machine and "
+            "at its host agent; if it is lost for good, deleteHost with forced=true lets its machines live elsewhere.",
+            zone=host.zone_id,
+            pod=host.pod_id,
+            cluster=host.cluster_id,
+        )
 
 
 def stir_placements(tx: Tx, host_id: int) -> None:
