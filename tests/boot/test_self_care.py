@@ -80,7 +80,7 @@ def test_what_is_killed_lives_again_and_an_event_tells(whole: World, name: str, 
     kill(whole, name)
 
     def event() -> bool:
-        fresh = whole.events() - before
+        fresh = fresh_of(whole.events(), before)
         if not any(one.startswith(f"{told}:") for one in fresh):
             raise NotYet(f"only these events are new: {sorted(fresh)}")
         return True
@@ -108,5 +108,15 @@ def test_whatever_is_killed_together_is_whole_again(whole: World, names: tuple[s
 
 def test_deaths_raise_alerts(whole: World):
     """Told to the operator, not only to the log."""
+    before = whole.alerts()
     kill(whole, "router")
-    whole.until(lambda: any("Router r-" in text and "died" in text for text in whole.alerts()), "an alert")
+
+    def alert() -> bool:
+        return any("Router r-" in text and "died" in text for text in fresh_of(whole.alerts(), before))
+
+    whole.until(alert, "an alert")
+
+
+def fresh_of(now: dict[str, str], before: dict[str, str]) -> set[str]:
+    """What was not there before."""
+    return {text for id_, text in now.items() if id_ not in before}

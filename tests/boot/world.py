@@ -127,14 +127,14 @@ class World:
         """The newest one on the host."""
         return max(int(folder.name) for folder in self.layout.machine(machine).iterdir() if folder.name.isdigit())
 
-    def events(self) -> set[str]:
-        """Type and text of all events."""
+    def events(self) -> dict[str, str]:
+        """Type and text of the newest events, by id."""
         rows = self.client.rows("listEvents", "event", listall="true", pagesize=500, page=1)
-        return {f"{row['type']}: {row['description']}" for row in rows}
+        return {row["id"]: f"{row['type']}: {row['description']}" for row in rows}
 
-    def alerts(self) -> set[str]:
-        """Texts of all alerts."""
-        return {str(row["description"]) for row in self.client.rows("listAlerts", "alert", pagesize=500, page=1)}
+    def alerts(self) -> dict[str, str]:
+        """Texts of the newest alerts, by id."""
+        return {row["id"]: row["description"] for row in self.client.rows("listAlerts", "alert", pagesize=500, page=1)}
 
     # ------------------------------------------------------------ processes
     def service(self, name: str) -> int | None:
@@ -193,11 +193,9 @@ class World:
         ).stdout
         names = [row["ifname"] for row in json.loads(links)]
         qemus = [line for _, line in processes() if "qemu-system" in line[:60] and str(self.layout.run) in line]
-        inits = [line for _, line in processes() if line.startswith("s6-svscan /run/service")]
         monitors = [
             line for _, line in processes() if line.startswith("[lxc monitor]") and str(self.layout.lxc) in line
         ]
-        del inits
         return {
             "ports": sum(name.startswith("sv") for name in names),
             "bridges": sum(name.startswith("br") for name in names),
