@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import nics, settings
-from sysvm.store.queries.documents import SERVER_CERTIFICATE
+from sysvm.store.queries import certificates, nics, settings
 from sysvm.store.queries.events import Actor
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import consoleproxy
@@ -101,6 +100,4 @@ def public_address(tx: Tx, machine_id: int) -> str:
 
 def are_secure(tx: Tx, zone_id: int) -> bool:
     """Whether consoles of the zone open over HTTPS: the setting says so, and a certificate has been uploaded."""
-    table = tables.certificate
-    stored = tx.one(sa.select(table.c.id).where(table.c.name == SERVER_CERTIFICATE, table.c.private_key.is_not(None)))
-    return stored is not None and bool(settings.value(tx, "consoleproxy.sslEnabled", zone_id=zone_id))
+    return certificates.is_served(tx) and bool(settings.value(tx, "consoleproxy.sslEnabled", zone_id=zone_id))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from sysvm.store import tables
+from sysvm.store.queries import certificates, nics, settings, specs
 from sysvm.store.queries import keys as key_queries
-from sysvm.store.queries import nics, settings, specs
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
 from sysvm.store.queries.nics import NicRow
@@ -18,7 +18,6 @@ from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
 from sysvm.systemvms import consoleproxy, router, secstorage
 from sysvm.wire.documents import (
-    Certificate,
     EgressRule,
     FirewallRule,
     HostDocument,
@@ -32,7 +31,6 @@ from sysvm.wire.documents import (
 )
 from sysvm.wire.machines import Kind, Segment, Traffic
 
-SERVER_CERTIFICATE = "CPVMCertificate"
 ANY = ("0.0.0.0/0",)
 
 
@@ -56,24 +54,13 @@ def _proxy_facts(tx: Tx, machine: Row, keys: Keys) -> consoleproxy.ProxyFacts:
         machine=machine.uuid,
         name=machine.name,
         ssl=bool(settings.value(tx, "consoleproxy.sslEnabled", zone_id=zone)),
-        certificate=served_certificate(tx, keys),
+        certificate=certificates.served(tx, keys.vault),
         relay_ca=keys.authority.ca_pem,
         relay_certificate=key_queries.machine_certificate(tx, keys, machine, ()),
         session_max=int(settings.value(tx, "consoleproxy.session.max", zone_id=zone)),
         load_interval_ms=int(settings.value(tx, "consoleproxy.loadscan.interval", zone_id=zone)),
         draining=machine.draining,
     )
-
-
-def served_certificate(tx: Tx, keys: Keys) -> Certificate | None:
-    """What was uploaded with uploadCustomCertificate: the server certificate, then its chain from the leaf upwards."""
-    table = tables.certificate
-    leaf = tx.one(sa.select(table).where(table.c.name == SERVER_CERTIFICATE))
-    if leaf is None or not leaf.private_key:
-        return None
-    above = tx.all(sa.select(table).where(table.c.seq.is_not(None)).order_by(table.c.seq.desc()))
-    chain = "\n".join(row.pem.strip() for row in (leaf, *above)) + "\n"
-    return Certificate(chain=chain, key=keys.vault.open(leaf.private_key))
 
 
 def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
