@@ -35,28 +35,19 @@ def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str,
         "isredundantrouter": bool(row.redundant),
         "redundantstate": row.redundant_state or "UNKNOWN",
         "healthchecksfailed": False,
-        **versions(row.template_version, row.version, minimum_version),
-        **_addresses(view),
+        "version": row.template_version or "UNKNOWN",
+        "scriptsversion": row.version or None,
+        "softwareversion": row.version or None,
+        "requiresupgrade": row.template_version in ("", "UNKNOWN") or is_older(row.template_version, minimum_version),
         **owner(row),
     }
+    _add_addresses(answer, view)
     if admin:
-        answer |= _for_admins(view)
-    shown = [nics.nic(nic, view.networks, row.zone_uuid, row.uuid, admin=admin) for nic in view.nics]
-    return {
-        **without_empty(answer),
-        "nic": shown if admin else [nic for nic in shown if nic["traffictype"] != "Control"],
-    }
-
-
-def versions(template_version: str, agent_version: str, minimum: str) -> dict[str, Any]:
-    """Template, scripts and software version; whether they are too old."""
-    known = template_version or "UNKNOWN"
-    return {
-        "version": known,
-        "scriptsversion": agent_version or None,
-        "softwareversion": agent_version or None,
-        "requiresupgrade": known == "UNKNOWN" or is_older(known, minimum),
-    }
+        _add_place(answer, view)
+    answer = without_empty(answer)
+    held = view.nics if admin else [nic for nic in view.nics if nic.traffic != "control"]
+    answer["nic"] = [nics.nic(nic, view.networks, row.zone_uuid, row.uuid, admin=admin) for nic in held]
+    return answer
 
 
 @lru_cache(maxsize=1024)
@@ -73,57 +64,49 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in version.replace("-", ".").split("."))
 
 
-def _addresses(view: MachineView) -> dict[str, Any]:
-    zone = view.row.zone_uuid
-    answer: dict[str, Any] = {}
+def _add_addresses(answer: dict[str, Any], view: MachineView) -> None:
     if (public := view.nic("public")) is not None:
-        answer |= {
-            "publicip": public.primary.text if public.primary else None,
-            "publicmacaddress": public.mac,
-            "publicnetmask": public.netmask or None,
-            "publicnetworkid": system_network_id(zone, "public"),
-            "gateway": public.gateway or None,
-        }
+        primary = public.primary
+        answer["publicip"] = primary.text if primary else None
+        answer["publicmacaddress"] = public.mac
+        answer["publicnetmask"] = public.netmask or None
+        answer["publicnetworkid"] = system_network_id(view.row.zone_uuid, "public")
+        answer["gateway"] = public.gateway or None
     if (guest := view.nic("guest")) is not None:
-        network = view.networks.get(guest.network_id or 0)
-        answer |= {
-            "guestipaddress": guest.primary.text if guest.primary else None,
-            "guestmacaddress": guest.mac,
-            "guestnetmask": guest.netmask or None,
-            "guestnetworkid": network.uuid if network else None,
-            "guestnetworkname": network.name if network else None,
-        }
-    return answer
+        primary = guest.primary
+        answer["guestipaddress"] = primary.text if primary else None
+        answer["guestmacaddress"] = guest.mac
+        answer["guestnetmask"] = guest.netmask or None
+        if (network := view.networks.get(guest.network_id or 0)) is not None:
+            answer["guestnetworkid"] = network.uuid
+            answer["guestnetworkname"] = network.name
 
 
-def _for_admins(view: MachineView) -> dict[str, Any]:
+def _add_place(answer: dict[str, Any], view: MachineView) -> None:
+    """What is for administrators."""
     row = view.row
-    answer = {
-        "podid": row.pod_uuid,
-        "podname": row.pod_name,
-        "hostid": row.host_uuid,
-        "hostname": row.host_name,
-        "hostcontrolstate": machine_rows.host_control_state(row),
-        **link_local(view),
-    }
-    if row.note or row.error:
-        answer["note"] = row.error or row.note
-    return {**answer, **runtime(view)}
+    answer["podid"] = row.pod_uuid
+    answer["podname"] = row.pod_name
+    answer["hostid"] = row.host_uuid
+    answer["hostname"] = row.host_name
+    answer["hostcontrolstate"] = machine_rows.host_control_state(row)
+    answer["note"] = row.error or row.note or None
+    add_runtime(answer, view)
+    add_link_local(answer, view)
 
 
-def runtime(view: MachineView) -> dict[str, Any]:
+def add_runtime(answer: dict[str, Any], view: MachineView) -> None:
     """How the machine runs (container, vm, simulated), and why so. CloudStack has no such fields."""
-    return {"runtime": view.row.runtime or None, "runtimewhy": view.row.runtime_why or None}
+    answer["runtime"] = view.row.runtime or None
+    answer["runtimewhy"] = view.row.runtime_why or None
 
 
-def link_local(view: MachineView) -> dict[str, Any]:
+def add_link_local(answer: dict[str, Any], view: MachineView) -> None:
     """The address on its host's control network."""
     control = view.nic("control")
-    if control is None:
-        return {}
-    return {
-        "linklocalip": control.primary.text if control.primary else None,
-        "linklocalmacaddress": control.mac,
-        "linklocalnetmask": control.netmask or nics.LINK_LOCAL_NETMASK,
-        "linklocalnetworkid": system_network_id(view.row.zone_uuid, "control"),
-    }
+    if control is not None:
+        primary = control.primary
+        answer["linklocalip"] = primary.text if primary else None
+        answer["linklocalmacaddress"] = control.mac
+        answer["linklocalnetmask"] = control.netmask or nics.LINK_LOCAL_NETMASK
+        answer["linklocalnetworkid"] = system_network_id(view.row.zone_uuid, "control")

@@ -39,13 +39,12 @@ def system_vm(view: MachineView) -> dict[str, Any]:
         "created": stamp(row.created),
         "disconnected": None if row.agent_up else stamp(row.reported),
         "activeviewersessions": row.sessions if row.kind == "consoleproxy" else None,
+        "note": row.error or row.note or None,
         **_addresses(view),
-        **routers.link_local(view),
-        **routers.runtime(view),
     }
+    routers.add_runtime(answer, view)
+    routers.add_link_local(answer, view)
     answer.pop("linklocalnetworkid", None)
-    if row.note or row.error:
-        answer["note"] = row.error or row.note
     return without_empty(answer)
 
 

@@ -62,8 +62,17 @@ def state_of(machine: Row) -> str:
     return states.api_state(facts_of(machine))
 
 
+# What no answer shows: reading and converting it would be a third of the price of a page.
+UNSHOWN = frozenset({
+    "wish", "incarnation", "fence", "forced", "reboots", "document_wanted", "document_live", "faults", "deadline", "vpc_id",
+    "draining", "state_key", "password", "key_pairs", "console_proxy_id", "console_assigned", "last_host_id",
+    "wanted_host_id", "updated",
+})  # fmt: skip
+SHOWN = tuple(column for column in tables.machine.columns if column.name not in UNSHOWN)
+
+
 def statement(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Machines with the names around them; add filters, order and limit."""
+    """Machines, as far as answers show them, with the names around them; add filters, order and limit."""
     machine, host, project, account = tables.machine, tables.host, tables.project, tables.account
     joined = (
         machine.join(tables.zone, tables.zone.c.id == machine.c.zone_id)
@@ -77,7 +86,7 @@ def statement(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         .outerjoin(tables.network, tables.network.c.id == machine.c.network_id)
     )
     names = [*_places(), *_owners(), *_makings(), *_network()]
-    return sa.select(machine, *names, state_column.label("api_state")).select_from(joined).where(*conditions)
+    return sa.select(*SHOWN, *names, state_column.label("api_state")).select_from(joined).where(*conditions)
 
 
 def _places() -> list[sa.ColumnElement[Any]]:

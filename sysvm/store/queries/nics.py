@@ -51,10 +51,10 @@ class NicRow(NamedTuple):
     gateway: str
     gateway6: str
     netmask: str
-    is_default: bool
     public_range_id: int | None
     mtu: int
     rate_mbit: int
+    is_default: bool
     addresses: tuple[NicAddress, ...] = ()
 
     @property
@@ -170,7 +170,7 @@ def of_machine(tx: Tx, machine_id: int) -> list[NicRow]:
 # Pages of machines read all their NICs and addresses: written once, run by the driver. The ids are integers of ours.
 LIVE = """
 select n.id, n.uuid, n.machine_id, n.network_id, n.traffic, n.device, n.mac, n.gateway, n.gateway6, n.netmask,
-    n.is_default, n.public_range_id, n.mtu, n.rate_mbit, a.id, a.uuid, a.address, a.prefix, a.is_primary
+    n.public_range_id, n.mtu, n.rate_mbit, n.is_default, a.id, a.uuid, a.address, a.prefix, a.is_primary
 from nic n left join nic_address a on a.nic_id = n.id and a.removed is null
 where n.removed is null and n.machine_id in ({ids}) order by n.machine_id, n.device, n.id, a.is_primary desc, a.id
 """
@@ -188,8 +188,7 @@ def of_machines(tx: Tx, machine_ids: Sequence[int]) -> dict[int, list[NicRow]]:
         if nic is not None and nic.id == line[0]:
             nic = found[nic.machine_id][-1] = nic._replace(addresses=nic.addresses + held)
         else:
-            *first, is_default, range_id, mtu, rate = line[:NIC_COLUMNS]
-            nic = NicRow._make((*first, bool(is_default), range_id, mtu, rate, held))
+            nic = NicRow._make((*line[: NIC_COLUMNS - 1], bool(line[NIC_COLUMNS - 1]), held))
             found.setdefault(nic.machine_id, []).append(nic)
     return found
 
