@@ -12,8 +12,10 @@ from sysvm.basics.errors import NotYet, Refused
 app = App(name="sysvm", help="A cloud manager whose system VMs look after themselves.", version=sysvm.__version__)
 agent = App(name="agent", help="The program on hosts.")
 template = App(name="template", help="The system VM template.")
+certs = App(name="certs", help="The certificates that console proxies show.")
 app.command(agent)
 app.command(template)
+app.command(certs)
 
 
 @app.command
@@ -180,6 +182,36 @@ def list_() -> None:
 
     for made in images.list_templates(images.cache_folder()):
         print(made.version)
+
+
+@certs.command(name="list")
+def certs_list(*, state: Path, database: str = "") -> None:
+    """What was uploaded, the root first and the server certificate last.
+
+    Parameters
+    ----------
+    state: folder of the server
+    database: postgresql://... as the server is given
+    """
+    from sysvm.cli.certs import listed
+
+    print("\n".join(listed(state.absolute(), database) or ["none was uploaded: consoles are served without TLS"]))
+
+
+@certs.command(name="import")
+def certs_import(folder: Path, *, domain: str, state: Path, database: str = "") -> None:
+    """Replaces them all with those of a directory, checked as uploadCustomCertificate does.
+
+    Parameters
+    ----------
+    folder: directory with the server certificate, its key, and the certificates above it
+    domain: domain suffix of the proxies' names
+    state: folder of the server
+    database: postgresql://... as the server is given
+    """
+    from sysvm.cli.certs import imported
+
+    print(imported(state.absolute(), folder, domain, database))
 
 
 def main() -> None:
