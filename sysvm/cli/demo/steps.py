@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -97,6 +98,8 @@ class Demo:
 
 def run(state: Path, *, runtime: str = "auto", simulated: bool = False) -> None:
     """The whole demo."""
+    if not simulated and os.geteuid() != 0:
+        raise Refused("the demo makes network namespaces and machines: run it as root, or with --simulated")
     demo = Demo(demo_places.of(state), runtime, simulated, _paper())
     guest = None
     if not simulated:

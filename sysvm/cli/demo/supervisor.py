@@ -3,10 +3,12 @@
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sysvm.basics.errors import NotYet, Refused, Why
@@ -65,12 +67,29 @@ class Supervisor:
         """No service runs afterwards, nor the supervisor."""
         if not self._scan.exists():
             return
+        led = self.is_running()
         for service in self._scan.iterdir():
-            if (service / "supervise").exists():
-                self._control("s6-svc", "-xd", str(service))
+            self._end(service)
+            if not led:
+                # Its logger is the supervisor's to end, but that was killed.
+                self._end(service / "log")
         self._control("s6-svscanctl", "-t", str(self._scan))
-        self._wait(lambda: not self._alive(), "the services do not stop")
+        try:
+            self._wait(lambda: not self._alive(), "the services do not stop")
+        except NotYet:
+            self._kill_all()
         shutil.rmtree(self._scan)
+
+    def _end(self, service: Path) -> None:
+        if (service / "supervise").exists():
+            self._control("s6-svc", "-xd", str(service))
+
+    def _kill_all(self) -> None:
+        """Whoever does not want to hear: supervisors first, so that they start nothing again."""
+        for pid in self._alive():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._wait(lambda: not self._alive(), "the services do not end")
 
     def _alive(self) -> list[int]:
         """Processes that work for this folder: supervisor, its children, and what they run."""
