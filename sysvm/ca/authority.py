@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sysvm.basics.errors import Refused
@@ -21,6 +21,7 @@ from sysvm.basics.errors import Refused
 DAY_S = 24 * 3600.0
 CLOCK_SLACK_S = 3600.0
 CA_YEARS = 20
+LEAST_RSA_BITS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,10 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 def key_fingerprint(public: object) -> str:
     """SHA-256 (hex) over the public key (SubjectPublicKeyInfo, DER)."""
-    if not isinstance(public, ec.EllipticCurvePublicKey):
-        raise Refused("only elliptic curve keys are signed here")
+    if not isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        raise Refused("only elliptic curve and RSA keys are signed here")
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size < LEAST_RSA_BITS:
+        raise Refused(f"an RSA key of {public.key_size} bits is too weak; make one of {LEAST_RSA_BITS} or more")
     der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()
 
@@ -73,6 +76,18 @@ def parse_request(pem: str) -> x509.CertificateSigningRequest:
     if not valid:
         raise Refused("the certificate request is not signed by its own key")
     return request
+
+
+def requested(request: x509.CertificateSigningRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The DNS names (the common name first, if it is one) and addresses that a request asks for."""
+    common = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    names = [str(common[0].value)] if common else []
+    try:
+        others = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return tuple(names), ()
+    names += others.get_values_for_type(x509.DNSName)
+    return tuple(dict.fromkeys(names)), tuple(str(ip) for ip in others.get_values_for_type(x509.IPAddress))
 
 
 class Authority:
@@ -127,9 +142,10 @@ class Authority:
         *,
         seconds: float = DAY_S,
         addresses: tuple[str, ...] = (),
+        names: tuple[str, ...] = (),
     ) -> Issued:
         """Signs the key of a request; the names are ours, never the request's."""
-        return self._sign(parse_request(pem).public_key(), common_name, uri, addresses, (), now, seconds)
+        return self._sign(parse_request(pem).public_key(), common_name, uri, addresses, names, now, seconds)
 
     def issue(
         self,
@@ -156,7 +172,7 @@ class Authority:
         seconds: float,
     ) -> Issued:
         fingerprint = key_fingerprint(public)
-        assert isinstance(public, ec.EllipticCurvePublicKey)
+        assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
         end = now + seconds
         alternative: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri)]
         alternative += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

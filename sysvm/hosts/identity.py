@@ -2,7 +2,7 @@
 
 The key is made once. The certificate is bought with a one-time token (Join) and renewed with the key afterwards. If the
 agent dies between the server's answer and our disk, the key still proves who we are: Renew is tried before the token. A
-server is trusted when its certificate is signed by our CA and is not a host's: hosts must not pose as servers.
+server is trusted when its certificate is signed by our CA and names a server: hosts and system VMs must not pose as one.
 """
 
 import hashlib
@@ -100,12 +100,13 @@ def trusting(ca_pem: str) -> ssl.SSLContext:
     return context
 
 
-def refuse_host_as_server(certificate: dict[str, object]) -> None:
-    """Raises Refused when the verified certificate of the other end names a host."""
+def refuse_other_than_server(certificate: dict[str, object]) -> None:
+    """Raises Refused unless the verified certificate of the other end names a server: our CA also signs for hosts, system
+    VMs, and on request."""
     names = certificate.get("subjectAltName", ())
     assert isinstance(names, tuple)
-    if any(kind == "URI" and "/host/" in value for kind, value in names):
-        raise Refused("a host poses as a management server", Why.NOT_ALLOWED)
+    if not any(kind == "URI" and "/server" in value for kind, value in names):
+        raise Refused("somebody else poses as a management server", Why.NOT_ALLOWED)
 
 
 def pinned_ca(address: tuple[str, int], fingerprint: str, seconds: float = 10.0) -> str:

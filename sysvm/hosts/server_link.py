@@ -19,7 +19,7 @@ from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.basics.ids import Ids
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.hosts.identity import Identity, refuse_host_as_server, trusting
+from sysvm.hosts.identity import Identity, refuse_other_than_server, trusting
 from sysvm.wire import link
 from sysvm.wire.peer import Peer
 
@@ -167,7 +167,7 @@ async def dial(server: Address, context: ssl.SSLContext) -> tuple[asyncio.Stream
         handle.setsockopt(socket.IPPROTO_TCP, option, value)
     handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
     try:
-        refuse_host_as_server(writer.get_extra_info("peercert"))
+        refuse_other_than_server(writer.get_extra_info("peercert"))
     except Refused:
         writer.close()
         raise
