@@ -200,16 +200,17 @@ class Call:
 
     def find(self, table: sa.Table, value: str, name: str, *, check: bool = True) -> Row:
         """The row with this uuid, said to be the value of parameter `name`."""
-        numeric = self.caller.numeric_ids and value.isdecimal()
-        wanted = sa.select(table).where(table.c.id == int(value) if numeric else table.c.uuid == value)
-        if "removed" in table.c:
-            wanted = wanted.where(table.c.removed.is_(None))
-        found = self.tx.one(wanted)
-        if found is None:
+        numeric = self.caller.numeric_ids and value.isdecimal() and len(value) < 19
+        living = " and removed is null" if "removed" in table.c else ""
+        if numeric:
+            found = self.tx.rows(table, f"id = :value{living}", value=int(value))
+        else:
+            found = self.tx.rows(table, f"uuid = :value{living}", value=value)
+        if not found:
             raise errors.unknown_entity(self.command.name, name, value)
         if check:
-            self.check_access(table, found)
-        return found
+            self.check_access(table, found[0])
+        return found[0]
 
     def check_access(self, table: sa.Table, row: Row) -> None:
         """Refused (531) unless the caller may touch this row; tables without an owner are everybody's to name."""

@@ -103,7 +103,9 @@ async def test_what_is_kept_has_an_end(things: Stage, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("living", [routers.living, guests.living, system_vms.living])
 async def test_lists_of_machines_are_understood_by_the_database(stage: Stage, living):
-    """By state, host and owner; nobody is there."""
+    """By state, host and name, alone or with what is around them; nobody is there."""
+    assert await stage.store.read(lambda tx: routers.one(tx, 1)) is None
+    assert [] == await stage.store.read(lambda tx: guests._among(tx, tables.public_ip, "id", {1, 2}, "static_nat and "))
     machine = tables.machine.c
     conditions = [
         equals("state", machine_rows.state_column, "Running"),

@@ -39,7 +39,7 @@ def living() -> Prepared:
 
 def one(tx: Tx, machine_id: int) -> GuestView:
     """A guest, removed or not."""
-    row = tx.one(machine_rows.statement(tables.machine.c.id == machine_id))
+    row = machine_rows.one(tx, machine_id)
     assert row is not None
     return views(tx, [row])[0]
 
@@ -48,9 +48,9 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
     """The rows with all around them, in a fixed number of queries."""
     if not rows:
         return []
-    ids = [row.id for row in rows]
-    roots = _by(tx, tables.volume, tables.volume.c.machine_id, ids, tables.volume.c.type == "ROOT")
-    public = _by(tx, tables.public_ip, tables.public_ip.c.machine_id, ids, tables.public_ip.c.static_nat.is_(True))
+    ids = {row.id for row in rows}
+    roots = {row.machine_id: row for row in _among(tx, tables.volume, "machine_id", ids, "type = 'ROOT' and ")}
+    public = {row.machine_id: row for row in _among(tx, tables.public_ip, "machine_id", ids, "static_nat and ")}
     systems = _named(tx, tables.guest_os, [row.template_guest_os_id for row in rows])
     isos = _named(tx, tables.template, [row.iso_id for row in rows])
     data = _named(tx, tables.user_data, [row.user_data_id for row in rows])
@@ -67,16 +67,14 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
     ]
 
 
-def _by(
-    tx: Tx, table: sa.Table, column: sa.Column[Any], ids: Sequence[int], condition: sa.ColumnElement[bool]
-) -> Mapping[Any, Row]:
-    found = tx.all(sa.select(table).where(column.in_(ids), condition).order_by(table.c.id.desc()))
-    return {getattr(row, column.name): row for row in found}
+def _among(tx: Tx, table: sa.Table, column: str, ids: set[int], condition: str = "") -> Sequence[Row]:
+    """Rows whose column is one of `ids` (integers of ours), the oldest last."""
+    return tx.rows(table, f"{condition}{column} in ({','.join(map(str, sorted(ids)))}) order by id desc")
 
 
 def _named(tx: Tx, table: sa.Table, ids: Sequence[int | None]) -> Mapping[Any, Row]:
     wanted = {id_ for id_ in ids if id_ is not None}
-    return {row.id: row for row in tx.all(sa.select(table).where(table.c.id.in_(wanted)))} if wanted else {}
+    return {row.id: row for row in _among(tx, table, "id", wanted)} if wanted else {}
 
 
 def volumes_of(tx: Tx, machine_id: int) -> Sequence[Row]:

@@ -4,12 +4,14 @@ The state is compiled from the rules of systemvms/states, so that a filter by st
 page is cut. `facts_of` gives the same rules the same facts in Python; a test compares the two.
 """
 
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.store import Row
+from sysvm.store.prepared import Prepared, equals
+from sysvm.store.store import Row, Tx
 from sysvm.systemvms import states
 from sysvm.systemvms.states import Facet, StateFacts
 
@@ -87,6 +89,17 @@ def statement(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     )
     names = [*_places(), *_owners(), *_makings(), *_network()]
     return sa.select(*SHOWN, *names, state_column.label("api_state")).select_from(joined).where(*conditions)
+
+
+@cache
+def _every() -> Prepared:
+    return Prepared(statement())
+
+
+def one(tx: Tx, machine_id: int) -> Row | None:
+    """A machine of any kind, removed or not, with the names around it."""
+    rows = _every().rows(tx, [equals("id", _m.id, machine_id)])
+    return rows[0] if rows else None
 
 
 def _places() -> list[sa.ColumnElement[Any]]:

@@ -48,7 +48,7 @@ def living() -> Prepared:
 
 def one(tx: Tx, machine_id: int) -> MachineView | None:
     """One machine of any kind, removed or not."""
-    row = tx.one(machine_rows.statement(tables.machine.c.id == machine_id))
+    row = machine_rows.one(tx, machine_id)
     return views(tx, [row])[0] if row is not None else None
 
 
