@@ -116,7 +116,17 @@ class ServerLink:
         log.info("link_stood", session=welcome.session, epoch=welcome.epoch)
 
     async def _take_call(self, raw: msgspec.Raw) -> msgspec.Struct:
-        return await self._serve(_calls.decode(raw))
+        body = _calls.decode(raw)
+        if isinstance(body, link.RenewNow):
+            return await self._renew_now()
+        return await self._serve(body)
+
+    async def _renew_now(self) -> link.Nothing:
+        if self._peer is None:
+            raise NotYet(1, "the link is not greeted yet")
+        self._identity.keep(await self._peer.call(self._renewal(), link.Renewed))
+        log.info("certificate_renewed", until=self._identity.lifetime().end)
+        return link.Nothing()
 
     async def _send_notices(self, peer: Peer) -> None:
         try:

@@ -119,6 +119,8 @@ class HostService:
                 self._may_act()
                 await self._work.forget(body.name)
                 return link.Nothing()
+            case link.RenewNow():
+                raise Refused("this host has no certificate: it lives in its server's process")
             case link.ToAgent():
                 return await self._to_agent(body)
 

@@ -133,7 +133,8 @@ class Hub:
     async def _issue(self, host_id: int, uuid: str, csr: str) -> Renewed:
         identity = self._identity
         uri = f"sysvm://{identity.cloud}/host/{uuid}"
-        issued = identity.authority.sign_request(csr, uuid, uri, self._clock.now())
+        seconds = await self._store.read(lambda tx: queries.validity_s(tx, host_id))
+        issued = identity.authority.sign_request(csr, uuid, uri, self._clock.now(), seconds=seconds)
         await self._store.run(
             lambda tx: queries.add_certificate(tx, host_id, issued.serial, issued.key_fingerprint, issued.not_after)
         )

@@ -9,6 +9,7 @@ Calls server -> host:
   Do              -> Done              one idempotent act about one machine, fenced
   RunHostTask     -> OperationSeen     start or find a long piece of work (fetch an image, make a volume)
   ForgetHostTask  -> Nothing
+  RenewNow        -> Nothing           ask for a new certificate (Renew) over this link, now
   ToAgent         -> whatever the agent answers (channel.py)
 Notices host -> server: MachineChanged, InventoryDigest, FromAgent(notice), HostTaskReport.
 Calls host -> server: HostHello, Renew, FromAgent(call).
@@ -243,6 +244,10 @@ class ForgetHostTask(msgspec.Struct, frozen=True, kw_only=True, tag="forget-host
     name: str
 
 
+class RenewNow(msgspec.Struct, frozen=True, tag="renew-now"):
+    """Ask for a new certificate over this link; answered when it is kept. It is shown at the next link."""
+
+
 class ToAgent(msgspec.Struct, frozen=True, kw_only=True, tag="to-agent"):
     """For the agent of this incarnation; NOT_YET when it is not connected."""
 
@@ -280,6 +285,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     seen: Looked
 
 
-HostCallBody = ApplyHost | Look | LookAll | Do | RunHostTask | ForgetHostTask | ToAgent
+HostCallBody = ApplyHost | Look | LookAll | Do | RunHostTask | ForgetHostTask | RenewNow | ToAgent
 HostNoticeBody = FromAgent | MachineChanged | InventoryDigest | HostTaskReport
 HostAskBody = HostHello | Join | Renew | FromAgent

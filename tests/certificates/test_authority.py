@@ -120,3 +120,30 @@ async def test_a_revoked_certificate_opens_no_link_and_the_link_is_cut(stage: St
     assert "Connecting" == row.state
     with refusal(431, "No host has a certificate with serial ff"):
         await stage.admin("revokeCertificate", serial="ff")
+
+
+async def test_a_host_renews_now(stage: Stage):
+    """Its turn asks until there is a younger certificate; with reconnect the link is opened anew after that."""
+    id_ = await stage.store.run(host)
+    await stage.store.run(lambda tx: tx.update(tables.host, id_, hypervisor="KVM"))
+    stage.clock.advance(60)
+    await stage.admin("provisionCertificate", hostid="h", reconnect=True)
+
+    def due(tx: Tx) -> tuple[bool, str]:
+        row = tx.get(tables.host, id_)
+        return links.is_renewal_due(tx, row), row.state
+
+    assert (True, "Connecting") == await stage.store.read(due)
+    await stage.store.run(lambda tx: links.add_certificate(tx, id_, "cd34", "f" * 64, tx.now + 86400))
+    assert (False, "Connecting") == await stage.store.read(due)
+    (part,) = await stage.store.read(lambda tx: tx.rows(tables.job_part, "kind = 'host'"))
+    assert (id_, "live") == (part.thing_id, part.outcome)
+    with refusal(534, "is Connecting: it renews over its link"):
+        await stage.admin("provisionCertificate", hostid="h")
+
+
+async def test_how_long_a_certificate_of_a_host_is_good(stage: Stage):
+    """ca.framework.cert.validity.period."""
+    id_ = await stage.store.run(host)
+    await stage.admin("updateConfiguration", name="ca.framework.cert.validity.period", value="3")
+    assert 3 * 86400 == await stage.store.read(lambda tx: links.validity_s(tx, id_))

@@ -246,6 +246,14 @@ async def test_a_certificate_is_renewed_at_a_third_of_its_life_without_dropping_
             await remove_everything(layout)
 
 
+async def test_a_certificate_is_renewed_when_the_server_says_so(stage):
+    """Over the link that stands; the answer comes when the new one is kept."""
+    srv, _ = stage
+    before = srv.renewals
+    assert isinstance(await srv.call(link.RenewNow(), link.Nothing), link.Nothing)
+    assert (before + 1, 1) == (srv.renewals, len(srv.hellos))
+
+
 async def test_the_ca_may_be_named_by_its_fingerprint(tmp_path):
     from sysvm.hosts.identity import pinned_ca
 

@@ -10,14 +10,16 @@ import re
 from typing import Any
 
 from sysvm.api.call import Accepted, Call, One, Reply
+from sysvm.api.commands import hosts
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import slice_rows
 from sysvm.api.results import open_secret
-from sysvm.basics.errors import Refused
+from sysvm.basics.errors import Refused, Why
 from sysvm.ca.authority import DAY_S, Authority, parse_request, requested
 from sysvm.store import tables
 from sysvm.store.queries import keys, settings, turns
 from sysvm.store.queries.events import About
+from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
 PROVIDER = {
@@ -144,3 +146,27 @@ def _cut(call: Call, host: Row) -> None:
     if host.removed is None and host.link_session is not None:
         call.tx.update(tables.host, host.id, state="Connecting", why="a certificate of it was revoked")
         turns.wish(call.tx, "host", host.id, host=host.id)
+
+
+# ---------------------------------------------------------------- renewing
+@handler("provisionCertificate")
+def provision_certificate(call: Call) -> Reply:
+    """A host takes a new certificate now. With `reconnect` its link is opened anew, which shows it; else it is shown at the
+    next link."""
+    _check_provider(call)
+    host = call.need(tables.host, "hostid")
+    about, text = call.about("Host", host), f"Renewing the certificate of host {host.name}"
+    if host.hypervisor in hosts.SIMULATED:
+        return Accepted((), about, f"{text}: it has none, it is simulated")
+    if host.state != "Up" or host.link_session is None:
+        raise Refused(
+            f"Host {host.name} is {host.state}: it renews over its link. When it cannot link, give it a new token with "
+            "reconnectHost",
+            Why.UNAVAILABLE,
+        )
+    changes: dict[str, Any] = {"renew_after": call.now}
+    if call.get("reconnect"):
+        changes |= {"state": "Connecting", "why": "its link is being opened anew"}
+    call.tx.update(tables.host, host.id, **changes)
+    part = Part("host", host.id, turns.wish(call.tx, "host", host.id, host=host.id), "live")
+    return Accepted((part,), about, text)

@@ -15,7 +15,7 @@ from sysvm.hub.links import Link
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.store import tables
-from sysvm.store.queries import documents, jobs, strays
+from sysvm.store.queries import documents, jobs, links, strays
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -39,6 +39,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
         raise NotYet(60, why)
     if host.removed is not None:
         return await _leave(context, turn, host)
+    if await context.store.read(lambda tx: links.is_renewal_due(tx, host)):
+        await context.links.to(host.id).call(link.RenewNow(), link.Nothing, seconds=60)
     if host.state == "Connecting" and host.link_session == context.session:
         context.links.drop(host.id)
         return Result(REDIAL_S, lambda tx: _unlink(tx, host.id))

@@ -7,8 +7,9 @@ import msgspec
 import sqlalchemy as sa
 
 from sysvm.basics.errors import Refused, Why
+from sysvm.ca.authority import DAY_S
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, placements, turns
+from sysvm.store.queries import alerts, events, placements, settings, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.queries.system_templates import ensure_reported
@@ -219,3 +220,18 @@ def host_of_key(tx: Tx, fingerprint: str) -> Row:
 def facts_of(host: Row) -> HostFacts | None:
     """What the host said about itself, or None before its first link."""
     return msgspec.convert(host.facts, HostFacts) if host.facts else None
+
+
+def is_renewal_due(tx: Tx, host: Row) -> bool:
+    """Whether the host shall ask for a new certificate now."""
+    if host.renew_after is None:
+        return False
+    given = tx.sql("select max(created) from host_certificate where host_id = :host and revoked is null", host=host.id)
+    return float(given[0][0] or 0.0) < float(host.renew_after)
+
+
+def validity_s(tx: Tx, host_id: int) -> float:
+    """For how long a new certificate of the host is good."""
+    host = tx.get(tables.host, host_id)
+    cluster = host.cluster_id if host is not None else None
+    return int(settings.value(tx, "ca.framework.cert.validity.period", cluster_id=cluster)) * DAY_S

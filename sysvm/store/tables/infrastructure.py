@@ -85,6 +85,7 @@ host = sa.Table(
     number("memory_free_mb"),
     text("management_address"),
     text("document_live"),
+    instant("renew_after"),  # its certificate shall be younger than that
     text("tags"),
     instant("connected"),
     instant("disconnected"),
