@@ -5,6 +5,7 @@ This is what fences are for: it still believes that its turns are its own.
 
 import pytest
 
+from sysvm.store.queries.turns import SESSION_TTL_S
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Pause, paused_server
 from tests.simulation.life import check, live
@@ -23,15 +24,25 @@ def tell(at: int) -> bool:
             await live(cloud)
             if not pause.asleep.is_set():
                 return False
-            before = [await host.inventory() for host in cloud.earth.hosts.values()]
+            await cloud.clock.sleep(SESSION_TTL_S + 5)  # when it fell asleep at the very end
+            before = await _everything(cloud)
             pause.wake()
             await cloud.clock.sleep(30)
             await check(cloud)
-            assert before == [await host.inventory() for host in cloud.earth.hosts.values()]
+            assert before == await _everything(cloud)
             assert first.done(), "a server whose session is over must end itself"
             return True
 
     return run(cloud.clock, main())
+
+
+async def _everything(cloud: Cloud) -> list[object]:
+    """What hosts have and what rows say; but not who works on what."""
+    hosts = [await host.inventory() for host in cloud.earth.hosts.values()]
+    rows = await cloud.store.read(
+        lambda tx: [tx.sql(f"select * from {name} order by id") for name in ("machine", "placement", "network", "nic")]
+    )
+    return [*hosts, *rows]
 
 
 @pytest.mark.parametrize("offset", range(1, 7))

@@ -133,6 +133,19 @@ def two_claimers() -> None:
     run(cloud.clock, main())
 
 
+def dead_claimer() -> None:
+    """Who is dead and does not know it gets nothing."""
+    cloud = Cloud()
+
+    async def main() -> None:
+        await cloud.store.run(lambda tx: turns.open_session(tx, "a", "a", "a", "", "test"))
+        await cloud.store.run(lambda tx: turns.wish(tx, "machine", 1))
+        await cloud.clock.sleep(turns.SESSION_TTL_S + 1)
+        assert [] == list(await cloud.store.run(lambda tx: turns.claim(tx, "a")))
+
+    run(cloud.clock, main())
+
+
 def _no_open_parts(tx: Tx) -> bool:
     return not tx.sql("select 1 from job_part where state = 0")
 
@@ -181,10 +194,10 @@ ORIGINAL_PLAN, ORIGINAL_PLACEMENT = plans.plan_machine, plans.plan_placement
 ORIGINAL_SETTLE = jobs.settle
 
 MUTANTS: dict[str, tuple[Mutation, tuple[Tale, ...]]] = {
-    "release without the fence check": ((turns, "holds", lambda tx, session, turn: True), (late_writer, late_actor)),
-    "a host without the fence check": ((memory, "_check", lambda key, fence, highest: None), (late_actor, late_writer)),
+    "release without the fence check": ((turns, "holds", lambda tx, session, turn: True), (late_writer,)),
+    "a host without the fence check": ((memory, "_check", lambda key, fence, highest: None), (late_actor,)),
     "claim of a living session's turn": ((turns, "CLAIM", claim_of_anybodys(turns.CLAIM)), (two_claimers,)),
-    "a dead session claims": ((turns, "CLAIM", claims_when_dead(turns.CLAIM)), (late_actor, late_writer)),
+    "a dead session claims": ((turns, "CLAIM", claims_when_dead(turns.CLAIM)), (dead_claimer,)),
     "the old incarnation is not retired": ((plans, "plan_machine", old_stays), (plain,)),
     "unknown is taken for absent": ((plans, "plan_placement", unknown_is_absent), (blind,)),
     "documents are not applied": ((plans, "plan_placement", never_configured), (plain,)),
@@ -228,9 +241,11 @@ def test_a_mutant_is_caught(name: str):
         assert any(_ends_badly(tale) for tale in tales), f"nobody noticed: {name}"
 
 
-@pytest.mark.parametrize("tale", [plain, blind, quarrel, two_claimers], ids=lambda tale: tale.__name__)
+@pytest.mark.parametrize(
+    "tale", [plain, blind, quarrel, two_claimers, dead_claimer, late_writer, late_actor], ids=lambda tale: tale.__name__
+)
 def test_without_a_mutation_the_stories_end_well(tale: Tale):
-    """Else they would catch anything. (The others have tests of their own.)"""
+    """Else they would catch anything."""
     tale()
 
 
