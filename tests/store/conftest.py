@@ -9,8 +9,15 @@ import sqlalchemy as sa
 
 from sysvm.basics.clock import Clock, SystemClock, VirtualClock
 from sysvm.store import schema
+from sysvm.store.queries import jobs
 from sysvm.store.store import PostgresStore, SqliteStore, Store
 from tests.store.postgres import Postgres, running_postgres
+
+
+@pytest.fixture(autouse=True)
+def nobody_renders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of the API, earlier in this process, have left its renderers behind; jobs here are about nothing real."""
+    monkeypatch.setattr(jobs, "_renderer", [])
 
 
 @pytest.fixture(scope="session")
