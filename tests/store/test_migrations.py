@@ -1,0 +1,66 @@
+"""All migrations together make the tables that the code declares, on both databases."""
+
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+
+from sysvm.basics.clock import SystemClock
+from sysvm.store import schema, tables
+from sysvm.store.store import PostgresStore, SqliteStore
+from tests.store.postgres import Postgres
+
+
+def shape(engine: sa.Engine) -> dict[str, object]:
+    """Columns, constraints and indexes of every table, in no order."""
+    look = sa.inspect(engine)
+    return {
+        name: (
+            sorted((column["name"], str(column["type"]), column["nullable"]) for column in look.get_columns(name)),
+            sorted(str(index["name"]) for index in look.get_indexes(name)),
+            sorted(str(unique["name"]) for unique in look.get_unique_constraints(name)),
+            sorted(str(key["name"]) for key in look.get_foreign_keys(name)),
+        )
+        for name in look.get_table_names()
+        if name != "alembic_version"
+    }
+
+
+def declared(url: str) -> dict[str, object]:
+    """The same of a database that was made from the declarations."""
+    engine = sa.create_engine(url, poolclass=sa.pool.StaticPool)
+    tables.metadata.create_all(engine)
+    found = shape(engine)
+    engine.dispose()
+    return found
+
+
+async def test_on_sqlite():
+    """Nothing is missing, nothing is different; a second upgrade changes nothing."""
+    store = SqliteStore(None, SystemClock(), inline=True)
+    schema.upgrade(store)
+    made = shape(store.engine)
+    schema.upgrade(store)
+    assert made == shape(store.engine) == declared("sqlite://")
+    await store.close()
+
+
+async def test_on_postgresql(postgres: Postgres):
+    """The same there, where types and partial indexes are real."""
+    with postgres.database() as migrated, postgres.database() as fresh:
+        store = PostgresStore(migrated, SystemClock(), connections=1)
+        _empty(store.engine)
+        schema.upgrade(store)
+        other = sa.create_engine(fresh.replace("postgresql://", "postgresql+psycopg://", 1))
+        _empty(other)
+        tables.metadata.create_all(other)
+        assert shape(store.engine) == shape(other)
+        with store.engine.connect() as connection:
+            assert "0001" == MigrationContext.configure(connection).get_current_revision()
+        other.dispose()
+        await store.close()
+
+
+def _empty(engine: sa.Engine) -> None:
+    """The fixture's databases come with tables."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("drop schema public cascade")
+        connection.exec_driver_sql("create schema public")
