@@ -118,5 +118,5 @@ def test_deaths_raise_alerts(whole: World):
 
 
 def fresh_of(now: dict[str, str], before: dict[str, str]) -> set[str]:
-    """What was not there before."""
-    return {text for id_, text in now.items() if id_ not in before}
+    """What was not there before, or has been told again since (its time has moved)."""
+    return {text for id_, text in now.items() if before.get(id_) != text}

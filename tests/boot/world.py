@@ -133,8 +133,9 @@ class World:
         return {row["id"]: f"{row['type']}: {row['description']}" for row in rows}
 
     def alerts(self) -> dict[str, str]:
-        """Texts of the newest alerts, by id."""
-        return {row["id"]: row["description"] for row in self.client.rows("listAlerts", "alert", pagesize=500, page=1)}
+        """When the newest alerts were last raised, and their texts, by id."""
+        rows = self.client.rows("listAlerts", "alert", pagesize=500, page=1)
+        return {row["id"]: f"{row['sent']} {row['description']}" for row in rows}
 
     # ------------------------------------------------------------ processes
     def service(self, name: str) -> int | None:

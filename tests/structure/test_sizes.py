@@ -21,7 +21,9 @@ def files() -> list[Path]:
 
 
 def modules(*folders: str) -> list[Path]:
-    return [path for path in files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders]
+    # A migration is as long as what it makes; it is written once and read never.
+    mine = [path for path in files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in folders]
+    return [path for path in mine if "versions" not in path.parts]
 
 
 @cache
@@ -61,7 +63,7 @@ def test_every_module_says_what_it_is_for():
     without = [
         str(path.relative_to(ROOT))
         for path in modules("sysvm", "bench", "docs")
-        if ast.get_docstring(tree(path)) is None and "versions" not in path.parts
+        if ast.get_docstring(tree(path)) is None
     ]
     assert without == []
 
