@@ -11,7 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from typing import IO
 
 from sysvm.basics import edge
 from sysvm.orchestrator.engine import HEART_BEAT, SessionLost
@@ -55,9 +55,11 @@ class Forks:
         self._every = every
         self._first = first
         self._at_once = at_once
-        self._running: dict[int, int] = {}
+        self._running: dict[
+            int, tuple[int, IO[str]]
+        ] = {}  # process id -> fault point, and where it writes why it failed
         self._failed: list[str] = []
-        self._folder = Path(tempfile.mkdtemp(prefix="sysvm-story-"))
+        self._why: IO[str]
 
     async def __call__(self, name: str) -> None:
         if name == HEART_BEAT or self.child:
@@ -68,9 +70,10 @@ class Forks:
         while len(self._running) >= self._at_once:
             self._reap()
         self._loop = asyncio.get_running_loop()
+        self._why = tempfile.TemporaryFile("w+")  # noqa: SIM115: has no name: nobody has to clean up
         pid = os.fork()
         if pid:
-            self._running[pid] = len(self.passed)
+            self._running[pid] = len(self.passed), self._why
             return
         self.child = len(self.passed)
         # asyncio knows its running loop by process id.
@@ -84,25 +87,24 @@ class Forks:
         except BaseException:
             if not self.child:
                 raise
-            (self._folder / str(self.child)).write_text(traceback.format_exc())
+            self._why.write(traceback.format_exc())
+            self._why.flush()
             os._exit(1)
         if self.child:
             os._exit(0)
         while self._running:
             self._reap()
-        for file in self._folder.iterdir():
-            file.unlink()
-        self._folder.rmdir()
         assert self._failed == [], f"{len(self._failed)} bad ends:\n" + "\n".join(self._failed[:3])
         return len(self.passed)
 
     def _reap(self) -> None:
         pid, status = os.wait()
-        point = self._running.pop(pid)
-        if status:
-            why = self._folder / str(point)
-            text = why.read_text() if why.exists() else f"ended with status {status}"
-            self._failed.append(f"struck at fault point {point} ({self.passed[point - 1]}):\n{text[-6000:]}")
+        point, why = self._running.pop(pid)
+        with why:
+            if status:
+                why.seek(0)
+                text = why.read() or f"ended with status {status}"
+                self._failed.append(f"struck at fault point {point} ({self.passed[point - 1]}):\n{text[-6000:]}")
 
 
 def everywhere(story: Story, strike: Strike, *, every: int = 1, first: int = 1) -> int:

@@ -14,7 +14,7 @@ from tests.simulation.loop import run
 
 STRAY = MachineSpec(machine="5f0b41de-0000-4000-8000-000000000001", incarnation=4, name="r-99-VM", kind=Kind.ROUTER,
                     runtime=Runtime.SIMULATED, hostname="r-99-VM")  # fmt: skip
-DAY_S = 24 * 3600.0
+GRACE_S = 3600.0  # a day would be 8,640 inventories
 
 
 async def _put(cloud: Cloud, spec: MachineSpec = STRAY) -> None:
@@ -31,7 +31,11 @@ def _strays(tx: Tx) -> list[Row]:
     return list(tx.all(sa.select(tables.stray)))
 
 
-def test_what_is_in_no_record_is_stopped_kept_a_day_and_removed():
+def _short_grace(tx: Tx) -> None:
+    tx.insert(tables.setting, scope="global", scope_id=0, name="sweep.grace", value=str(int(GRACE_S)), updated=tx.now)
+
+
+def test_what_is_in_no_record_is_stopped_kept_for_the_grace_and_removed():
     """And listed, with an alert that says where it is; what is recorded runs on."""
 
     async def main(cloud: Cloud) -> None:
@@ -39,13 +43,14 @@ def test_what_is_in_no_record_is_stopped_kept_a_day_and_removed():
             zone = await cloud.zone(guests_only=True)
             guest = await cloud.guest(await cloud.network(zone), "g1")
             await cloud.until(running(guest))
+            await cloud.store.run(_short_grace)
             await _put(cloud)
             (row,) = await cloud.until(_strays)
             await cloud.until(lambda tx: not any(life.running for life in _lives(cloud, STRAY.machine)))
             assert (STRAY.machine, 4, False, None) == (row.machine, row.incarnation, row.kept, row.removed)
             alerts = await cloud.store.read(lambda tx: tx.all(sa.select(tables.alert.c.subject)))
             assert any(STRAY.machine in alert.subject for alert in alerts)
-            await cloud.clock.sleep(DAY_S - 1200)
+            await cloud.clock.sleep(GRACE_S - 1200)
             assert 1 == len(_lives(cloud, STRAY.machine))
             await cloud.clock.sleep(2400)
             assert [] == _lives(cloud, STRAY.machine)
