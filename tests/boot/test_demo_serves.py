@@ -34,17 +34,22 @@ def test_guests_have_the_addresses_and_names_that_the_api_tells(demo: World):
     for name, other in (("one", "two"), ("two", "one")):
         mine, theirs = demo.machine(name)["ipaddress"], demo.machine(other)["ipaddress"]
         with serial(demo, name) as line:
-            assert line.ask("hostname") == name
-            assert f"inet {mine}/24" in line.ask("ip -4 addr show eth0")
-            assert f"PING {other} ({theirs})" in line.ask(f"ping -c 1 -W 5 {other}")
-            assert f"tiny guest {other}" in line.ask(f"timeout 10 wget -q -O - http://{theirs}/")
+            comes(demo, line, "hostname", name)
+            comes(demo, line, "ip -4 addr show eth0", f"inet {mine}/24")
+            comes(demo, line, f"ping -c 1 -W 5 {other}", f"PING {other} ({theirs})")
+            comes(demo, line, f"timeout 30 wget -q -O - http://{theirs}/", f"tiny guest {other}")
+
+
+def comes(demo: World, line: Serial, command: str, answer: str) -> None:
+    """The command says so, if not at once (the other guest may still be booting) then while anything moves."""
+    demo.until(lambda: answer in line.ask(command), f"{command} says {answer}")
 
 
 def test_a_guest_reaches_the_world_as_its_router(demo: World, one: Serial):
     """Source NAT."""
     public = demo.machine("router")["publicip"]
     with one, outside(demo.places.outside) as port:
-        assert one.ask(f"timeout 10 wget -q -O - http://{demo.places.outside}:{port}/") == f"you are {public}"
+        comes(demo, one, f"timeout 30 wget -q -O - http://{demo.places.outside}:{port}/", f"you are {public}")
 
 
 def test_only_what_a_rule_lets_in_comes_in(demo: World):
