@@ -70,7 +70,7 @@ class Forks:
         while len(self._running) >= self._at_once:
             self._reap()
         self._loop = asyncio.get_running_loop()
-        self._why = tempfile.TemporaryFile("w+")  # noqa: SIM115: has no name: nobody has to clean up
+        self._why = tempfile.TemporaryFile("w+")  # noqa: SIM115 (nameless: nobody has to clean up)
         pid = os.fork()
         if pid:
             self._running[pid] = len(self.passed), self._why
