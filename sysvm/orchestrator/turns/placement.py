@@ -28,6 +28,7 @@ from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, 
 
 RECHECK_S = 600.0
 GRACE_S = 10.0
+UNCHANGED_S = 1.0
 ACT_S = 120.0
 OFF = (Power.ABSENT, Power.STOPPED)
 
@@ -75,6 +76,9 @@ def _next(job: Job, seen: MachineSeen | None, act: PlacementAct) -> tuple[Placem
             return settled, RECHECK_S, ""
         case plans.Wait(seconds, why):
             return act, seconds, why
+        case same if same == act and not isinstance(act, plans.Prepare):
+            # A host that says done and has changed nothing must not make a loop of it.
+            return act, UNCHANGED_S, f"the host has done {type(act).__name__.lower()}, but nothing has changed"
         case _:
             return act, 0.0, ""
 
