@@ -23,6 +23,7 @@ from bench.measure import cpu_s, rss_mb
 from bench.rows import Row, row
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.ids import SystemIds
+from sysvm.basics.log import configure
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority, key_pem, make_request, new_key
 from sysvm.hosts.identity import trusting
@@ -122,6 +123,7 @@ async def _hear(*_anything: object) -> None:
 # ---------------------------------------------------------------- the server
 async def serve(kind: str, folder: Path, count: int) -> None:
     """Prepares certificates and rows, listens, prints the port, serves until it is ended."""
+    configure("ERROR")  # a pipe that nobody reads is no place for a line a host
     store, ids, clock = SqliteStore(None, SystemClock(), inline=True), SystemIds(), SystemClock()
     with store.engine.connect() as connection:
         tables.metadata.create_all(connection)
