@@ -23,12 +23,13 @@ from tests.boot.patience import NotYet, until
 
 T = TypeVar("T")
 PROGRAM = str(Path(sys.executable).with_name("sysvm"))
-SYSTEM_VMS = {"consoleproxy", "secondarystoragevm", "router"}
+COLOURS = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS")
 
 
 def sysvm(*words: str) -> subprocess.CompletedProcess[str]:
-    """The command to its end, whatever that is."""
-    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False)
+    """The command to its end, whatever that is; without colours, which would stand between the words."""
+    plain = {name: value for name, value in os.environ.items() if name not in COLOURS}
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False, env=plain)
 
 
 @dataclass(frozen=True)

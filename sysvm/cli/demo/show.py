@@ -42,8 +42,13 @@ def _add(shown: Table, row: Json, kind: str) -> None:
         str(row.get("hostname", "")),
         "\n".join(dict.fromkeys(addresses)),
         str(row.get("runtime", "")),
-        str(row.get("runtimewhy", "")),
+        _short(str(row.get("runtimewhy", ""))),
     )
+
+
+def _short(why: str) -> str:
+    """The sentence without its details; listRouters and listSystemVms tell them."""
+    return why.partition(":")[0]
 
 
 def _links(places: Places, client: Client, facts: Json) -> Table:

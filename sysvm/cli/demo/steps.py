@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.error
 from collections.abc import Callable
@@ -113,8 +114,7 @@ def run(state: Path, *, runtime: str = "auto", simulated: bool = False) -> None:
 
 def _paper() -> Console:
     """Where the steps are shown. What is no terminal has no width of its own; 140 columns hold the table."""
-    shown = Console()
-    return shown if shown.is_terminal else Console(width=WIDTH)
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
 
 
 # ---------------------------------------------------------------- this machine

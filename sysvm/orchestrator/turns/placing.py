@@ -220,7 +220,7 @@ def runtime_on(tx: Tx, machine: Row, host: Row) -> tuple[str, str]:
         return Runtime.CONTAINER, "the setting systemvm.runtime says so"
     if facts is not None and facts.kvm:
         return Runtime.VM, "KVM was proved by booting a kernel"
-    return Runtime.CONTAINER, f"no KVM: {facts.kvm_why if facts is not None else 'unknown'}"
+    return Runtime.CONTAINER, f"KVM does not work here: {facts.kvm_why if facts is not None else 'unknown'}"
 
 
 def nowhere_else(tx: Tx, machine: Row, host: Row) -> str:
