@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from sysvm.basics.clock import SystemClock
 from sysvm.store import schema, tables
@@ -54,7 +55,8 @@ async def test_on_postgresql(postgres: Postgres):
         tables.metadata.create_all(other)
         assert shape(store.engine) == shape(other)
         with store.engine.connect() as connection:
-            assert "0001" == MigrationContext.configure(connection).get_current_revision()
+            (head,) = ScriptDirectory.from_config(schema.config()).get_heads()
+            assert head == MigrationContext.configure(connection).get_current_revision()
         other.dispose()
         await store.close()
 

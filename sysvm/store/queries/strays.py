@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, settings, turns
 from sysvm.store.queries.alerts import AlertType
@@ -22,6 +23,7 @@ from sysvm.wire.machines import MachineSeen, Power
 
 FIRST_EPOCH = 1
 FENCES_PER_EPOCH = 1000
+_ids: Ids = SystemIds()
 ROLLED_BACK = "this database was rolled back: nothing is changed on hosts until `sysvm recover` has been run"
 
 
@@ -115,6 +117,7 @@ def _write(tx: Tx, host: Row, found: list[MachineSeen], *, kept: bool) -> None:
         if (machine, incarnation) not in standing:
             tx.insert(
                 tables.stray,
+                uuid=_ids.uuid(),
                 host_id=host.id,
                 machine=machine,
                 incarnation=incarnation,

@@ -28,6 +28,8 @@ zone = sa.Table(
     text("zone_token"),
     data("details"),  # enable.consoleproxy.vm, ...
     number("sort_key"),
+    text("brake"),  # systemvms.safety.Brake: which healing has stopped
+    text("brake_why"),
     *life(),
 )
 
@@ -76,6 +78,7 @@ host = sa.Table(
     sa.Column("link_session", sa.String(36), nullable=True, index=True),  # the server that holds its link
     number("link_epoch"),
     text("boot_id"),
+    instant("booted"),  # when this boot id was first seen: what ran before that has ended
     text("version"),
     data("facts"),  # wire HostFacts as JSON
     number("cpus"),

@@ -2,17 +2,19 @@
 
 import sqlalchemy as sa
 
-from sysvm.store.tables.base import Id, flag, instant, key, metadata, number, ref, text
+from sysvm.store.tables.base import Id, flag, instant, key, metadata, number, ref, text, uuid
 
 stray = sa.Table(
     "stray",
     metadata,
     key(),
+    uuid(),
     ref("host_id", "host"),
     text("machine", length=36),  # UUID
     number("incarnation"),
     text("power"),
-    flag("kept"),  # found by an adoption: listed, and left alone until an operator decides
+    flag("kept"),  # found by an adoption, or by an operator's word: listed, and left alone until an operator decides
+    flag("doomed"),  # an operator does not want to wait for the grace
     instant("found", null=False),
     instant("removed"),
     comment="machines on hosts that no placement knows: stopped, kept for sweep.grace, then removed",
