@@ -29,6 +29,13 @@ from sysvm.store.tables.infrastructure import (
     traffic_type,
     zone,
 )
+from sysvm.store.tables.load_balancers import (
+    lb_health_check,
+    lb_stickiness,
+    load_balancer,
+    load_balancer_member,
+    ssl_certificate,
+)
 from sysvm.store.tables.machines import machine, nic, nic_address, placement, volume
 from sysvm.store.tables.networks import control_ip, firewall_rule, network, private_ip, public_ip
 from sysvm.store.tables.offerings import disk_offering, network_offering, service_offering, vpc_offering
@@ -41,14 +48,17 @@ from sysvm.store.tables.records import (
     setting,
     usage_interval,
 )
+from sysvm.store.tables.snapshots import snapshot, snapshot_policy
 from sysvm.store.tables.strays import adoption, stray
 
 __all__ = [
     "account", "adoption", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session",
-    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate", "host_token",
-    "image_store", "ip_range", "job", "job_part", "machine", "metadata", "network", "network_offering", "nic",
-    "nic_address", "pack_address", "physical_network", "placement", "pod", "pool_image", "private_ip", "project",
-    "public_ip", "resource_limit", "role", "role_permission", "service_offering", "service_provider", "session",
-    "setting", "ssh_key_pair", "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_type", "turn",
-    "unpack_address", "usage_interval", "user", "user_data", "volume", "vpc_offering", "zone",
+    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate",
+    "host_token", "image_store", "ip_range", "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
+    "load_balancer_member", "machine", "metadata", "network", "network_offering", "nic", "nic_address", "pack_address",
+    "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "resource_limit",
+    "role", "role_permission", "service_offering", "service_provider", "session", "setting", "snapshot",
+    "snapshot_policy", "ssh_key_pair", "ssl_certificate", "storage_pool", "stray", "tag", "task", "template",
+    "template_copy", "traffic_type", "turn", "unpack_address", "usage_interval", "user", "user_data", "volume",
+    "vpc_offering", "zone",
 ]  # fmt: skip

@@ -151,6 +151,9 @@ volume = sa.Table(
     text("format", "qcow2"),
     text("state", "Allocated"),  # Allocated | Creating | Ready | Destroy | Expunged | UploadOp...
     text("note"),
+    flag("display", True),
+    number("snapshot_id", null=True, default=None),  # what it was made from
+    number("revert_id", null=True, default=None),  # the snapshot that it shall hold again
     instant("attached"),
     *owner(),
     *life(),

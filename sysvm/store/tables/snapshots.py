@@ -1,0 +1,58 @@
+"""Snapshots of volumes, and the policies that make them.
+
+A capture of a volume that becomes a template is a row here as well (kind TEMPLATE): it is taken and sent in the same way.
+"""
+
+import sqlalchemy as sa
+
+from sysvm.store.tables.base import flag, instant, key, life, metadata, number, owner, ref, text, uuid
+
+snapshot_policy = sa.Table(
+    "snapshot_policy",
+    metadata,
+    key(),
+    uuid(),
+    ref("volume_id", "volume"),
+    number("interval"),  # systemvms.schedules.Interval
+    text("schedule"),  # MM, MM:HH, MM:HH:D
+    text("timezone"),
+    number("most"),  # snapshots that are kept
+    flag("display", True),
+    instant("next"),  # when it is due
+    *owner(),
+    *life(),
+)
+
+snapshot = sa.Table(
+    "snapshot",
+    metadata,
+    key(),
+    uuid(),
+    text("name"),
+    text("kind", "MANUAL", length=16),  # MANUAL | HOURLY | DAILY | WEEKLY | MONTHLY | TEMPLATE
+    ref("zone_id", "zone"),
+    ref("volume_id", "volume"),
+    ref("policy_id", "snapshot_policy", null=True),
+    ref("source_id", "snapshot", null=True),  # TEMPLATE: made of this snapshot and not of the volume
+    ref("template_id", "template", null=True),  # TEMPLATE: what it becomes
+    ref("parent_id", "snapshot", null=True),  # it holds what has changed since then; null: everything
+    text("state", "Allocated", length=16),  # Allocated | Creating | BackingUp | BackedUp | Error
+    ref("host_id", "host", null=True),  # where it is taken, and kept until it is on the store
+    ref("pool_id", "storage_pool", null=True),
+    ref("store_id", "image_store", null=True),
+    flag("live"),  # taken from the running guest, or of a disk that nobody writes
+    flag("quiesce"),
+    flag("staged"),  # the host may still have bytes of it
+    flag("stored"),  # the image store has, or may have
+    sa.Column("progress", sa.Double, nullable=False, default=0.0),
+    number("tries"),
+    number("virtual_bytes"),
+    number("size_bytes"),
+    text("sha256", length=64),
+    instant("taken"),
+    text("note"),  # why it is not done yet
+    text("error"),  # set: given up
+    *owner(),
+    *life(),
+    sa.Index("ix_snapshot_of", "volume_id", "removed"),
+)
