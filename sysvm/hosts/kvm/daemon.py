@@ -24,7 +24,7 @@ from sysvm.basics.errors import NotYet, Refused
 from sysvm.basics.log import get_logger
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.programs import launch
+from sysvm.hosts.programs import run
 
 LIBVIRTD = "/usr/sbin/libvirtd"
 VIRTLOGD = "/usr/sbin/virtlogd"
@@ -133,7 +133,7 @@ class Daemon:
         inside = ("ip", "netns", "exec", self._layout.namespace, "unshare", "--uts")
         # libvirt looks up a name without a dot, and from our namespace nobody answers: 30 s at its start.
         host = f"{self._layout.namespace}.host"
-        await launch(*inside, "sh", "-c", script, "sh", host, program, pid, *words, seconds=30)
+        await run(*inside, "sh", "-c", script, "sh", host, program, pid, *words, seconds=30)
 
     def _prepare(self) -> None:
         for ours, theirs in self.folders.mounts.items():
