@@ -1,16 +1,20 @@
 """What hosts and agents say without being asked. It wakes turns; what counts is what those then see.
 
 The exceptions carry facts of their own: the load of a console proxy, drift that was mended, and a browser's ticket.
+
+News wait for a database that is away, and those behind them on the same link too: nothing is lost. A question does not
+wait: whoever asked is told to ask again.
 """
 
 from collections.abc import Callable
 
 import msgspec
 
-from sysvm.basics.errors import Refused
+from sysvm.basics.errors import DatabaseAway, NotYet, Refused
 from sysvm.basics.log import get_logger
 from sysvm.orchestrator import consoles
 from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import AWAY_S
 from sysvm.orchestrator.turns.ending import ALERT_OF, EVENT_OF, TITLE_OF, about, actor
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, links, turns
@@ -44,22 +48,36 @@ class Notices:
 
     async def ask(self, host_id: int, ask: FromAgent) -> msgspec.Struct:
         """A question from the agent of a system VM."""
+        try:
+            return await self._answer(ask)
+        except DatabaseAway as away:
+            raise NotYet(AWAY_S, str(away)) from away
+
+    async def _answer(self, ask: FromAgent) -> msgspec.Struct:
         match ask.ask:
             case channel.RedeemTicket() as redeem:
                 context = self._context
                 return await context.store.run(lambda tx: consoles.redeem(tx, context, ask.machine, redeem))
+            case channel.ResumeSession() as resume:
+                context = self._context
+                return await context.store.run(lambda tx: consoles.resume(tx, context, ask.machine, resume))
             case _:
                 raise Refused("a notice is no question")
 
     async def _run(self, op: Callable[[Tx], None]) -> None:
-        await self._context.store.run(op)
+        context = self._context
+        while True:
+            try:
+                return await context.store.run(op)
+            except DatabaseAway:
+                await context.clock.sleep(AWAY_S)
 
     async def _inventory(self, host_id: int, digest: str) -> None:
         """A host whose inventory is not the one we know is looked at; the first one too: between the look at its link and
         now a notice may have been lost."""
         if self._inventories.get(host_id) != digest:
-            self._inventories[host_id] = digest
             await self._run(lambda tx: _look_at_all(tx, host_id))
+            self._inventories[host_id] = digest
 
     async def _agent(self, host_id: int, machine: str, said: channel.AgentNoticeBody) -> None:
         match said:

@@ -75,6 +75,14 @@ def assign(previous: int | None, proxies: tuple[Proxy, ...], rules: Rules) -> in
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """Another living proxy of the zone."""
+
+    address: str
+    stays: bool  # it is to run, and is not being emptied
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyFacts:
     """What the document of a proxy is made of."""
 
@@ -87,22 +95,30 @@ class ProxyFacts:
     session_max: int
     load_interval_ms: int
     draining: bool
+    domain: str = ""
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 def document(facts: ProxyFacts) -> ConsoleProxyDocument:
-    """The complete configuration of a proxy. HTTPS needs both the setting and a certificate that can be used."""
+    """The complete configuration of a proxy. HTTPS needs both the setting and a certificate that can be used.
+
+    Pages of all proxies may attach here (their own may have died), and go on from here with those that stay."""
     secure = facts.ssl and facts.certificate is not None
+    port = 8443 if secure else 8080
+    names = {neighbour: host_name(neighbour.address, facts.domain) for neighbour in facts.neighbours}
     return ConsoleProxyDocument(
         machine=facts.machine,
         name=facts.name,
         page_port=443 if secure else 80,
-        websocket_port=8443 if secure else 8080,
+        websocket_port=port,
         certificate=facts.certificate if secure else None,
         relay_ca=facts.relay_ca,
         relay_certificate=facts.relay_certificate,
         max_sessions=facts.session_max,
         load_interval_ms=max(500, facts.load_interval_ms),
         draining=facts.draining,
+        origins=tuple(dict.fromkeys(names.values())),
+        others=tuple(dict.fromkeys(f"{name}:{port}" for neighbour, name in names.items() if neighbour.stays)),
     )
 
 

@@ -3,14 +3,16 @@
 The agent sends `AgentHello` as its first notice, and again whenever it hears `Greet`. The host forwards what the server
 asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers nothing itself.
 
-Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet.
-Calls agent -> host (-> server): RedeemTicket.
-Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport.
+Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; of the host's own (handover.py): StandBy, TakeOver.
+Calls agent -> host (-> server): RedeemTicket, ResumeSession.
+Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport.
 """
 
 import msgspec
 
+from sysvm.wire.balancing import MemberSeen
 from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
 
 PROTOCOL = 1
@@ -136,6 +138,8 @@ class AgentHello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     version: str
     boot: str
     live: str
+    standby: bool = False
+    ready: str = ""
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
@@ -147,6 +151,8 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     services: tuple[ServiceSeen, ...] = ()
     operations: tuple[OperationSeen, ...] = ()
     counters: tuple[Counter, ...] = ()
+    standby: bool = False  # another incarnation is the holder
+    ready: str = ""  # digest of the document that it would make live; empty while none has passed the checks
 
 
 class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +163,7 @@ class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     since: float
     last_used: float
+    round_trip_ms: float | None = None  # between page and proxy, as the page measured it last
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
@@ -180,6 +187,12 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
     mended: bool
 
 
+class MembersReport(msgspec.Struct, frozen=True, tag="members"):
+    """Who of the load balancer's members answers: all of them, whenever one has changed and every few minutes."""
+
+    members: tuple[MemberSeen, ...] = ()
+
+
 class RedeemTicket(msgspec.Struct, frozen=True, kw_only=True, tag="redeem-ticket"):
     """A browser has shown this ticket; answered by a ConsoleTarget or a refusal. A ticket works once."""
 
@@ -187,8 +200,15 @@ class RedeemTicket(msgspec.Struct, frozen=True, kw_only=True, tag="redeem-ticket
     client: str  # address of the browser
 
 
+class ResumeSession(msgspec.Struct, frozen=True, kw_only=True, tag="resume-session"):
+    """A page comes back with the secret of its session, perhaps through another proxy than before."""
+
+    secret: str
+    client: str  # address of the browser
+
+
 class ConsoleTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the screen is. `grant` is shown to the relay; `resume` lets the page attach again."""
+    """Where the screen is. `grant` is shown to the relay; `resume` is the secret that lets the page attach again."""
 
     session: str
     guest: str
@@ -201,6 +221,6 @@ class ConsoleTarget(msgspec.Struct, frozen=True, kw_only=True):
     view_only: bool = False
 
 
-AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask
-AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport
-AgentAskBody = RedeemTicket
+AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | StandBy | TakeOver
+AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport
+AgentAskBody = RedeemTicket | ResumeSession

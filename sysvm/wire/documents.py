@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
+from sysvm.wire.balancing import Balancing
+from sysvm.wire.balancing import Certificate as Certificate
 from sysvm.wire.machines import Segment
 
 
@@ -172,13 +174,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
     firewall: tuple[FirewallRule, ...] = ()
     egress: tuple[Egress, ...] = ()
     metadata: Metadata | None = None
-
-
-class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """A server certificate with its chain (leaf first) and its PKCS#8 key, PEM."""
-
-    chain: str
-    key: str
+    balancing: Balancing | None = None
 
 
 class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="consoleproxy"):
@@ -197,7 +193,8 @@ class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="conso
     max_sessions: int = 50
     idle_s: int = 180
     load_interval_ms: int = 5000
-    origins: tuple[str, ...] = ()  # allowed Origin hosts besides its own
+    origins: tuple[str, ...] = ()  # allowed Origin hosts besides its own: pages of the zone's other proxies
+    others: tuple[str, ...] = ()  # host:port of the proxies that a page may go on with
     draining: bool = False
 
 

@@ -23,7 +23,7 @@ from sysvm.agent.seal import Seal
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import Refused
 from sysvm.basics.tasks import Tasks
-from sysvm.wire.channel import AgentNoticeBody, ConsoleTarget, LoadReport, RedeemTicket
+from sysvm.wire.channel import AgentAskBody, AgentNoticeBody, ConsoleTarget, LoadReport, RedeemTicket, ResumeSession
 from sysvm.wire.documents import Certificate, ConsoleProxyDocument
 from sysvm.wire.machines import BootData, Kind, Nic, Runtime, Segment, Traffic
 from sysvm.wire.peer import Peer
@@ -88,20 +88,26 @@ class Relay:
 
 
 class Server:
-    """The server's end of the agent's line: redeems tickets, each once."""
+    """The server's end of the agents' lines: redeems tickets and the secrets of sessions, each once."""
 
     def __init__(self) -> None:
         self.targets: dict[str, ConsoleTarget] = {}
-        self.asked: list[RedeemTicket] = []
+        self.asked: list[AgentAskBody] = []
         self.reports: asyncio.Queue[LoadReport] = asyncio.Queue()
 
     async def serve(self, body: msgspec.Raw) -> msgspec.Struct:
-        ask = msgspec.msgpack.decode(body, type=RedeemTicket)
+        ask = msgspec.msgpack.decode(body, type=AgentAskBody)
         self.asked.append(ask)
-        target = self.targets.pop(ask.ticket, None)
+        target = self.targets.pop(ask.ticket if isinstance(ask, RedeemTicket) else ask.secret, None)
         if target is None:
             raise Refused("this ticket is not known or was used")
-        return target
+        secret = f"secret-{len(self.asked)}"
+        self.targets[secret] = msgspec.structs.replace(target, resume=secret)
+        return self.targets[secret]
+
+    def came_back(self) -> int:
+        """How often a page has shown the secret of its session."""
+        return sum(isinstance(ask, ResumeSession) for ask in self.asked)
 
     async def hear(self, body: msgspec.Raw) -> None:
         notice = msgspec.msgpack.decode(body, type=AgentNoticeBody)
@@ -180,10 +186,12 @@ def boot_data() -> BootData:
 
 
 @contextlib.asynccontextmanager
-async def stage(folder: Path) -> AsyncIterator[Stage]:
-    authority, server = Authority(), Server()
-    relay = Relay(authority)
-    await relay.start()
+async def stage(folder: Path, beside: Stage | None = None) -> AsyncIterator[Stage]:
+    """A proxy; `beside` another one, with the same server and the same hosts."""
+    authority, server = (beside.authority, beside.server) if beside else (Authority(), Server())
+    relay = beside.relay if beside else Relay(authority)
+    if beside is None:
+        await relay.start()
     ours, theirs = socket.socketpair()
     line = Line()
     role = make(Context(boot_data(), Paths(folder), SystemClock(), Seal("key"), line))
@@ -200,7 +208,8 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             yield Stage(authority, relay, server, role)
         finally:
             await role.stop()
-            relay.stop()
+            if beside is None:
+                relay.stop()
             tasks.stop()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -85,6 +86,140 @@ async def test_a_browser_shows_a_screen_and_its_keys_arrive(tmp_path: Path, tls:
                     await page.screenshot(tmp_path / "screen.png")
             assert typed.read_text() == "hello console\n"
             assert await page.value("document.title") == "web1"
+
+
+@contextlib.asynccontextmanager
+async def wire(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A way to `port` that can be cut so that neither side hears of it: its own port, and what cuts it."""
+    cut, ends = asyncio.Event(), list[asyncio.StreamWriter]()
+
+    async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                if cut.is_set():
+                    return
+                target.write(data)
+                await target.drain()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
+        if cut.is_set():
+            return
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+        ends.append(forth)
+        await asyncio.gather(carry(reader, forth), carry(back, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], cut
+    finally:
+        server.close()
+        for writer in ends:
+            writer.close()
+
+
+def opening(port: int, page: str, ticket: str) -> str:
+    return f"http{page}/resource/noVNC/vnc.html?autoconnect=true&port={port}&token={ticket}"
+
+
+STATE = "document.body && document.body.dataset.state"
+
+
+async def test_a_page_that_hears_nothing_goes_on_with_another_proxy_and_lets_no_key_stick(tmp_path: Path) -> None:
+    typed = tmp_path / "typed"
+    script = f'read line; echo "$line" > {typed}.new; mv {typed}.new {typed}; exec sleep 3600'
+    async with (
+        stage(tmp_path / "one") as first,
+        stage(tmp_path / "two", beside=first) as second,
+        display(tmp_path, *XTERM, "-e", "sh", "-c", script) as socket,
+    ):
+        await second.role.apply(second.document(origins=("127.0.0.1",)))
+        await first.role.apply(first.document(others=(f"127.0.0.1:{second.role.ports['websocket']}",)))
+        ticket = first.ticket("look", through(socket))
+        async with wire(first.role.ports["websocket"]) as (port, cut), browser(tmp_path / "profile") as page:
+            await page.open(opening(port, first.page, ticket))
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until("document.getElementById('trip').textContent.endsWith(' ms')", PATIENCE)
+            await page.do(
+                "Input.dispatchKeyEvent", type="keyDown", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16
+            )
+            cut.set()
+            await page.until(f"{STATE} === 'away'", PATIENCE)
+            assert await page.value(SHOWN) > 2, "the last picture stays"
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until(SHOWN, PATIENCE)
+            assert first.server.came_back() == 1
+            await page.type("still here\r")
+            async with asyncio.timeout(PATIENCE):
+                while not typed.exists():
+                    await page.screenshot(tmp_path / "screen.png")
+            assert typed.read_text() == "still here\n", "Shift was let go"
+
+
+async def test_a_draining_proxy_hands_its_page_over_and_the_user_sees_nothing_of_it(tmp_path: Path) -> None:
+    async with (
+        stage(tmp_path / "one") as first,
+        stage(tmp_path / "two", beside=first) as second,
+        display(tmp_path, *XTERM) as socket,
+    ):
+        await second.role.apply(second.document(origins=("127.0.0.1",)))
+        await first.role.apply(first.document())
+        ticket = first.ticket("look", through(socket))
+        async with browser(tmp_path / "profile") as page:
+            await page.open(opening(first.role.ports["websocket"], first.page, ticket))
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.value(
+                "window.states = []; new MutationObserver(() => states.push(document.body.dataset.state))"
+                ".observe(document.body, {attributes: true}); 0"
+            )
+            others = (f"127.0.0.1:{second.role.ports['websocket']}",)
+            await first.role.apply(first.document(draining=True, others=others))
+            await first.server.report_where(lambda report: report.removed == ("session-look",))
+            await page.until(SHOWN, PATIENCE)
+            assert set(await page.value("states")) <= {"open"}
+            assert second.role.services()[1].note == "1 sessions"
+
+
+async def test_a_page_waits_for_a_machine_that_restarts(tmp_path: Path) -> None:
+    """The screen ends; the next one, of the same machine, is shown in its place."""
+    async with stage(tmp_path) as proxy, display(tmp_path, *XTERM) as socket:
+        await proxy.role.apply(proxy.document())
+        ended = asyncio.Event()
+
+        async def short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            showing = asyncio.ensure_future(through(socket)(reader, writer))
+            await ended.wait()
+            showing.cancel()
+
+        ticket = proxy.ticket("look", short)
+        async with browser(tmp_path / "profile") as page:
+            await page.open(opening(proxy.role.ports["websocket"], proxy.page, ticket))
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            proxy.relay.screens["grant-look"] = through(socket)
+            ended.set()
+            await page.until(f"{STATE} === 'away'", PATIENCE)
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until(SHOWN, PATIENCE)
+
+
+async def test_a_pasted_text_is_typed_whole(tmp_path: Path) -> None:
+    typed, text = tmp_path / "typed", 'The quick {brown} fox: 100% <jumps> ~ over_the "lazy" dog! ' * 8
+    script = f'IFS= read -r line; printf "%s" "$line" > {typed}.new; mv {typed}.new {typed}; exec sleep 3600'
+    async with stage(tmp_path) as proxy, display(tmp_path, *XTERM, "-e", "sh", "-c", script) as socket:
+        await proxy.role.apply(proxy.document())
+        ticket = proxy.ticket("look", through(socket))
+        async with browser(tmp_path / "profile") as page:
+            await page.open(opening(proxy.role.ports["websocket"], proxy.page, ticket))
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until(SHOWN, PATIENCE)
+            await page.do("Input.dispatchMouseEvent", type="mouseMoved", x=200, y=150)
+            await page.value("document.getElementById('paste').click(); 0")
+            await page.value(f"document.getElementById('text').value = {json.dumps(text + chr(10))}; 0")
+            await page.value("document.getElementById('type').click(); 0")
+            async with asyncio.timeout(PATIENCE):
+                while not typed.exists():
+                    await page.screenshot(tmp_path / "screen.png")
+            assert typed.read_text() == text
 
 
 async def test_a_browser_shows_a_text_console(tmp_path: Path) -> None:

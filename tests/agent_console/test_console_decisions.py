@@ -79,14 +79,68 @@ def table(**limits: object) -> SessionTable:
     return SessionTable(Limits(**limits))  # type: ignore[arg-type]
 
 
-def test_those_who_ask_count_as_those_who_look() -> None:
+def test_those_who_open_count_as_those_who_look() -> None:
     sessions = table(max_sessions=2)
-    assert sessions.admit(1) == ""
-    sessions.admit(2)
+    for connection in (1, 2):
+        assert (sessions.admit(connection), sessions.enter(connection, again=False)) == ("", "")
     sessions.begin(2, "s2", "g", "c", 0)
-    assert "full" in sessions.admit(3)
-    sessions.leave(1)
     assert sessions.admit(3) == ""
+    assert "full" in sessions.enter(3, again=False)
+    sessions.leave(1)
+    assert sessions.enter(3, again=False) == ""
+
+
+def test_no_more_may_stand_at_the_door_than_may_come_in() -> None:
+    sessions = table(max_sessions=2)
+    assert [sessions.admit(connection) == "" for connection in (1, 2, 3)] == [True, True, False]
+
+
+def test_a_session_that_was_open_before_is_served_beyond_the_limit() -> None:
+    sessions = table(max_sessions=1)
+    said = []
+    for connection, again in ((1, False), (2, False), (3, True), (4, True)):
+        sessions.admit(connection)
+        said.append(sessions.enter(connection, again) == "")
+        sessions.leave(connection) if not said[-1] else sessions.begin(connection, str(connection), "g", "c", 0)
+    assert said == [True, False, True, False]
+
+
+def test_coming_back_is_no_work() -> None:
+    sessions = table(idle_s=180)
+    sessions.begin(1, "s", "g", "c", 0)
+    sessions.begin(2, "s", "g", "c", 100)
+    assert sessions.idle(180) == [2]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b'{"say":"open","ticket":"t"}', control.Key("t", again=False)),
+        (b'{"say":"resume","secret":"s"}', control.Key("s", again=True)),
+        (b'{"say":"resume","ticket":"s"}', None),
+        (b'{"say":"beat","n":1}', None),
+        (b"[]", None),
+        (b"\xff", None),
+        (b"", None),
+    ],
+)
+def test_the_first_frame_shows_a_ticket_or_a_secret(said: bytes, expected: control.Key | None) -> None:
+    assert control.parse_key(said) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b'{"say":"beat","n":3}', control.Beat(3)),
+        (b'{"say":"beat","n":3,"round_trip_ms":12.5}', control.Beat(3, 12.5)),
+        (b'{"say":"beat","n":3,"round_trip_ms":-1}', control.Beat(3)),
+        (b'{"say":"beat","n":3,"round_trip_ms":1e300}', control.Beat(3)),
+        (b'{"say":"beat","n":"3"}', None),
+        (b'{"say":"open","ticket":"t"}', None),
+    ],
+)
+def test_beats_are_read_with_care(said: bytes, expected: control.Beat | None) -> None:
+    assert control.parse_beat(said) == expected
 
 
 def test_idle_is_since_the_last_work_not_since_the_beginning() -> None:
@@ -103,7 +157,7 @@ def test_a_session_that_comes_back_replaces_itself_and_is_not_removed() -> None:
     assert sessions.begin(2, "s", "g", "c", 20) == 1
     sessions.leave(1)
     report = sessions.report(20, 1020)
-    assert ([(s.session, s.since, s.last_used) for s in report.sessions], report.removed) == ([("s", 1010, 1020)], ())
+    assert ([(s.session, s.since, s.last_used) for s in report.sessions], report.removed) == ([("s", 1010, 1010)], ())
 
 
 def test_an_end_is_told_more_than_once_and_then_no_more() -> None:
@@ -142,7 +196,7 @@ def test_who_may_come_in(path: str, headers: dict[str, str], expected: Knock | i
     "text", [b"", b"{}", b"[]", b'{"say":"other"}', b'{"say":"open"}', b'{"say":"open","ticket":1}', b"\xff"]
 )
 def test_a_first_frame_without_a_ticket_brings_none(text: bytes) -> None:
-    assert control.parse_open(text) is None
+    assert control.parse_key(text) is None
 
 
 def test_a_reason_fits_into_a_close_frame_and_is_whole_utf8() -> None:

@@ -209,8 +209,34 @@ async def test_a_page_that_speaks_control_frames_shows_its_ticket_in_the_first_o
         assert socket.protocol == control.SUBPROTOCOL
         await socket.send_str(json.dumps({"say": "open", "ticket": "page", "later": 1}))
         opened = json.loads(await socket.receive_str())
-        assert opened == {"say": "opened", "kind": "vnc", "name": "web1", "session": "session-page", "view_only": False}
+        assert opened == {
+            "say": "opened", "kind": "vnc", "name": "web1", "session": "session-page", "view_only": False,
+            "resume": "secret-1", "proxies": [], "beat_ms": 500,
+        }  # fmt: skip
         assert await echoes(socket, b"RFB")
+        await socket.send_str(json.dumps({"say": "beat", "n": 7, "round_trip_ms": 12.5}))
+        assert json.loads(await socket.receive_str()) == {"say": "beat", "n": 7, "round_trip_ms": None}
+        await socket.send_str("no beat at all")
+        assert await echoes(socket, b"RFB again"), "what is no beat is passed over"
+        await proxy.role.apply(proxy.document(load_interval_ms=1))
+        await proxy.server.report_where(lambda report: [s.round_trip_ms for s in report.sessions] == [12.5])
+
+
+async def test_a_session_comes_back_on_a_second_websocket_and_the_first_one_is_ended(proxy: Stage) -> None:
+    await proxy.role.apply(proxy.document(max_sessions=1))
+    proxy.ticket("page", echo_screen())
+    async with aiohttp.ClientSession() as web:
+        first = await web.ws_connect(f"ws{proxy.websocket}", protocols=(control.SUBPROTOCOL,))
+        await first.send_str(json.dumps({"say": "open", "ticket": "page"}))
+        secret = json.loads(await first.receive_str())["resume"]
+        second = await web.ws_connect(f"ws{proxy.websocket}", protocols=(control.SUBPROTOCOL,))
+        await second.send_str(json.dumps({"say": "resume", "secret": secret}))
+        assert json.loads(await second.receive_str())["session"] == "session-page"
+        assert (await closing(first))[0] == control.REPLACED
+        assert await echoes(second, b"here again")
+        third = await web.ws_connect(f"ws{proxy.websocket}", protocols=(control.SUBPROTOCOL,))
+        await third.send_str(json.dumps({"say": "resume", "secret": secret}))
+        assert (await closing(third))[0] == control.TICKET, "a secret works once"
 
 
 async def test_a_certificate_changes_for_the_next_handshake_while_a_session_stays_open(proxy: Stage) -> None:

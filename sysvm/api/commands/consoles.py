@@ -10,7 +10,7 @@ from sysvm.api.call import Call, One, Reply
 from sysvm.api.handlers import handler
 from sysvm.api.listing import list_rows
 from sysvm.store import tables
-from sysvm.store.queries import consoles, settings
+from sysvm.store.queries import consoles
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.consoleproxy import host_name, page_url
 
@@ -47,7 +47,7 @@ def _refusal(call: Call, machine: Row) -> str:
 
 def _endpoint(tx: Tx, proxy: Row, ticket: str, extra: str) -> dict[str, Any]:
     secure = consoles.are_secure(tx, proxy.zone_id)
-    domain = str(settings.value(tx, "consoleproxy.url.domain", zone_id=proxy.zone_id) or "")
+    domain = consoles.url_domain(tx, proxy.zone_id)
     address = consoles.public_address(tx, proxy.id)
     socket = {
         "token": ticket,

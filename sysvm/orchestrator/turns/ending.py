@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, events, nics, turns
+from sysvm.store.queries import addresses, alerts, consoles, events, nics, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.store import Row, Tx
@@ -145,6 +145,8 @@ def end(tx: Tx, machine: Row) -> None:
             if volume.host_id is not None:
                 turns.wish(tx, "volume", volume.id, host=volume.host_id)
     kind = Kind(machine.kind)
+    if kind is Kind.CONSOLE_PROXY:
+        consoles.tell_neighbours(tx, machine)
     events.record(
         tx,
         f"{EVENT_OF[kind]}.{'EXPUNGE' if kind is Kind.GUEST else 'DESTROY'}",

@@ -10,7 +10,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, machines, nics
+from sysvm.store.queries import addresses, consoles, events, machines, nics
 from sysvm.store.queries.events import SYSTEM, Actor
 from sysvm.store.queries.specs import prefix_of
 from sysvm.store.store import Row, Tx
@@ -124,4 +124,6 @@ def make_with_public_address(tx: Tx, context: Context, kind: Kind, zone: Row, ro
     add_management_nic(tx, machine, 1)
     ip = addresses.take_public_ip(tx, zone.id, system=True, actor=SYSTEM, machine_id=machine.id)
     add_public_nic(tx, machine, 2, ip)
+    if kind is Kind.CONSOLE_PROXY:
+        consoles.tell_neighbours(tx, machine)
     return machine

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import certificates, nics, settings
+from sysvm.store.queries import certificates, machines, nics, settings
 from sysvm.store.queries.events import Actor
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import consoleproxy
-from sysvm.systemvms.consoleproxy import Proxy, Rules
+from sysvm.systemvms.consoleproxy import Neighbour, Proxy, Rules
 from sysvm.wire.machines import Kind, Traffic
 
 TICKET_S = 60.0
@@ -101,3 +101,22 @@ def public_address(tx: Tx, machine_id: int) -> str:
 def are_secure(tx: Tx, zone_id: int) -> bool:
     """Whether consoles of the zone open over HTTPS: the setting says so, and a certificate has been uploaded."""
     return certificates.is_served(tx) and bool(settings.value(tx, "consoleproxy.sslEnabled", zone_id=zone_id))
+
+
+def url_domain(tx: Tx, zone_id: int) -> str:
+    """How browsers name proxies: nothing (by address), `*.domain`, or one name for all."""
+    return str(settings.value(tx, "consoleproxy.url.domain", zone_id=zone_id) or "")
+
+
+def neighbours(tx: Tx, machine: Row) -> tuple[Neighbour, ...]:
+    """The other living proxies of a proxy's zone."""
+    others = [row for row in proxies_of(tx, machine.zone_id) if row.id != machine.id]
+    found = [(public_address(tx, row.id), row.wanted == "running" and not row.draining) for row in others]
+    return tuple(Neighbour(address, stays) for address, stays in found if address)
+
+
+def tell_neighbours(tx: Tx, machine: Row) -> None:
+    """A proxy has come, goes, or is being emptied: pages of the others go on elsewhere than before."""
+    for row in proxies_of(tx, machine.zone_id):
+        if row.id != machine.id and row.wanted == "running":
+            machines.wish_document(tx, row.id)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import certificates, nics, settings, specs
+from sysvm.store.queries import certificates, consoles, nics, settings, specs
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
@@ -60,6 +60,8 @@ def _proxy_facts(tx: Tx, machine: Row, keys: Keys) -> consoleproxy.ProxyFacts:
         session_max=int(settings.value(tx, "consoleproxy.session.max", zone_id=zone)),
         load_interval_ms=int(settings.value(tx, "consoleproxy.loadscan.interval", zone_id=zone)),
         draining=machine.draining,
+        domain=consoles.url_domain(tx, zone),
+        neighbours=consoles.neighbours(tx, machine),
     )
 
 

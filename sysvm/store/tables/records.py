@@ -85,9 +85,17 @@ console_session = sa.Table(
     text("client_address"),
     text("extra_token_hash"),
     instant("acquired"),
+    instant("attached"),
+    text("resume_hash", null=True, default=None, length=64),
+    text("resume_before", null=True, default=None, length=64),
+    number("round_trip_us", null=True, default=None),
     instant("ended"),
     *owner(),
     instant("created", null=False),
+    sa.Index("ix_console_session_resume_hash", "resume_hash"),
+    sa.Index("ix_console_session_resume_before", "resume_before"),
+    sa.Index("ix_console_session_proxy_id_open", "proxy_id", "ended"),
+    comment="the secret of a session works until the page has used the next one",
 )
 
 certificate = sa.Table(

@@ -1,16 +1,17 @@
 // The console page. Its address brings a ticket that works once; the page takes it out of the address bar, shows it to the
-// proxy, and then draws the kind of console that the proxy names. States (body[data-state]): opening, open, ended.
+// proxy, and then draws the kind of console that the proxy names. States (body[data-state]): opening, open, away, ended.
 
-import { Channel } from "./channel.js";
+import { Session } from "./session.js";
 
 const VIEWS = { vnc: () => import("./screen.js"), text: () => import("./text.js") };
 const query = new URLSearchParams(location.search);
 const secure = location.protocol === "https:";
 const wishes = { showDot: query.get("show_dot") === "true", viewOnly: query.get("view_only") === "true" };
+const element = (id) => document.getElementById(id);
 
-function say(state, text) {
+function says(state, text) {
   document.body.dataset.state = state;
-  document.getElementById("status").textContent = text;
+  element("status").textContent = text || (state === "open" && !secure ? "not encrypted: not for production" : "");
 }
 
 function take(name) {
@@ -20,43 +21,27 @@ function take(name) {
   return value;
 }
 
-function address() {
+function home() {
   const port = Number(query.get("port")) || (secure ? 8443 : 8080);
   return `${secure ? "wss" : "ws"}://${location.hostname}:${port}/websockify`;
 }
 
-// noVNC takes its canvas away when it ends; the last picture stays instead.
-function freeze(target) {
-  const canvas = target.querySelector("canvas");
-  if (!canvas || !canvas.width) return;
-  const still = canvas.cloneNode();
-  still.getContext("2d").drawImage(canvas, 0, 0);
-  still.removeAttribute("tabindex");
-  queueMicrotask(() => target.replaceChildren(still));
+async function view(said) {
+  document.title = said.name;
+  element("name").textContent = said.name;
+  const { View } = await (VIEWS[said.kind] ?? VIEWS.vnc)();
+  return new View(element("screen"), { ...wishes, viewOnly: said.view_only || wishes.viewOnly });
 }
 
-function start() {
-  const ticket = take("token");
-  if (!ticket) return say("ended", "This page was opened without a ticket: open the console again from the list of machines.");
-  const target = document.getElementById("screen");
-  const channel = new Channel(address(), ticket, {
-    opened: async (said) => {
-      document.title = said.name;
-      document.getElementById("name").textContent = said.name;
-      const view = await (VIEWS[said.kind] ?? VIEWS.vnc)();
-      await view.show(channel, target, said, wishes);
-      if (document.body.dataset.state === "opening") say("open", secure ? "" : "not encrypted: not for production");
-    },
-    ended: (event) => {
-      freeze(target);
-      say("ended", event.reason || "The connection to the console proxy was lost: open the console again.");
-    },
-  });
+function measured(ms) {
+  element("trip").textContent = `${Math.max(1, Math.round(ms))} ms`;
 }
 
-document.getElementById("full").onclick = () => {
+element("full").onclick = () => {
   if (document.fullscreenElement) document.exitFullscreen();
   else document.documentElement.requestFullscreen();
 };
 
-start();
+const ticket = take("token");
+if (ticket) new Session(home(), { view, says, measured }).open(ticket);
+else says("ended", "This page was opened without a ticket: open the console again from the list of machines.");

@@ -1,21 +1,37 @@
-// A text console: xterm.js on a Channel. Bytes go through as they are.
+// A text console: xterm.js on a Channel. Bytes go through as they are; what was written stays when the session comes back.
 
 import { FitAddon } from "./vendor/xterm/addon-fit.mjs";
 import { Terminal } from "./vendor/xterm/xterm.mjs";
 
-export async function show(channel, target, said, wishes) {
-  await styled(new URL("./vendor/xterm/xterm.css", import.meta.url));
-  const terminal = new Terminal({ cursorBlink: true, disableStdin: said.view_only || wishes.viewOnly, scrollback: 5000 });
-  const fit = new FitAddon();
-  terminal.loadAddon(fit);
-  terminal.open(target);
-  fit.fit();
-  new ResizeObserver(() => fit.fit()).observe(target);
-  const encoder = new TextEncoder();
-  terminal.onData((text) => channel.send(encoder.encode(text)));
-  terminal.onBinary((text) => channel.send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
-  channel.onmessage = (event) => terminal.write(new Uint8Array(event.data));
-  terminal.focus();
+export class View {
+  constructor(target, wishes) {
+    this.channel = null;
+    this.terminal = new Terminal({ cursorBlink: true, disableStdin: wishes.viewOnly, scrollback: 5000 });
+    this.ready = this.draw(target);
+    const encoder = new TextEncoder();
+    this.terminal.onData((text) => this.channel?.send(encoder.encode(text)));
+    this.terminal.onBinary((text) => this.channel?.send(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+  }
+
+  async draw(target) {
+    await styled(new URL("./vendor/xterm/xterm.css", import.meta.url));
+    const fit = new FitAddon();
+    this.terminal.loadAddon(fit);
+    this.terminal.open(target);
+    fit.fit();
+    new ResizeObserver(() => fit.fit()).observe(target);
+  }
+
+  async take(channel) {
+    await this.ready;
+    this.channel = channel;
+    channel.onmessage = (event) => this.terminal.write(new Uint8Array(event.data));
+    this.terminal.focus();
+  }
+
+  lost() {
+    this.channel = null;
+  }
 }
 
 function styled(url) {

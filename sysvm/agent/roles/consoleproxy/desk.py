@@ -15,19 +15,19 @@ from typing import Any
 import msgspec
 
 from sysvm.agent.roles.consoleproxy import control
-from sysvm.agent.roles.consoleproxy.control import Refusal
+from sysvm.agent.roles.consoleproxy.control import Key, Refusal
 from sysvm.agent.roles.consoleproxy.relay import Screen, open_screen
 from sysvm.agent.roles.consoleproxy.sessions import SessionTable
 from sysvm.agent.roles.consoleproxy.viewer import Viewer
 from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.basics.log import get_logger
-from sysvm.wire.channel import ConsoleTarget, LoadReport, RedeemTicket
+from sysvm.wire.channel import ConsoleTarget, LoadReport, RedeemTicket, ResumeSession
 
 TICKET_SECONDS = 10.0
 
 log = get_logger()
 
-Redeem = Callable[[RedeemTicket], Awaitable[ConsoleTarget]]
+Ask = Callable[[RedeemTicket | ResumeSession], Awaitable[ConsoleTarget]]
 Tell = Callable[[LoadReport], Awaitable[None]]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
@@ -36,7 +36,7 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 class Outside:
     """What the desk needs of the world."""
 
-    redeem: Redeem
+    ask: Ask
     spawn: Spawn
     now: Callable[[], float]  # never steps
     changed: Callable[[], None]  # the sessions are others than before
@@ -48,6 +48,7 @@ class ProxyDesk:
     def __init__(self, table: SessionTable, outside: Outside) -> None:
         self.table = table
         self.relays: ssl.SSLContext | None = None
+        self.others: tuple[str, ...] = ()  # where pages may go on
         self._outside = outside
         self._viewers: dict[int, Viewer] = {}
         self._waiting: dict[int, asyncio.TimerHandle] = {}
@@ -63,16 +64,24 @@ class ProxyDesk:
         timer = asyncio.get_running_loop().call_later(TICKET_SECONDS, viewer.turn_away, late)
         self._waiting[viewer.number] = timer
 
-    def showed(self, viewer: Viewer, ticket: str) -> None:
-        """Its ticket is here."""
+    def showed(self, viewer: Viewer, key: Key) -> None:
+        """Its ticket, or the secret of its session, is here."""
         timer = self._waiting.pop(viewer.number, None)
-        if timer is not None:
-            timer.cancel()
-            self._outside.spawn(self._open(viewer, ticket), "console")
+        if timer is None:
+            return
+        timer.cancel()
+        if why := self.table.enter(viewer.number, key.again):
+            viewer.turn_away(Refusal(control.FULL, why))
+        else:
+            self._outside.spawn(self._open(viewer, key), "console")
 
     def worked(self, viewer: Viewer) -> None:
         """Its user did something."""
         self.table.touch(viewer.number, self._outside.now())
+
+    def measured(self, viewer: Viewer, round_trip_ms: float) -> None:
+        """Its page knows how far away it is."""
+        self.table.measured(viewer.number, round_trip_ms)
 
     def left(self, viewer: Viewer) -> None:
         """It is gone."""
@@ -83,7 +92,12 @@ class ProxyDesk:
         self.table.leave(viewer.number)
         self._tell_if_changed()
 
-    # ------------------------------------------------------------ what time brings
+    # ------------------------------------------------------------ what time and documents bring
+    def move_all(self) -> None:
+        """Asks every page to go on with another proxy: this one is to be emptied."""
+        for viewer in list(self._viewers.values()):
+            viewer.move(self.others)
+
     def end_idle(self) -> None:
         """Ends the sessions whose users do nothing."""
         refusal = Refusal(control.IDLE, "nobody used this console for a while: open it again")
@@ -96,9 +110,9 @@ class ProxyDesk:
             viewer.turn_away(Refusal(control.FULL, "this console proxy is stopping: open the console again"))
 
     # ------------------------------------------------------------ inside
-    async def _open(self, viewer: Viewer, ticket: str) -> None:
+    async def _open(self, viewer: Viewer, key: Key) -> None:
         try:
-            target = await self._outside.redeem(RedeemTicket(ticket=ticket, client=viewer.client))
+            target = await self._outside.ask(_question(key, viewer.client))
             screen = await self._screen(target)
         except Refused as error:
             viewer.turn_away(Refusal(control.TICKET, error.text))
@@ -124,9 +138,15 @@ class ProxyDesk:
         older = self.table.begin(viewer.number, target.session, target.guest, viewer.client, self._outside.now())
         if older is not None and older in self._viewers:
             self._viewers[older].turn_away(Refusal(control.REPLACED, "this console was opened elsewhere"))
-        viewer.greet(target, screen)
+        viewer.greet(target, screen, self.others)
         self._tell_if_changed()
 
     def _tell_if_changed(self) -> None:
         if self.table.changed:
             self._outside.changed()
+
+
+def _question(key: Key, client: str) -> RedeemTicket | ResumeSession:
+    if key.again:
+        return ResumeSession(secret=key.text, client=client)
+    return RedeemTicket(ticket=key.text, client=client)

@@ -1,7 +1,8 @@
 """The document of a console proxy made true: ports, certificates, limits.
 
 Each port keeps what it served before when the new state of it fails, and the failure is a fault of that service. A change of
-certificate or of limits cuts no session. Sessions end when the agent ends: the page then opens again through any proxy.
+certificate or of limits cuts no session. A draining proxy asks its pages to go on with another one. Sessions end when the
+agent ends: a page then attaches again by itself, through any proxy.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.wire.channel import ConsoleSession, ConsoleTarget, RedeemTicket, ServiceSeen, TaskBody
+from sysvm.wire.channel import ConsoleSession, ConsoleTarget, RedeemTicket, ResumeSession, ServiceSeen, TaskBody
 from sysvm.wire.documents import Certificate, ConsoleProxyDocument, SystemVmDocument
 from sysvm.wire.machines import BootData, ServiceFault, Traffic
 
@@ -77,7 +78,7 @@ class ConsoleProxyRole(Role):
         logging.getLogger("picows").setLevel(logging.WARNING)
         self._desk = ProxyDesk(
             self._table,
-            Outside(redeem=self._redeem, spawn=tasks.start, now=self._now, changed=self._news.set),
+            Outside(ask=self._ask, spawn=tasks.start, now=self._now, changed=self._news.set),
         )
         await self._pages.start()
         await self._status.start()
@@ -89,6 +90,9 @@ class ConsoleProxyRole(Role):
             raise Refused("this machine is a console proxy, and the document is not one's")
         self._document = document
         self._table.change(Limits(document.max_sessions, document.idle_s, document.draining))
+        self._desk.others = document.others
+        if document.draining:
+            self._desk.move_all()
         faults = [*self._trust_relays(document), *await self._open_doors(document)]
         faults += await self._open_status(document)
         if gone := pages.missing():
@@ -187,7 +191,7 @@ class ConsoleProxyRole(Role):
         viewer = Viewer(next(self._numbers), knock, self._desk)
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(extra), viewer)
 
-    async def _redeem(self, ask: RedeemTicket) -> ConsoleTarget:
+    async def _ask(self, ask: RedeemTicket | ResumeSession) -> ConsoleTarget:
         return await self._context.line.ask(ask, ConsoleTarget)
 
     # ------------------------------------------------------------ beside documents

@@ -15,6 +15,8 @@ from sysvm.wire.channel import ConsoleSession, LoadReport
 
 # A removed session is named in this many reports; the list of live sessions makes any loss beyond that harmless.
 TELL = 3
+RESUMED_FACTOR = 2
+FULL = "this console proxy is full: try again in a moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class _Open:
     client: str
     since: float
     last_used: float
+    round_trip_ms: float | None = None
 
 
 @dataclass(slots=True)
@@ -41,12 +44,13 @@ class SessionTable:
 
     limits: Limits
     changed: bool = False  # since the last report
-    _asking: set[int] = field(default_factory=set)
+    _asking: set[int] = field(default_factory=set)  # have shown nothing yet
+    _opening: set[int] = field(default_factory=set)
     _open: dict[int, _Open] = field(default_factory=dict)
     _removed: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._asking) + len(self._open)
+        return len(self._asking) + len(self._opening) + len(self._open)
 
     def change(self, limits: Limits) -> None:
         """New limits; sessions above them stay."""
@@ -56,17 +60,29 @@ class SessionTable:
         """Lets a connection in to show its ticket; otherwise the reason why not."""
         if self.limits.draining:
             return "this console proxy takes no new sessions: open the console again"
-        if len(self) >= self.limits.max_sessions:
-            return "this console proxy is full: try again in a moment"
+        if len(self._asking) >= self.limits.max_sessions:
+            return FULL
         self._asking.add(connection)
+        return ""
+
+    def enter(self, connection: int, again: bool) -> str:
+        """It has shown a ticket (or, `again`, the secret of a session that was open before); otherwise the reason why
+        not. The latter is served beyond the limit rather than lost: its old connection may still be counted, or its
+        proxy has died."""
+        most = self.limits.max_sessions * (RESUMED_FACTOR if again else 1)
+        if len(self._opening) + len(self._open) >= most:
+            return FULL
+        self._asking.discard(connection)
+        self._opening.add(connection)
         return ""
 
     def begin(self, connection: int, session: str, guest: str, client: str, now: float) -> int | None:
         """The ticket was good. Answers the older connection of the same session, which has to be cut."""
-        self._asking.discard(connection)
+        self._opening.discard(connection)
         older = next((number for number, known in self._open.items() if known.session == session), None)
-        since = self._open.pop(older).since if older is not None else now
-        self._open[connection] = _Open(session, guest, client, since, now)
+        before = self._open.pop(older) if older is not None else None
+        since, last_used = (before.since, before.last_used) if before is not None else (now, now)
+        self._open[connection] = _Open(session, guest, client, since, last_used)
         self._removed.pop(session, None)
         self.changed = True
         return older
@@ -76,9 +92,15 @@ class SessionTable:
         if (known := self._open.get(connection)) is not None:
             known.last_used = now
 
+    def measured(self, connection: int, round_trip_ms: float) -> None:
+        """How long an answer took on its way to the page and back."""
+        if (known := self._open.get(connection)) is not None:
+            known.round_trip_ms = round_trip_ms
+
     def leave(self, connection: int) -> None:
         """The connection is gone."""
         self._asking.discard(connection)
+        self._opening.discard(connection)
         if (known := self._open.pop(connection, None)) is not None:
             self._removed[known.session] = TELL
             self.changed = True
@@ -108,4 +130,5 @@ class SessionTable:
                 client=known.client,
                 since=known.since + offset,
                 last_used=known.last_used + offset,
+                round_trip_ms=known.round_trip_ms,
             )

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from sysvm.agent.roles.consoleproxy import control
-from sysvm.agent.roles.consoleproxy.control import Refusal
+from sysvm.agent.roles.consoleproxy.control import Key, Refusal
 from sysvm.agent.roles.consoleproxy.knock import Knock, plausible
 from sysvm.agent.roles.consoleproxy.relay import Screen
 from sysvm.agent.roles.consoleproxy.rfb import Viewer as RfbViewer
@@ -30,8 +30,12 @@ class Desk(Protocol):
         """Its websocket stands."""
         ...
 
-    def showed(self, viewer: "Viewer", ticket: str) -> None:
-        """Its ticket is here."""
+    def showed(self, viewer: "Viewer", key: Key) -> None:
+        """Its ticket, or the secret of its session, is here."""
+        ...
+
+    def measured(self, viewer: "Viewer", round_trip_ms: float) -> None:
+        """Its page knows how far away it is."""
         ...
 
     def worked(self, viewer: "Viewer") -> None:
@@ -60,16 +64,28 @@ class Viewer(WSListener):
         self._full = False  # the browser takes no more for now
 
     # ------------------------------------------------------------ the desk's side
-    def greet(self, target: ConsoleTarget, screen: Screen) -> None:
+    def greet(self, target: ConsoleTarget, screen: Screen, proxies: tuple[str, ...]) -> None:
         """The console is there: from now on bytes flow."""
-        if self._knock.control:
-            text = control.opened(target.kind, target.name, target.session, target.view_only)
-            self._send(WSMsgType.TEXT, text)
+        self._say(
+            control.Opened(
+                kind=target.kind,
+                name=target.name,
+                session=target.session,
+                view_only=target.view_only,
+                resume=target.resume,
+                proxies=proxies,
+            )
+        )
         if target.kind == "vnc":
             self._rfb = RfbViewer(view_only=target.view_only)
         self._screen = screen
         screen.attach(self)
         self._read(True)
+
+    def move(self, proxies: tuple[str, ...]) -> None:
+        """Asks the page to go on elsewhere; a program that does not speak control frames stays to the end."""
+        if self._screen is not None:
+            self._say(control.Move(proxies))
 
     def turn_away(self, refusal: Refusal) -> None:
         """Ends the websocket with a reason that the page can show."""
@@ -83,7 +99,7 @@ class Viewer(WSListener):
         self.client = peer[0] if peer else ""
         self._desk.arrived(self)
         if self._knock.ticket and not self.gone:
-            self._show(self._knock.ticket)
+            self._show(Key(self._knock.ticket, again=False))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type in (WSMsgType.BINARY, WSMsgType.CONTINUATION):
@@ -144,18 +160,34 @@ class Viewer(WSListener):
             self._screen.write(passing)
 
     def _text(self, frame: WSFrame) -> None:
-        if not self._asking or not self._knock.control:
+        if not self._knock.control:
             return
-        ticket = control.parse_open(frame.get_payload_as_bytes()) if frame.payload_size <= control.MAX_TEXT else None
-        if ticket is None or not plausible(ticket):
+        said = frame.get_payload_as_bytes() if frame.payload_size <= control.MAX_TEXT else b""
+        if not self._asking:
+            self._beat(said)
+            return
+        key = control.parse_key(said)
+        if key is None or not plausible(key.text):
             self.turn_away(Refusal(control.TICKET, "this page brought no ticket: open the console again"))
             return
-        self._show(ticket)
+        self._show(key)
 
-    def _show(self, ticket: str) -> None:
+    def _beat(self, said: bytes) -> None:
+        beat = control.parse_beat(said)
+        if beat is None:
+            return
+        self._say(control.Beat(beat.n))
+        if beat.round_trip_ms is not None:
+            self._desk.measured(self, beat.round_trip_ms)
+
+    def _say(self, words: control.Opened | control.Beat | control.Move) -> None:
+        if self._knock.control:
+            self._send(WSMsgType.TEXT, control.say(words))
+
+    def _show(self, key: Key) -> None:
         self._asking = False
         self._read(False)
-        self._desk.showed(self, ticket)
+        self._desk.showed(self, key)
 
     def _send(self, kind: WSMsgType, data: bytes | memoryview) -> None:
         if self._transport is not None and not self.gone:
