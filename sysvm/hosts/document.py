@@ -6,7 +6,7 @@ Segments that are no longer named go when no machine is plugged in any more; unt
 import msgspec
 
 from sysvm.basics.digest import digest
-from sysvm.basics.errors import Broken, NotYet, Refused
+from sysvm.basics.errors import NotYet
 from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
@@ -33,16 +33,11 @@ class Document:
     async def apply(self, document: HostDocument) -> HostReport:
         """As much of it as can be is true; the rest are faults, and the live digest is empty."""
         write_durably(self._file, msgspec.json.encode(document))
-        faults = []
-        for segment in document.segments:
-            try:
-                await self._network.ensure_segment(_with_address(segment, document))
-            except (Refused, NotYet, Broken) as error:
-                faults.append(f"segment {segment.key}: {error}")
-        await self._remove_others({segment.key for segment in document.segments})
-        await self._network.open_input(frozenset({document.relay_port}))
+        segments = tuple(_with_address(segment, document) for segment in document.segments)
+        faults = await self._network.ensure_segments(segments, frozenset({document.relay_port}))
+        await self._remove_others({segment.key for segment in segments})
         await ensure_relay(self._layout, document)
-        return HostReport(live="" if faults else digest(document), faults=tuple(faults))
+        return HostReport(live="" if faults else digest(document), faults=faults)
 
     async def _remove_others(self, wanted: set[str]) -> None:
         for key in await self._network.segments() - wanted:

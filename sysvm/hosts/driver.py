@@ -7,7 +7,7 @@ and who may ask are the host agent's.
 "I cannot look" is `DriverUnavailable`, never an empty answer: absence is proved or not said.
 
 What else the host agent expects of its neighbours is here too, so that it is agreed in one place:
-`Network` (ports of machines), `Storage` (pools, volumes, images: hosts/volumes.py), and by name only
+`Storage` (pools, volumes, images: hosts/volumes.py), and by name only
 `hosts/relay.py` (`async ensure_relay(layout, document)`, `async stop_relay(layout)`) and
 `hosts/kvm/down.py` (`async remove_everything(layout)`).
 """
@@ -21,7 +21,7 @@ import msgspec
 
 from sysvm.basics.errors import Broken
 from sysvm.wire.link import HostTaskBody
-from sysvm.wire.machines import MachineSeen, MachineSpec, Nic, Segment
+from sysvm.wire.machines import MachineSeen, MachineSpec
 
 Changed = Callable[[str], None]
 Progress = Callable[[float], None]
@@ -125,33 +125,6 @@ class Driver(Protocol):
 
     def console(self, machine: str) -> Console | None:
         """The console of the machine's newest incarnation."""
-        ...
-
-
-class Network(Protocol):
-    """Bridges and ports in the host's network namespace (hosts/network/). All of it may be repeated."""
-
-    async def ensure_segment(self, segment: Segment) -> str:
-        """The bridge of the segment exists, with its trunk to other hosts; its name."""
-        ...
-
-    async def ensure_tap(self, port: str, nic: Nic, note: str) -> None:
-        """A persistent tap device `port` exists in the namespace, guarded and plugged into its segment's bridge.
-
-        For libvirt: <interface type='ethernet'><target dev=port managed='no'/><mac .../></interface>.
-        """
-        ...
-
-    async def ensure_veth(self, port: str, nic: Nic, inside: Path, note: str) -> None:
-        """A veth exists: `port` is guarded and plugged, eth<device> with the NIC's MAC is in namespace `inside`."""
-        ...
-
-    async def ensure_port(self, port: str, nic: Nic) -> None:
-        """Guard, rate and plug of an existing interface of the namespace are those of `nic`."""
-        ...
-
-    async def remove_port(self, port: str) -> None:
-        """Neither interface nor guard of it is left."""
         ...
 
 

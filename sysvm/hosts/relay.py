@@ -12,7 +12,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from sysvm.basics.clock import Clock, SystemClock
 from sysvm.basics.errors import NotYet
@@ -20,6 +22,7 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.relay_files import RelayFiles, Settings
 from sysvm.wire.documents import HostDocument
 
+MODULE = "sysvm.hosts.relay"
 _ROUNDS = 100
 _BREATH = 0.05
 _LOOK_EVERY = 2.0
@@ -42,7 +45,7 @@ async def ensure_relay_process(layout: Layout) -> None:
     if not files.settings.exists() or files.holder() is not None:
         return
     process = await asyncio.create_subprocess_exec(
-        *("setsid", "--fork", sys.executable, "-m", "sysvm.hosts.relay", "--state", str(layout.state)),
+        *("setsid", "--fork", sys.executable, "-m", MODULE, "--state", str(layout.state)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -63,14 +66,23 @@ async def stop_relay(layout: Layout) -> None:
     files = RelayFiles(layout)
     files.settings.unlink(missing_ok=True)
     for _ in range(_ROUNDS):
-        holder = files.holder()
-        if holder is None:
+        pids = set(_processes(layout))
+        if not pids and files.holder() is None:
             return
-        if holder:
+        for pid in pids:
             with suppress(ProcessLookupError):
-                os.kill(holder, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(_BREATH)
     raise NotYet(5, "the console relay does not end")
+
+
+def _processes(layout: Layout) -> Iterator[int]:
+    """The relay of this host, also one that has just been started and holds no lock yet."""
+    words = os.fsencode(f"{MODULE}\0--state\0{layout.state}\0")
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().endswith(words):
+                yield int(entry.name)
 
 
 def main() -> None:

@@ -211,7 +211,7 @@ async def test_control_ports_do_not_see_each_other_and_reach_the_host_on_named_p
         listener.listen()
         port = listener.getsockname()[1]
         assert not reaches(net.namespace(pair[0]), port)
-        await net.network.open_input(frozenset({port}))
+        assert () == await net.network.ensure_segments((control,), frozenset({port}))
         assert reaches(net.namespace(pair[0]), port)
 
 

@@ -27,6 +27,7 @@ from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
 from sysvm.hosts.kvm.power import power_of
 from sysvm.hosts.layout import Layout, image_path, spec_digest, volume_path
 from sysvm.hosts.network.host import HostNetwork, note_of
+from sysvm.hosts.network.plans import Port
 from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime
 
 T = TypeVar("T")
@@ -130,9 +131,10 @@ class KvmDriver:
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """Ports are those of `spec` in their rights. A NIC more or less needs the machine to be stopped."""
-        for nic in spec.nics:
-            port = self._layout.port(spec.machine, spec.incarnation, nic.device)
-            await self._network.ensure_tap(port, nic, note_of(spec.machine, spec.incarnation, nic.device))
+        ports = {nic.device: self._layout.port(spec.machine, spec.incarnation, nic.device) for nic in spec.nics}
+        await self._network.ensure_ports(
+            [Port(ports[nic.device], nic, note_of(spec.machine, spec.incarnation, nic.device)) for nic in spec.nics]
+        )
 
     async def watch(self, changed: Changed) -> None:
         """Tells of each transition. After a lost connection everything may have changed, so all are told."""

@@ -28,6 +28,7 @@ from sysvm.hosts.lxc.ids import Ids
 from sysvm.hosts.lxc.pinned import Pinned
 from sysvm.hosts.lxc.watch import Watch
 from sysvm.hosts.network.host import HostNetwork, note_of
+from sysvm.hosts.network.plans import Port
 from sysvm.wire.machines import BootData, Kind, MachineSeen, MachineSpec, Power, Runtime
 
 
@@ -101,14 +102,14 @@ class LxcDriver:
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """Ports are those of `spec`, in number and rights; new ones appear in the running container."""
-        inside = self._pinned(spec).net
-        number = _port_incarnation(spec)
+        inside, number = self._pinned(spec).net, _port_incarnation(spec)
         wanted = {self._layout.port(spec.machine, number, nic.device): nic for nic in spec.nics}
         for port in await self._network.ports_of(f"{spec.machine}:{number}:"):
             if port not in wanted:
                 await self._network.remove_port(port)
-        for port, nic in wanted.items():
-            await self._network.ensure_veth(port, nic, inside, note_of(spec.machine, number, nic.device))
+        await self._network.ensure_ports(
+            [Port(port, nic, note_of(spec.machine, number, nic.device), inside) for port, nic in wanted.items()]
+        )
         self._write_boot_data(spec)
 
     async def watch(self, changed: Changed) -> None:

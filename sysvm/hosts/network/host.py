@@ -1,22 +1,24 @@
 """Making the network of a host true: segments, trunks, ports, guard.
 
 Ports are found by their alias ("sysvm:<machine>:<incarnation>:<device>"), segments by their name; nothing is remembered
-between calls but the open input ports, so a host agent that died loses nothing. Two calls for one segment wait for each
-other.
+between calls but the open input ports, so a host agent that died loses nothing. Calls wait for each other, so that what one
+has looked at is still so when it acts. Few programs are run, whatever the number of NICs: they are most of what a new
+machine waits for.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sysvm.basics.errors import NotYet, Refused, Why
+from sysvm.basics.errors import Broken, NotYet, Refused, Why
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import guard, plans
 from sysvm.hosts.network.input import input_ruleset
 from sysvm.hosts.network.namespace import Namespace
+from sysvm.hosts.network.plans import Port
 from sysvm.hosts.programs import run
-from sysvm.wire.machines import Isolation, Nic, Segment
+from sysvm.wire.machines import Isolation, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +50,22 @@ class HostNetwork:
             if self._underlay.link and self._underlay.address:
                 await self.namespace.ip("addr", "replace", self._underlay.address, "dev", self._underlay.link)
 
-    async def open_input(self, ports: frozenset[int]) -> None:
-        """TCP ports of the host that machines may reach on its own addresses."""
-        self._open_ports = ports
-        async with self._lock:
-            await self._ensure_input()
+    async def ensure_segments(self, segments: Sequence[Segment], open_ports: frozenset[int]) -> tuple[str, ...]:
+        """Their bridges exist, with trunks and the host's addresses; there machines may reach `open_ports` (TCP) of the host.
 
-    async def ensure_segment(self, segment: Segment) -> str:
-        """The bridge of the segment exists, with its trunk and the host's address; its name."""
+        What could not be made, in words; the others are.
+        """
+        faults = []
         async with self._lock:
+            self._open_ports = open_ports
             links = await self.links()
-            bridge = self._layout.bridge(segment.key)
-            lines = plans.plan_bridge(self._layout, segment, links)
-            await self.namespace.ip_batch(lines)
-            await self._ensure_trunk(segment, links)
-            if segment.gateway:
-                await self._ensure_input()
-            return bridge
+            await self.namespace.nft(self._rules(segments, (), links))
+            for segment in segments:
+                try:
+                    await self._make((segment,), (), links)
+                except (Refused, NotYet, Broken) as error:
+                    faults.append(f"segment {segment.key}: {error}")
+        return tuple(faults)
 
     async def remove_segment(self, key: str) -> None:
         """Neither bridge nor trunk is left. Raises NotYet while machines are plugged in."""
@@ -81,36 +82,46 @@ class HostNetwork:
         aliases = (link.alias for link in (await self.links()).values())
         return frozenset(alias.removeprefix(prefix) for alias in aliases if alias.startswith(prefix))
 
-    async def ensure_tap(self, port: str, nic: Nic, note: str) -> None:
-        """A persistent tap device `port` exists, guarded and plugged."""
-        if port not in await self.links():
-            await self.namespace.ip_batch([f"tuntap add dev {port} mode tap vnet_hdr", _alias(port, note)])
-        await self.ensure_port(port, nic)
+    async def ensure_ports(self, ports: Sequence[Port]) -> None:
+        """They exist, guarded, plugged and shaped. All of them at once: one look, one transaction of nft, one of ip.
 
-    async def ensure_veth(self, port: str, nic: Nic, inside: Path, note: str) -> None:
-        """A veth exists: `port` here, guarded and plugged; eth<device> with the NIC's MAC in namespace `inside`."""
-        device, mtu = f"eth{nic.device}", min(nic.mtu, plans.segment_mtu(nic.segment))
-        if port not in await self.links():
-            peer = f"peer name {device} address {nic.mac} mtu {mtu} netns {inside}"
-            await self.namespace.ip_batch([f"link add {port} mtu {mtu} type veth {peer}", _alias(port, note)])
-        else:
-            words = ("ip", "link", "set", device, "address", nic.mac, "mtu", str(mtu))
-            await run("nsenter", f"--net={inside}", *words)
-        await self.ensure_port(port, nic)
+        The guard comes first: what has no rules yet is dark.
+        """
+        segments = tuple({port.nic.segment.key: port.nic.segment for port in ports}.values())
+        async with self._lock:
+            links = await self.links()
+            await self.namespace.nft(self._rules(segments, ports, links))
+            await self._make(segments, ports, links)
+            for inside, lines in plans.plan_inside(ports, links).items():
+                await run("nsenter", f"--net={inside}", "ip", "-batch", "-", stdin=_text(lines))
+            rates = plans.plan_rates(ports, links)
+            if rates:
+                await run("tc", "-n", self._layout.namespace, "-batch", "-", stdin=_text(rates))
 
-    async def ensure_port(self, port: str, nic: Nic) -> None:
-        """Guard, rate and plug of an existing interface are those of `nic`. The guard comes first."""
-        await self.namespace.nft(guard.base_ruleset() + guard.port_ruleset(port, nic))
-        try:
-            await self._plug(port, nic)
-        except NotYet:
-            # The bridge may have gone as an empty one between the two steps of plugging.
-            await self._plug(port, nic)
-        await self._ensure_rate(port, nic.rate_mbit)
+    def _rules(self, segments: Sequence[Segment], ports: Sequence[Port], links: dict[str, plans.Link]) -> str:
+        """One transaction: the guard of these trunks and ports, and what may be said to the host itself."""
+        trunks = (plans.trunk_of(self._layout, segment, self._underlay.uplink) for segment in segments)
+        parts = [guard.base_ruleset(), *(guard.trunk_ruleset(trunk) for trunk in trunks if trunk is not None)]
+        parts += [guard.port_ruleset(port.name, port.nic) for port in ports]
+        bridges = plans.addressed_bridges(self._layout, segments, links)
+        return "".join([*parts, input_ruleset(bridges, self._open_ports)])
 
-    async def _plug(self, port: str, nic: Nic) -> None:
-        await self.ensure_segment(nic.segment)
-        await self.namespace.ip_batch(plans.plan_port(self._layout, port, nic, await self.links()))
+    async def _make(self, segments: Sequence[Segment], ports: Sequence[Port], links: dict[str, plans.Link]) -> None:
+        underlay, lines = self._underlay, []
+        for segment in segments:
+            trunk = plans.plan_trunk(self._layout, segment, links, underlay.address, underlay.uplink)
+            if trunk and segment.isolation is Isolation.VLAN:
+                await self._ensure_vlan_module(segment)
+            lines += [*plans.plan_bridge(self._layout, segment, links), *trunk]
+        lines += [line for port in ports for line in plans.plan_port(self._layout, port, links)]
+        await self.namespace.ip_batch(lines)
+        for segment in segments:
+            if segment.isolation is Isolation.VXLAN and segment.peers:
+                await self._flood(self._layout.trunk(segment.key), segment.peers)
+
+    async def _flood(self, trunk: str, peers: tuple[str, ...]) -> None:
+        seen = plans.parse_flood(await self.namespace.bridge("-j", "fdb", "show", "dev", trunk))
+        await self.namespace.bridge_batch(plans.plan_flood(trunk, seen, peers))
 
     async def remove_port(self, port: str) -> None:
         """Neither interface nor guard of it is left."""
@@ -138,7 +149,7 @@ class HostNetwork:
 
     async def links(self) -> dict[str, plans.Link]:
         """All interfaces of the namespace."""
-        return plans.parse_links(await self.namespace.ip("-d", "-j", "link", "show"))
+        return plans.parse_links(await self.namespace.ip("-d", "-j", "address", "show"))
 
     async def remove(self) -> None:
         """Everything is gone; interfaces that were given to us go back to the root namespace or vanish."""
@@ -154,38 +165,11 @@ class HostNetwork:
         await run("ip", "link", "set", name, "netns", self._layout.namespace)
         await self.namespace.ip("link", "set", name, "up")
 
-    async def _ensure_trunk(self, segment: Segment, links: dict[str, plans.Link]) -> None:
-        uplink = self._underlay.uplink
-        trunk, lines = plans.plan_trunk(self._layout, segment, links, self._underlay.address, uplink)
-        if trunk is None:
-            return
-        await self.namespace.nft(guard.trunk_ruleset(trunk))
-        if lines and segment.isolation is Isolation.VLAN:
-            await self._ensure_vlan_module(segment)
-        await self.namespace.ip_batch(lines)
-        if segment.isolation is Isolation.VXLAN:
-            seen = plans.parse_flood(await self.namespace.bridge("-j", "fdb", "show", "dev", trunk))
-            await self.namespace.bridge_batch(plans.plan_flood(trunk, seen, segment.peers))
-
     async def _ensure_vlan_module(self, segment: Segment) -> None:
         probe = "ip link add link lo name probe type vlan id 1"
         if (await attempt("unshare", "--net", "sh", "-c", probe)).code:
             text = f"VLAN {segment.tag}: the kernel of this host has no 802.1Q (module 8021q); use VXLAN"
             raise Refused(text, Why.UNAVAILABLE)
-
-    async def _ensure_input(self) -> None:
-        shown = await self.namespace.ip("-j", "addr", "show")
-        bridges = plans.bridges_with_address(shown)
-        await self.namespace.nft(input_ruleset(bridges, self._open_ports))
-
-    async def _ensure_rate(self, port: str, mbit: int) -> None:
-        # Towards the machine; what it sends is limited by the guard.
-        if mbit:
-            shape = ("root", "tbf", "rate", f"{mbit}mbit", "burst", f"{max(32, mbit // 2)}kb", "latency", "50ms")
-            await self.namespace.command("tc", "qdisc", "replace", "dev", port, *shape)
-        else:
-            # Fails when there is none to delete, which is what is wanted.
-            await attempt("tc", "-n", self._layout.namespace, "qdisc", "del", "dev", port, "root")
 
 
 def note_of(machine: str, incarnation: int, device: int) -> str:
@@ -193,5 +177,5 @@ def note_of(machine: str, incarnation: int, device: int) -> str:
     return f"{machine}:{incarnation}:{device}"
 
 
-def _alias(port: str, note: str) -> str:
-    return f"link set {port} alias sysvm:m:{note}"
+def _text(lines: list[str]) -> bytes:
+    return "\n".join([*lines, ""]).encode()

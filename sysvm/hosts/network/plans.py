@@ -1,10 +1,12 @@
 """What is missing of a segment or a port, as lines for `ip -batch`. Pure.
 
-`Link` is what `ip -d -j link show` says of an interface; a plan for what is already there is empty.
+`Link` is what `ip -d -j address show` says of an interface; a plan for what is already there is empty.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sysvm.basics.errors import Refused, Why
@@ -28,10 +30,22 @@ class Link:
     alias: str
     mac: str
     isolated: bool
+    addresses: tuple[str, ...] = ()
+    shaped: bool = False  # what goes out of it has a rate
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """The host's end of a NIC: a tap device, or a veth whose other end is eth<device> in the namespace `inside`."""
+
+    name: str
+    nic: Nic
+    note: str
+    inside: Path | None = None
 
 
 def parse_links(answer: str) -> dict[str, Link]:
-    """The interfaces of an answer of `ip -d -j link show`."""
+    """The interfaces of an answer of `ip -d -j address show`."""
     return {item["ifname"]: _link(item) for item in json.loads(answer or "[]") if item.get("ifname")}
 
 
@@ -46,6 +60,8 @@ def _link(item: dict[str, Any]) -> Link:
         alias=item.get("ifalias", ""),
         mac=item.get("address", ""),
         isolated=bool(info.get("info_slave_data", {}).get("isolated", False)),
+        addresses=tuple(f"{each['local']}/{each['prefixlen']}" for each in item.get("addr_info", ())),
+        shaped=item.get("qdisc") == "tbf",
     )
 
 
@@ -66,45 +82,56 @@ def plan_bridge(layout: Layout, segment: Segment, links: dict[str, Link]) -> lis
         lines.append(f"link set {name} mtu {segment_mtu(segment)}")
     if name not in links or not links[name].up:
         lines.append(f"link set {name} up")
-    if segment.gateway:
+    if segment.gateway and (name not in links or segment.gateway not in links[name].addresses):
         lines.append(f"addr replace {segment.gateway} dev {name}")
     return lines
 
 
-def plan_trunk(
-    layout: Layout, segment: Segment, links: dict[str, Link], underlay: str, uplink: str | None
-) -> tuple[str | None, list[str]]:
-    """The device that leads to other hosts (or None), and what it lacks; says why when there can be none."""
+def trunk_of(layout: Layout, segment: Segment, uplink: str | None) -> str | None:
+    """The device that leads to other hosts or to the world; None when there is none."""
     match segment.isolation:
         case Isolation.VXLAN if segment.peers:
-            return _plan_vxlan(layout, segment, links, underlay)
+            return layout.trunk(segment.key)
         case Isolation.VLAN:
-            return _plan_vlan(layout, segment, links, uplink)
-        case Isolation.NONE if segment.traffic is Traffic.PUBLIC and uplink:
-            return uplink, _plan_plug(layout, segment, uplink, links)
+            return layout.trunk(segment.key)
+        case Isolation.NONE if segment.traffic is Traffic.PUBLIC:
+            return uplink
         case _:
-            return None, []
+            return None
 
 
-def _plan_vxlan(layout: Layout, segment: Segment, links: dict[str, Link], underlay: str) -> tuple[str, list[str]]:
+def plan_trunk(
+    layout: Layout, segment: Segment, links: dict[str, Link], underlay: str, uplink: str | None
+) -> list[str]:
+    """What the segment's trunk lacks. Raises Refused with the reason why there can be none."""
+    trunk = trunk_of(layout, segment, uplink)
+    if trunk is None:
+        return []
+    match segment.isolation:
+        case Isolation.VXLAN:
+            lines = _plan_vxlan(trunk, segment, links, underlay)
+        case Isolation.VLAN:
+            lines = _plan_vlan(trunk, segment, links, uplink)
+        case _:
+            lines = []
+    return [*lines, *_plan_plug(layout, segment, trunk, links)]
+
+
+def _plan_vxlan(name: str, segment: Segment, links: dict[str, Link], underlay: str) -> list[str]:
     if not underlay:
         text = f"network {segment.key} has other hosts, but this host has no underlay address (--underlay)"
         raise Refused(text, Why.UNAVAILABLE)
-    name = layout.trunk(segment.key)
-    lines = []
-    if name not in links:
-        options = f"id {segment.tag} local {underlay.split('/')[0]} dstport {VXLAN_PORT}"
-        lines.append(f"link add {name} mtu {segment_mtu(segment)} type vxlan {options}")
-    return name, [*lines, *_plan_plug(layout, segment, name, links)]
+    if name in links:
+        return []
+    options = f"id {segment.tag} local {underlay.split('/')[0]} dstport {VXLAN_PORT}"
+    return [f"link add {name} mtu {segment_mtu(segment)} type vxlan {options}"]
 
 
-def _plan_vlan(layout: Layout, segment: Segment, links: dict[str, Link], uplink: str | None) -> tuple[str, list[str]]:
+def _plan_vlan(name: str, segment: Segment, links: dict[str, Link], uplink: str | None) -> list[str]:
     if not uplink:
         text = f"VLAN {segment.tag} needs an uplink, and this host has none (--uplink)"
         raise Refused(text, Why.UNAVAILABLE)
-    name = layout.trunk(segment.key)
-    lines = [] if name in links else [f"link add link {uplink} name {name} type vlan id {segment.tag}"]
-    return name, [*lines, *_plan_plug(layout, segment, name, links)]
+    return [] if name in links else [f"link add link {uplink} name {name} type vlan id {segment.tag}"]
 
 
 def _plan_plug(layout: Layout, segment: Segment, port: str, links: dict[str, Link]) -> list[str]:
@@ -130,22 +157,54 @@ def parse_flood(answer: str) -> set[str]:
     return {entry["dst"] for entry in json.loads(answer or "[]") if entry.get("mac") == FLOOD and "dst" in entry}
 
 
-def plan_port(layout: Layout, port: str, nic: Nic, links: dict[str, Link]) -> list[str]:
-    """An existing interface is plugged into its segment's bridge, and up. Control ports do not see each other."""
-    segment = nic.segment
-    link = links.get(port)
-    mtu = min(nic.mtu, segment_mtu(segment))
-    lines = [] if link is not None and link.mtu == mtu else [f"link set {port} mtu {mtu}"]
-    lines += [line for line in _plan_plug(layout, segment, port, links) if " master " in line]
-    isolated = segment.traffic is Traffic.CONTROL
+def plan_port(layout: Layout, port: Port, links: dict[str, Link]) -> list[str]:
+    """A port exists, is plugged into its segment's bridge, and is up. Control ports do not see each other."""
+    name, nic, link = port.name, port.nic, links.get(port.name)
+    mtu = min(nic.mtu, segment_mtu(nic.segment))
+    lines = [] if link is not None else [_new_port(port, mtu), f"link set {name} alias sysvm:m:{port.note}"]
+    if link is None or link.mtu != mtu:
+        lines.append(f"link set {name} mtu {mtu}")
+    lines += [line for line in _plan_plug(layout, nic.segment, name, links) if " master " in line]
+    isolated = nic.segment.traffic is Traffic.CONTROL
     if link is None or link.isolated != isolated:
-        lines.append(f"link set {port} type bridge_slave isolated {'on' if isolated else 'off'}")
+        lines.append(f"link set {name} type bridge_slave isolated {'on' if isolated else 'off'}")
     if link is None or not link.up:
-        lines.append(f"link set {port} up")
+        lines.append(f"link set {name} up")
     return lines
 
 
-def bridges_with_address(answer: str) -> tuple[str, ...]:
-    """The bridges on which the host itself can be spoken to, from `ip -j addr show`."""
-    items = (item for item in json.loads(answer or "[]") if item.get("addr_info"))
-    return tuple(item["ifname"] for item in items if item["ifname"].startswith("br"))
+def _new_port(port: Port, mtu: int) -> str:
+    if port.inside is None:
+        return f"tuntap add dev {port.name} mode tap vnet_hdr"
+    peer = f"peer name eth{port.nic.device} address {port.nic.mac} mtu {mtu} netns {port.inside}"
+    return f"link add {port.name} mtu {mtu} type veth {peer}"
+
+
+def plan_inside(ports: Iterable[Port], links: dict[str, Link]) -> dict[Path, list[str]]:
+    """By namespace: the inner ends of veths that are there already have the MAC and the MTU of their NICs."""
+    found: dict[Path, list[str]] = {}
+    for port in ports:
+        if port.inside is not None and port.name in links:
+            mtu = min(port.nic.mtu, segment_mtu(port.nic.segment))
+            line = f"link set eth{port.nic.device} address {port.nic.mac} mtu {mtu}"
+            found.setdefault(port.inside, []).append(line)
+    return found
+
+
+def plan_rates(ports: Iterable[Port], links: dict[str, Link]) -> list[str]:
+    """Lines for `tc -batch`: how fast a machine is sent to. What it sends is limited by the guard."""
+    lines = []
+    for port in ports:
+        mbit = port.nic.rate_mbit
+        if mbit:
+            shape = f"rate {mbit}mbit burst {max(32, mbit // 2)}kb latency 50ms"
+            lines.append(f"qdisc replace dev {port.name} root tbf {shape}")
+        elif port.name in links and links[port.name].shaped:
+            lines.append(f"qdisc del dev {port.name} root")
+    return lines
+
+
+def addressed_bridges(layout: Layout, segments: Iterable[Segment], links: dict[str, Link]) -> set[str]:
+    """The bridges on which the host itself can be spoken to, those of `segments` included."""
+    there = {name for name, link in links.items() if name.startswith("br") and link.addresses}
+    return there | {layout.bridge(segment.key) for segment in segments if segment.gateway}
