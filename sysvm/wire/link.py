@@ -12,7 +12,7 @@ Calls server -> host:
   RenewNow        -> Nothing           ask for a new certificate (Renew) over this link, now
   ToAgent         -> whatever the agent answers (channel.py)
 Notices host -> server: MachineChanged, InventoryDigest, FromAgent(notice), HostTaskReport.
-Calls host -> server: HostHello, Renew, FromAgent(call).
+Calls host -> server: HostHello, Renew, Beat, FromAgent(call).
 """
 
 import msgspec
@@ -63,6 +63,10 @@ class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
     """Sign this certificate request (PEM) for the same host; answered by Renewed."""
 
     csr: str
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """Is anybody there? Answered by Nothing. The kernel of a server that stands still keeps its links open for ever."""
 
 
 class Join(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
@@ -287,4 +291,4 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
 HostCallBody = ApplyHost | Look | LookAll | Do | RunHostTask | ForgetHostTask | RenewNow | ToAgent
 HostNoticeBody = FromAgent | MachineChanged | InventoryDigest | HostTaskReport
-HostAskBody = HostHello | Join | Renew | FromAgent
+HostAskBody = HostHello | Join | Renew | Beat | FromAgent

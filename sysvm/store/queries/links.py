@@ -26,6 +26,7 @@ class Linked:
     host_id: int
     cloud: str
     epoch: int
+    connected: float  # tells this link of the host from its others
 
 
 def token_hash(token: str) -> str:
@@ -89,13 +90,13 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
     turns.wish(tx, "sweep", host.id, host=host.id)
     turns.wish(tx, "zone", host.zone_id)
     stir_placements(tx, host.id)
-    return Linked(host.id, cloud.uuid, cloud.epoch)
+    return Linked(host.id, cloud.uuid, cloud.epoch, tx.now)
 
 
-def link_down(tx: Tx, host_id: int, session: str) -> None:
-    """The link is gone. That proves nothing about the machines on the host."""
+def link_down(tx: Tx, host_id: int, connected: float) -> None:
+    """The link that began at `connected` is gone. That proves nothing about the machines on the host."""
     host = tx.get(tables.host, host_id)
-    if host is None or host.link_session != session:
+    if host is None or host.connected != connected:
         return
     if host.removed is not None:
         tx.update(tables.host, host_id, link_session=None)
@@ -117,10 +118,11 @@ UNREACHABLE_AFTER_S = 60.0
 
 
 def alert_unreachable(tx: Tx) -> None:
-    """Hosts whose link has been gone for a minute, each said once: nothing on them is touched, somebody has to look."""
+    """Hosts whose link has been gone for a minute (with it, or with the server that held it), each said once: nothing on
+    them is touched, somebody has to look."""
     late = tx.rows(
         tables.host,
-        "state = 'Disconnected' and disconnected < :late and removed is null",
+        "link_session is null and state in ('Disconnected', 'Up') and disconnected < :late and removed is null",
         late=tx.now - UNREACHABLE_AFTER_S,
     )
     for host in late:
