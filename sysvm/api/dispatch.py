@@ -19,7 +19,7 @@ from sysvm.api.handlers import Handler
 from sysvm.api.http import Request, Response
 from sysvm.api.live import Live
 from sysvm.api.passwords import Passwords
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import DatabaseAway, Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store.queries import callers, events, jobs, settings
 from sysvm.store.queries.addresses import NoPublicAddress, no_public_ip_alert
@@ -61,7 +61,8 @@ class Dispatcher:
             if command is not None and command.kind == "session" and not self._integration:
                 return await self._session(command, request, lower, as_json=as_json)
             return await self._run(command, request, lower, as_json=as_json)
-        except Refused as refused:
+        except (Refused, DatabaseAway) as error:
+            refused = errors.without_database(error) if isinstance(error, DatabaseAway) else error
             known = command is not None and refused.why is not Why.UNKNOWN_COMMAND
             envelope = command.envelope if command is not None and known else ERROR
             return envelopes.refusal(envelope, refused, as_json=as_json)

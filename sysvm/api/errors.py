@@ -5,7 +5,7 @@ The texts that scripts match on are made here too.
 
 from typing import NamedTuple
 
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import DatabaseAway, Refused, Why
 
 
 class Code(NamedTuple):
@@ -31,6 +31,7 @@ CODES = {
     Why.RULE_CONFLICT: Code(537, 4360),
     Why.BUSY: Code(503, 4300),
     Why.MAINTENANCE: Code(503, 9999),
+    Why.AWAY: Code(503, 4250),
     Why.INTERNAL: Code(530, 4250),
 }
 
@@ -39,6 +40,10 @@ NOT_AVAILABLE = (
     "The given command '{}' either does not exist, is not available for user, or not available from ip address."
 )
 INTERNAL = "The server met an internal error; the administrator finds it in the log."
+AWAY = "The management server cannot use its database at the moment. Nothing was done; try again soon."
+UNKNOWN = (
+    "The management server lost its database while it did this: whether it was done is unknown. Look before you call again."
+)
 
 
 def missing(command: str, name: str) -> Refused:
@@ -89,6 +94,11 @@ def unprintable(name: str) -> Refused:
 def no_access(account: str, what: str) -> Refused:
     """Somebody else's object."""
     return Refused(f"Account {account} does not have permission to operate with {what}", Why.NOT_ALLOWED)
+
+
+def without_database(away: DatabaseAway) -> Refused:
+    """The database is away: 503, which proxies and clients may repeat; 530 when a repetition might do it twice."""
+    return Refused(UNKNOWN, Why.INTERNAL) if away.unknown else Refused(AWAY, Why.AWAY)
 
 
 def not_available(command: str) -> Refused:

@@ -24,6 +24,7 @@ class Why(StrEnum):
     RULE_CONFLICT = "rule-conflict"
     BUSY = "busy"
     MAINTENANCE = "maintenance"
+    AWAY = "away"
     INTERNAL = "internal"
 
 
@@ -52,6 +53,14 @@ class Stale(Exception):
 
 class Unreachable(Exception):
     """The link died or was silent for too long: the outcome of what was asked is unknown, so look again."""
+
+
+class DatabaseAway(Unreachable):
+    """The database cannot be used now. Nothing was done, unless `unknown`: it went away in the very commit."""
+
+    def __init__(self, text: str, *, unknown: bool = False) -> None:
+        super().__init__(text)
+        self.unknown = unknown
 
 
 class Broken(Exception):

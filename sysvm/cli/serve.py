@@ -1,10 +1,12 @@
 """The management server: opens the state, takes a session, and runs API, hub and orchestrator until told to stop.
 
 On SQLite the lock of the state folder proves that the predecessor is dead: its turns and links are ours at once. On
-PostgreSQL several servers run side by side; one that cannot prolong its session ends itself (SessionLost).
+PostgreSQL several servers run side by side; one that cannot prolong its session stops working under it and takes another
+one (orchestrator/session.py). A server that is started before its database waits for it for START_S.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -22,7 +24,7 @@ import sysvm
 from sysvm.api.app import Apps, make_apps
 from sysvm.api.passwords import Passwords
 from sysvm.basics.clock import SystemClock
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import DatabaseAway, Refused, Why
 from sysvm.basics.ids import SystemIds
 from sysvm.basics.log import configure, get_logger
 from sysvm.basics.tasks import Tasks
@@ -31,17 +33,16 @@ from sysvm.cli.files import PASSWORD_FILE, READY_FILE
 from sysvm.cli.simulated import Earth, SimulatedHosts
 from sysvm.hub.links import Links
 from sysvm.hub.server import Hub, Identity, server_context
-from sysvm.orchestrator import upkeep
 from sysvm.orchestrator.context import Context
-from sysvm.orchestrator.engine import Engine
 from sysvm.orchestrator.notices import Notices
-from sysvm.orchestrator.turns import KINDS
+from sysvm.orchestrator.session import Sessions
 from sysvm.store import schema, seed
-from sysvm.store.queries import keys, settings, turns
+from sysvm.store.queries import keys, sessions, settings, turns
 from sysvm.store.secrets import Vault, open_vault
 from sysvm.store.store import PostgresStore, SqliteStore, Store, Tx, lock_state_folder
 
 SERVER_CERTIFICATE_S = 365 * 24 * 3600.0
+START_S, PAUSE_S = 60.0, 1.0
 
 log = get_logger()
 
@@ -84,12 +85,14 @@ async def serve(config: ServerConfig) -> None:
         await _first_start(config, store, vault, passwords)
         context = await _begin(config, store, vault)
         apps = make_apps(store, context.ids, vault, passwords)
-        await _start(config, context, apps, tasks)
+        ours = await _start(config, context, apps, tasks)
         (config.state / READY_FILE).write_text(f"{os.getpid()}\n")
         log.info("server_started", api=config.listen, hub=config.hub, session=context.session)
         await _told_to_stop()
         tasks.stop()
-        await store.run(lambda tx: turns.close_session(tx, context.session))
+        last = ours.context.session
+        with contextlib.suppress(DatabaseAway):  # then it ends by itself
+            await store.run(lambda tx: turns.close_session(tx, last))
     passwords.close()
     if lock is not None:
         os.close(lock)
@@ -105,10 +108,24 @@ async def _store(config: ServerConfig) -> AsyncIterator[Store]:
     else:
         store = SqliteStore(config.state / "sysvm.db", clock)
     try:
+        await _wait_for(store, clock)
         await schema.ensure(store)
         yield store
     finally:
         await store.close()
+
+
+async def _wait_for(store: Store, clock: SystemClock) -> None:
+    """A machine that boots may start us before its database. Raises Refused."""
+    until = clock.now() + START_S
+    while True:
+        try:
+            return await store.read(lambda tx: None)
+        except DatabaseAway as away:
+            if clock.now() > until:
+                raise Refused(str(away), Why.UNAVAILABLE) from away
+            log.warning("database_awaited", why=str(away))
+            await clock.sleep(PAUSE_S)
 
 
 async def _first_start(config: ServerConfig, store: Store, vault: Vault, passwords: Passwords) -> None:
@@ -138,16 +155,20 @@ async def _begin(config: ServerConfig, store: Store, vault: Vault) -> Context:
     ids = SystemIds()
     session = ids.uuid()
 
+    server = _server(config)
+
     def begin(tx: Tx) -> keys.Keys:
-        turns.open_session(
-            tx, session, _server_uuid(config.state), socket.gethostname(), _hub_address(config), sysvm.__version__
-        )
+        turns.open_session(tx, session, server.uuid, server.name, server.address, server.version)
         if not config.database:
-            turns.end_other_sessions(tx, session)
+            sessions.take_over_all(tx, session)
         return keys.ensure_keys(tx, vault, ids)
 
     made = await store.run(begin)
     return Context(store, SystemClock(), ids, Links(), made, session)
+
+
+def _server(config: ServerConfig) -> sessions.Server:
+    return sessions.Server(_server_uuid(config.state), socket.gethostname(), _hub_address(config), sysvm.__version__)
 
 
 def _hub_address(config: ServerConfig) -> str:
@@ -163,7 +184,7 @@ def _server_uuid(state: Path) -> str:
     return path.read_text().strip()
 
 
-async def _start(config: ServerConfig, context: Context, apps: Apps, tasks: Tasks) -> None:
+async def _start(config: ServerConfig, context: Context, apps: Apps, tasks: Tasks) -> Sessions:
     notices = Notices(context)
     identity = await _identity(config, context)
     hub = Hub(context.store, context.clock, identity, context.links, notices.ask, notices.hear)
@@ -175,12 +196,13 @@ async def _start(config: ServerConfig, context: Context, apps: Apps, tasks: Task
     port = await context.store.read(lambda tx: settings.value(tx, "integration.api.port"))
     if port:
         await _serve_integration(apps, int(port), tasks)
-    engine = Engine(context, KINDS)
-    tasks.start(engine.run(), "engine")
-    tasks.start(upkeep.run(context), "upkeep")
     earth = Earth(context.clock, tasks)
     tasks.start(earth.world.run(), "simulated world")
-    tasks.start(SimulatedHosts(context, notices, tasks, earth).run(), "simulated hosts")
+    simulated = SimulatedHosts(context, notices, tasks, earth)
+    ours = Sessions(context, _server(config), (hub, simulated))
+    tasks.start(ours.run(), "session")
+    tasks.start(simulated.run(), "simulated hosts")
+    return ours
 
 
 async def _identity(config: ServerConfig, context: Context) -> Identity:

@@ -2,7 +2,8 @@
 
 Acts that were asked for over a link go on when it dies (they belong to the host, not to the link); their answers are
 lost, and the server looks again. Notices are kept only while a link stands, because a server looks at everything when a
-link begins. Reconnecting is jittered, so that ten thousand hosts do not come back in one instant.
+link begins. Reconnecting is jittered, so that ten thousand hosts do not come back in one instant. A server that does not
+answer to a beat any more is left: its process may stand still while its kernel keeps the connection.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ Hello = Callable[[], Awaitable[link.HostHello]]
 _calls: msgspec.msgpack.Decoder[link.HostCallBody] = msgspec.msgpack.Decoder(link.HostCallBody)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _HANDSHAKE_S = 20.0
+_BEAT_S, _SILENCE_S = 5.0, 10.0
 _BACKLOG = 10_000
 _FAILURES = (OSError, Unreachable, Refused, NotYet, Broken, Stale, TimeoutError, ssl.SSLError)
 log = get_logger()
@@ -101,6 +103,7 @@ class ServerLink:
             await self._greet(peer)
             children.append(self._tasks.start(self._send_notices(peer), "notices"))
             children.append(self._tasks.start(self._renew(peer), "renew"))
+            children.append(self._tasks.start(self._beat(peer), "beat"))
             await children[0]
         finally:
             self._peer = None
@@ -137,6 +140,17 @@ class ServerLink:
                     await peer.notify(self._outbox.popleft())
         except Unreachable:
             peer.close()
+
+    async def _beat(self, peer: Peer) -> None:
+        while peer.is_open:
+            await self._clock.sleep(_BEAT_S)
+            try:
+                await peer.call(link.Beat(), link.Nothing, seconds=_SILENCE_S)
+            except Unreachable as error:
+                log.warning("server_silent", why=str(error))
+                peer.close()
+            except (Refused, NotYet, Broken, Stale):
+                pass  # whatever it says, it is there
 
     async def _renew(self, peer: Peer) -> None:
         """A new certificate in good time, over the link that stands; it is shown at the next link."""

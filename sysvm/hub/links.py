@@ -41,6 +41,15 @@ class Links:
             return True
         return False
 
+    def ids(self) -> frozenset[int]:
+        """The hosts that are linked."""
+        return frozenset(self._links)
+
+    def keep(self, host_ids: frozenset[int]) -> None:
+        """Ends the links of all other hosts."""
+        for host_id in self._links.keys() - host_ids:
+            self.drop(host_id)
+
     def drop(self, host_id: int) -> None:
         """Ends the host's link, if it has one here. A host whose certificate is good dials again."""
         link = self._links.pop(host_id, None)

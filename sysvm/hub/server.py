@@ -4,6 +4,10 @@ Without a certificate a peer may only join (one-time token) or renew (a request 
 less than 30 days ago). With one it says hello as the host that the certificate names; anything else is refused.
 Accepts are admitted one by one up to ACCEPTS at a time: a TLS handshake costs 2 ms of CPU, and ten thousand hosts that
 come back at once must not starve the links that stand.
+
+Links are held in the name of this process' session, which may change while they stand (orchestrator/session.py). A server
+whose session is over takes none: nobody would work for that host. While the database is away, hosts are told to come
+again; when it stays away the hub closes, so that they find another server without paying for handshakes here.
 """
 
 import asyncio
@@ -14,18 +18,33 @@ from dataclasses import dataclass
 import msgspec
 
 from sysvm.basics.clock import Clock
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import DatabaseAway, NotYet, Refused, Why
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority, common_name_of, key_fingerprint, parse_request, serial_of
 from sysvm.hub.links import Links
 from sysvm.store.queries import links as queries
-from sysvm.store.store import Store
-from sysvm.wire.link import PROTOCOL, FromAgent, HostAskBody, HostHello, HostNoticeBody, Join, Renew, Renewed, Welcome
+from sysvm.store.queries import sessions
+from sysvm.store.queries.links import Linked
+from sysvm.store.store import Store, Tx
+from sysvm.wire.link import (
+    PROTOCOL,
+    Beat,
+    FromAgent,
+    HostAskBody,
+    HostHello,
+    HostNoticeBody,
+    Join,
+    Nothing,
+    Renew,
+    Renewed,
+    Welcome,
+)
 from sysvm.wire.peer import Peer
 
 ACCEPTS = 16
 HANDSHAKE_S = 20.0
+AWAY_S = 1.0
 
 _asks: msgspec.msgpack.Decoder[HostAskBody] = msgspec.msgpack.Decoder(HostAskBody)
 _notices: msgspec.msgpack.Decoder[HostNoticeBody] = msgspec.msgpack.Decoder(HostNoticeBody)
@@ -64,20 +83,45 @@ class Hub:
         self._store = store
         self._clock = clock
         self._identity = identity
+        self._session = identity.session
         self._links = links
         self._on_ask = on_ask
         self._on_notice = on_notice
         self._accepts = asyncio.Semaphore(ACCEPTS)
+        self._address: tuple[str, int]
+        self._tasks: Tasks
+        self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int, tasks: Tasks) -> asyncio.Server:
-        """Accepts links on an address; each is a child of `tasks`."""
+    async def listen(self, host: str, port: int, tasks: Tasks) -> None:
+        """Accepts links on an address; each is a child of `tasks`. Raises OSError."""
+        self._address, self._tasks = (host, port), tasks
+        await self._listen()
 
+    async def _listen(self) -> None:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.start(self._serve(reader, writer), "link")
+            self._tasks.start(self._serve(reader, writer), "link")
 
-        return await asyncio.start_server(
-            accept, host, port, ssl=self._identity.context, ssl_handshake_timeout=HANDSHAKE_S, backlog=1024
+        self._server = await asyncio.start_server(
+            accept, *self._address, ssl=self._identity.context, ssl_handshake_timeout=HANDSHAKE_S, backlog=1024
         )
+
+    async def open(self, session: str) -> None:
+        """Links are taken in the name of `session`."""
+        self._session = session
+        while self._server is None:
+            try:
+                await self._listen()
+            except OSError as error:  # somebody else has our port for a moment
+                log.warning("hub_does_not_listen", why=str(error))
+                await self._clock.sleep(AWAY_S)
+
+    def close(self) -> None:
+        """No link stands, and none is taken until the next `open`."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self._links.keep(frozenset())
+            log.warning("hub_closed")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
@@ -94,9 +138,14 @@ class Hub:
         host_id = connection.host_id
         if host_id is None or connection.peer is None or not self._links.detach(host_id, connection.peer):
             return
-        session = self._identity.session
-        await self._store.run(lambda tx: queries.link_down(tx, host_id, session))
         log.info("host_unlinked", host=host_id)
+        connected = connection.connected
+        while True:
+            try:
+                await self._store.run(lambda tx: queries.link_down(tx, host_id, connected))
+                return
+            except DatabaseAway:
+                await self._clock.sleep(AWAY_S)
 
     # ------------------------------------------------------------ what peers ask
     async def hello(self, hello: HostHello, connection: "_Connection") -> Welcome:
@@ -104,18 +153,24 @@ class Hub:
         certificate = connection.certificate
         if certificate is None or common_name_of(certificate) != hello.host:
             raise Refused("a host says hello with its own certificate", Why.NOT_ALLOWED)
-        identity = self._identity
+        session = self._session
+
+        def link_up(tx: Tx) -> Linked:
+            if not sessions.is_alive(tx, session):
+                raise NotYet(AWAY_S, "this server has no session at the moment")
+            return queries.link_up(tx, hello, session, serial_of(certificate))
+
         async with self._accepts:
-            linked = await self._store.run(
-                lambda tx: queries.link_up(tx, hello, identity.session, serial_of(certificate))
-            )
+            linked = await self._store.run(link_up)
+        if session != self._session:
+            raise NotYet(AWAY_S, "this server has a new session; say hello once more")
         assert connection.peer is not None
-        connection.host_id = linked.host_id
+        connection.host_id, connection.connected = linked.host_id, linked.connected
         old = self._links.attach(linked.host_id, connection.peer)
         if isinstance(old, Peer):
             old.close()
         log.info("host_linked", host=hello.host, version=hello.version)
-        return Welcome(protocol=PROTOCOL, session=identity.session, epoch=linked.epoch, cloud=linked.cloud)
+        return Welcome(protocol=PROTOCOL, session=session, epoch=linked.epoch, cloud=linked.cloud)
 
     async def join(self, join: Join) -> Renewed:
         """First contact: the token buys a certificate, once."""
@@ -157,9 +212,16 @@ class _Connection:
         self.certificate = certificate
         self.peer: Peer | None = None
         self.host_id: int | None = None
+        self.connected = 0.0
 
     async def serve(self, raw: msgspec.Raw) -> msgspec.Struct:
         """Calls of the host."""
+        try:
+            return await self._answer(raw)
+        except DatabaseAway as away:
+            raise NotYet(AWAY_S, str(away)) from away
+
+    async def _answer(self, raw: msgspec.Raw) -> msgspec.Struct:
         match _asks.decode(raw):
             case HostHello() as hello:
                 return await self._hub.hello(hello, self)
@@ -167,6 +229,8 @@ class _Connection:
                 return await self._hub.join(join)
             case Renew() as renew:
                 return await self._hub.renew(renew)
+            case Beat():
+                return Nothing()
             case FromAgent() as ask if self.host_id is not None:
                 return await self._hub.ask(self.host_id, ask)
             case _:

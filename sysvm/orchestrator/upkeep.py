@@ -1,13 +1,15 @@
 """What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set, guests past recovery."""
 
+import contextlib
 import itertools
 
 import sqlalchemy as sa
 
+from sysvm.basics.errors import DatabaseAway
 from sysvm.orchestrator import expiry, stuck
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import alerts, guests, jobs, links, turns
+from sysvm.store.queries import alerts, guests, jobs, links, sessions, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.store import Row, Tx
 
@@ -17,17 +19,18 @@ KEPT_S = 24 * 3600.0
 
 
 async def run(context: Context) -> None:
-    """Looks after the tables for ever."""
+    """Looks after the tables for ever. A round without a database is left out."""
     for number in itertools.count():
-        await context.store.run(sweep)
-        if number % SLOW_EVERY == 0:
-            await context.store.run(expiry.sweep)
+        with contextlib.suppress(DatabaseAway):
+            await context.store.run(sweep)
+            if number % SLOW_EVERY == 0:
+                await context.store.run(expiry.sweep)
         await context.clock.sleep(EVERY_S)
 
 
 def sweep(tx: Tx) -> None:
     """One round."""
-    turns.bury_dead_sessions(tx)
+    sessions.bury(tx)
     turns.mend_clock_step(tx)
     links.alert_unreachable(tx)
     for job in jobs.overdue(tx):

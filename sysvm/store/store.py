@@ -8,10 +8,12 @@
 SQLite: one connection and one thread write (BEGIN IMMEDIATE: a deferred transaction that reads and then writes fails at
 once when another one wrote in between); another connection reads snapshots. PostgreSQL: SERIALIZABLE, run again after a
 serialization failure, or when the database went away before the commit. An op must therefore do nothing but speak with
-its transaction. A database that goes away in the very commit raises Unreachable: nobody knows whether it was done.
+its transaction. A database that stays away raises DatabaseAway (store/away.py); one that goes away in the very commit
+does so with `unknown`: nobody knows whether it was done.
 
 `tx.wake(kind, id)` marks a thing to be worked on; after the commit the listeners of `on_commit` hear of it (on
-PostgreSQL those of the other servers too, by NOTIFY). A wake that nobody hears is no loss: workers also poll.
+PostgreSQL those of the other servers too, by NOTIFY). When wakes may have been lost, because the connection that hears
+them is new, they hear MISSED: whoever keeps something in memory forgets it, and workers poll.
 """
 
 import asyncio
@@ -20,26 +22,28 @@ import fcntl
 import os
 import random
 import re
+import sqlite3
 import threading
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import LRUCache
 
 from sysvm.basics.clock import Clock
-from sysvm.basics.errors import Unreachable
+from sysvm.basics.errors import DatabaseAway
+from sysvm.store.away import LONGEST_S, PAUSE_S, Absence, connection_options, is_away, sqlite_fault
 from sysvm.store.plain import are_values, plain
 
 T = TypeVar("T")
 Row = sa.Row[Any]
 Wake = tuple[str, int]
+MISSED: Wake = ("missed", 0)  # wakes may have been lost
 RETRIES = 60
-AWAY_RETRIES, AWAY_PAUSE_S = 100, 0.2
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
 
 _named = re.compile(r"(?<![:\w]):(\w+)")
@@ -152,8 +156,8 @@ class Store(Protocol):
         """The result of `op` on a snapshot; it must not write."""
         ...
 
-    def on_commit(self, listener: Listener) -> None:
-        """`listener` is called in the event loop with the wakes of each commit."""
+    def on_commit(self, listener: Listener) -> Callable[[], None]:
+        """`listener` is called in the event loop with the wakes of each commit, until what is returned is called."""
         ...
 
     async def close(self) -> None:
@@ -189,6 +193,25 @@ def _say(connection: sa.Connection, text: str) -> None:
     driver.execute(text)
 
 
+def _roll_back(connection: sa.Connection) -> None:
+    """A full disk may have rolled back by itself."""
+    driver: Any = connection.connection.driver_connection
+    if driver.in_transaction:
+        driver.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def _file_faults() -> Iterator[None]:
+    """What is wrong with the file becomes DatabaseAway: it may be well again at the next try."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        fault = sqlite_fault(error)
+        if fault is None:
+            raise
+        raise fault from error
+
+
 class SqliteStore:
     """The state in one file. `inline=True` runs everything in the caller's thread (simulation)."""
 
@@ -212,35 +235,37 @@ class SqliteStore:
         else:
             result, wakes = await asyncio.get_running_loop().run_in_executor(self._writer, self._transact, op)
         if wakes:
-            for listener in self._listeners:
+            for listener in list(self._listeners):
                 listener(wakes)
         return result
 
     def _transact(self, op: Callable[[Tx], T]) -> tuple[T, list[Wake]]:
-        with self._lock:
+        with self._lock, _file_faults():
             _say(self._writing, "BEGIN IMMEDIATE")
             tx = Tx(self._writing, self._clock.now(), postgres=False)
             try:
                 result = op(tx)
+                _say(self._writing, "COMMIT")
             except BaseException:
-                _say(self._writing, "ROLLBACK")
+                _roll_back(self._writing)
                 raise
-            _say(self._writing, "COMMIT")
             return result, list(tx.wakes)
 
     async def read(self, op: Callable[[Tx], T]) -> T:
         """See Store. Runs in the event loop: a thread hop costs more than a page of rows."""
         if self._reading is self._writing:
             return op(Tx(self._reading, self._clock.now(), postgres=False))
-        _say(self._reading, "BEGIN")
-        try:
-            return op(Tx(self._reading, self._clock.now(), postgres=False))
-        finally:
-            _say(self._reading, "ROLLBACK")
+        with _file_faults():
+            _say(self._reading, "BEGIN")
+            try:
+                return op(Tx(self._reading, self._clock.now(), postgres=False))
+            finally:
+                _roll_back(self._reading)
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: Listener) -> Callable[[], None]:
         """See Store."""
         self._listeners.append(listener)
+        return partial(self._listeners.remove, listener)
 
     async def close(self) -> None:
         """See Store."""
@@ -263,17 +288,24 @@ class PostgresStore:
             url.replace("postgresql://", "postgresql+psycopg://", 1),
             pool_size=connections + 1,
             isolation_level="SERIALIZABLE",
+            connect_args=connection_options(url),
         )
+        self._absence = Absence()
         self._workers = ThreadPoolExecutor(connections, "store")
         self._stop = threading.Event()
         self._ear: threading.Thread | None = None
 
     async def run(self, op: Callable[[Tx], T]) -> T:
         """See Store."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._transact, op)
+        return await self._in_thread(lambda: self._once(op))
 
-    def _transact(self, op: Callable[[Tx], T]) -> T:
-        return self._persist(lambda: self._once(op))
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                return await asyncio.get_running_loop().run_in_executor(self._workers, self._persist, work)
+        except TimeoutError:
+            text = f"the database has not answered for {LONGEST_S:g} s: whether it was done is unknown"
+            raise DatabaseAway(text, unknown=True) from None
 
     def _once(self, op: Callable[[Tx], T]) -> T:
         with self.engine.connect() as connection, connection.begin() as transaction:
@@ -285,29 +317,33 @@ class PostgresStore:
                 transaction.commit()
             except DBAPIError as error:
                 if error.connection_invalidated:
-                    raise Unreachable("the database went away in a commit: whether it was done is unknown") from error
+                    text = "the database went away in a commit: whether it was done is unknown"
+                    raise DatabaseAway(text, unknown=True) from error
                 raise
         return result
 
     def _persist(self, work: Callable[[], T]) -> T:
-        """Again after a conflict (each time a little later, out of step with the others), and while the database is away."""
-        conflicts, away = 0, 0
+        """Again after a conflict (each time a little later, out of step with the others), and while the database is away
+        for a moment."""
+        conflicts = 0
         while True:
             try:
-                return work()
+                with self._absence.ask():
+                    result = work()
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
                     conflicts += 1
-                elif _is_away(error):
-                    away += 1
-                else:
+                    if conflicts > RETRIES:
+                        raise DatabaseAway(f"the database could not be used: {error.orig}") from error
+                    self._stop.wait(random.uniform(0, min(0.25, 0.001 * 2**conflicts)))
+                    continue
+                if not is_away(error):
                     raise
-                if conflicts > RETRIES or away > AWAY_RETRIES:
-                    raise Unreachable(f"the database could not be used: {error.orig}") from error
-            if away:
-                self._stop.wait(AWAY_PAUSE_S)
+                self._absence.met(str(error.orig).strip())
+                self._stop.wait(PAUSE_S)
             else:
-                self._stop.wait(random.uniform(0, min(0.25, 0.001 * 2**conflicts)))
+                self._absence.ended()
+                return result
 
     async def read(self, op: Callable[[Tx], T]) -> T:
         """See Store."""
@@ -316,19 +352,20 @@ class PostgresStore:
             with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
                 return op(self._begin(connection))
 
-        return await asyncio.get_running_loop().run_in_executor(self._workers, lambda: self._persist(look))
+        return await self._in_thread(look)
 
     def _begin(self, connection: sa.Connection) -> Tx:
         now = connection.exec_driver_sql("select extract(epoch from clock_timestamp())").scalar_one()
         return Tx(connection, float(now), postgres=True)
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: Listener) -> Callable[[], None]:
         """See Store. The first listener starts a thread that hears the NOTIFYs of all servers."""
         self._listeners.append(listener)
         if self._ear is None:
             loop = asyncio.get_running_loop()
             self._ear = threading.Thread(target=self._hear, args=(loop,), name="store-ear", daemon=True)
             self._ear.start()
+        return partial(self._listeners.remove, listener)
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
         import psycopg  # 0.1 s that a server on SQLite does not spend
@@ -342,13 +379,14 @@ class PostgresStore:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             driver: Any = connection.connection.driver_connection
             driver.execute("listen sysvm_wake")
+            loop.call_soon_threadsafe(self._tell, [MISSED])
             while not self._stop.is_set():
                 wakes = [_parse_wake(note.payload) for note in driver.notifies(timeout=1, stop_after=1)]
                 if wakes:
                     loop.call_soon_threadsafe(self._tell, wakes)
 
     def _tell(self, wakes: list[Wake]) -> None:
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener(wakes)
 
     async def close(self) -> None:
@@ -358,16 +396,6 @@ class PostgresStore:
             await asyncio.get_running_loop().run_in_executor(None, self._ear.join)
         self._workers.shutdown()
         self.engine.dispose()
-
-
-def _is_away(error: DBAPIError) -> bool:
-    """Whether there was no database to ask: it ends, starts, or cut the connection before the commit."""
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return (
-        error.connection_invalidated
-        or state.startswith(("57P", "08"))
-        or (isinstance(error, OperationalError) and not state)
-    )
 
 
 def _parse_wake(text: str) -> Wake:

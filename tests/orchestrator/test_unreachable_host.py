@@ -18,7 +18,7 @@ def test_a_host_without_a_link_is_one_alert_and_nothing_else():
             await cloud.until(running(guest))
             (host,) = await cloud.store.read(lambda tx: list(tx.all(sa.select(tables.host))))
             before = await cloud.earth.hosts[host.id].inventory()
-            await cloud.store.run(lambda tx: links.link_down(tx, host.id, host.link_session))
+            await cloud.store.run(lambda tx: links.link_down(tx, host.id, host.connected))
             await cloud.clock.sleep(300)
             row = await cloud.row(tables.host, host.id)
             assert "Alert" == row.state

@@ -1,0 +1,87 @@
+"""What becomes of sessions: the dead are buried, one that lost its database is succeeded, turns that nobody works on go back.
+
+Claims, releases and beats are those of `turns`.
+
+Races thought of: a server that is slow hears of its burial by its next beat. `succeed` may be run again after a commit
+whose outcome is unknown: it begins by undoing what it did then. A link that comes up in the name of a session that ends
+at the same moment is refused by `is_alive` (both read the session's row, so one of the two transactions runs again).
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from sysvm.store.queries import turns
+from sysvm.store.store import Tx
+
+Held = tuple[str, int, int]  # kind, id, fence
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a session says of its process."""
+
+    uuid: str
+    name: str
+    address: str
+    version: str
+
+
+def is_alive(tx: Tx, session: str) -> bool:
+    """Whether the session's time is not over."""
+    return bool(tx.sql("select 1 from session where id = :id and until > :now", id=session, now=tx.now))
+
+
+def are_some_over(tx: Tx) -> bool:
+    """Whether a server has died since the last burial."""
+    return bool(tx.sql("select 1 from session where until <= :now limit 1", now=tx.now))
+
+
+def bury(tx: Tx) -> None:
+    """Drops sessions that are over. Their turns and links are free at once; a host that never links again is told of."""
+    if are_some_over(tx):
+        _orphan(tx, "select id from session where until <= :now")
+        turns.bury_dead_sessions(tx)
+        tx.wake("session", 0)
+
+
+def take_over_all(tx: Tx, session: str) -> None:
+    """SQLite only: the lock of the state folder proves that every other server process is dead."""
+    _orphan(tx, "select link_session from host where link_session is not null and link_session <> :id", id=session)
+    turns.end_other_sessions(tx, session)
+
+
+def _orphan(tx: Tx, sessions: str, **params: object) -> None:
+    """Since when hosts have no link; their state changes only if they stay away (links.alert_unreachable)."""
+    tx.sql(f"update host set disconnected = :now where link_session in ({sessions})", now=tx.now, **params)
+
+
+def succeed(tx: Tx, old: str, new: str, server: Server, linked: Set[int]) -> frozenset[int]:
+    """The process of `old` goes on as `new`. Its turns are free. Those of the `linked` hosts that no other server has got
+    meanwhile stay its own; they are returned."""
+    tx.sql("update turn set session = null where session = :old or session = :new", old=old, new=new)
+    tx.sql("delete from session where id = :old or id = :new", old=old, new=new)
+    turns.open_session(tx, new, server.uuid, server.name, server.address, server.version)
+    rows = tx.sql(
+        "update host set link_session = :new where link_session = :old or link_session = :new returning id",
+        old=old,
+        new=new,
+    )
+    had = frozenset(id_ for (id_,) in rows)
+    for id_ in had - linked:
+        tx.sql("update host set link_session = null, disconnected = :now where id = :id", now=tx.now, id=id_)
+    tx.wake("session", 0)
+    return had & linked
+
+
+def give_back(tx: Tx, session: str, held: Set[Held]) -> int:
+    """Frees turns of the session that none of its workers has: what a claim gave whose answer was lost. How many."""
+    lost = set(tx.sql("select kind, id, fence from turn where session = :session", session=session)) - held
+    for kind, id_, fence in lost:
+        tx.sql(
+            "update turn set session = null where kind = :kind and id = :id and fence = :fence and session = :session",
+            kind=kind,
+            id=id_,
+            fence=fence,
+            session=session,
+        )
+    return len(lost)
