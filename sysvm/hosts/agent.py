@@ -32,6 +32,7 @@ from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.memory import DurableMemory
 from sysvm.hosts.network import HostNetwork, Underlay
 from sysvm.hosts.relay import keep_relay
+from sysvm.hosts.qmp import Lines
 from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
@@ -91,6 +92,7 @@ class HostAgent:
         self._drivers: dict[Runtime, Driver] = {}
         self._service: HostService
         self._capabilities: tuple[Capabilities, ...] = ()
+        self._lines: Lines | None = None
         self._features: tuple[str, ...] = ()
 
     async def run(self, tasks: Tasks) -> None:
@@ -112,7 +114,7 @@ class HostAgent:
         if find_spec("libvirt") is not None:
             from sysvm.hosts.kvm.driver import KvmDriver
 
-            candidates[Runtime.VM] = KvmDriver(self._layout, self._network)
+            candidates[Runtime.VM] = self._lines = KvmDriver(self._layout, self._network)
         for runtime, driver in candidates.items():
             found = await driver.capabilities()
             self._capabilities += (found,)
@@ -121,7 +123,13 @@ class HostAgent:
             log.info("driver_found", hypervisor=found.hypervisor, usable=found.usable, why=found.why)
 
     def _make_link(self, tasks: Tasks) -> ServerLink:
-        volumes, specs = Volumes(self._layout), SpecsOnDisk(self._layout)
+        volumes, specs = Volumes(self._layout, self._lines), SpecsOnDisk(self._layout)
+
+        def heard(notice: link.HostNoticeBody) -> None:
+            server.notify(notice)
+            if isinstance(notice, link.FromAgent) and isinstance(notice.notice, AgentHello):
+                tasks.start(service.reconcile(notice.machine), "reconcile")
+
         # Parts that speak to the server are made before the link that carries them.
         channels = Channels(
             self._end_of, tasks, self._clock, lambda notice: server.notify(notice), lambda ask: server.ask(ask)

@@ -115,6 +115,11 @@ class Driver(Protocol):
         """Guard, rate and allowed addresses of the ports are those of `spec`; hot."""
         ...
 
+    async def ensure_disks(self, spec: MachineSpec) -> None:
+        """Disks and the image in the drive of a running machine are those of `spec`; hot, where the runtime has disks.
+        From then on a look says that it is of this spec: this is the last step of a change."""
+        ...
+
     async def watch(self, changed: Changed) -> None:
         """Runs until cancelled; calls `changed(machine)` when a machine starts or ends without being asked."""
         ...
@@ -129,7 +134,7 @@ class Driver(Protocol):
 
 
 class Storage(Protocol):
-    """Pools of a host: `hosts/volumes.py` has `class Volumes` with the constructor `Volumes(layout)`."""
+    """Pools of a host (hosts/volumes.py)."""
 
     async def perform(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct | None:
         """Does a host task from begin to end; may be repeated after a crash at any point. The task's result."""

@@ -38,7 +38,11 @@ class _Hash(Protocol):
 
 async def fetch_image(order: FetchImage, progress: Progress, namespace: str | None = None) -> None:
     """The image is in the pool, whole and verified. NotYet when the line broke: what came so far is kept."""
-    path = image_file(order.pool, order.sha256, order.format)
+    await fetch_to(image_file(order.pool, order.sha256, order.format), order, progress, namespace)
+
+
+async def fetch_to(path: Path, order: FetchImage, progress: Progress, namespace: str | None) -> None:
+    """The same, into a file of the caller's choice."""
     async with lock_of(path):
         if path.exists():
             return

@@ -3,6 +3,7 @@
     <pool>/images/<sha256>.{qcow2,raw,tar,iso}   read-only, shared by all volumes made from them
     <pool>/volumes/<volume>.qcow2                a thin overlay on its template, or flat without one
     <pool>/volumes/<volume>/                     a container's root, unpacked from a tar
+    <pool>/staged/<snapshot>.qcow2               a snapshot on its way to secondary storage
 
 A thing has its name only when it is whole: it is made under a name with a dot in front, synced, and then named without ever
 replacing what has the name already. No name from outside becomes part of a path unchecked.
@@ -54,6 +55,13 @@ def image_file(pool: str, sha256: str, fmt: str) -> Path:
     return layout.image_path(str(pool_folder(pool)), sha256, IMAGE_FORMATS[fmt.lower()])
 
 
+def staged_file(pool: str, snapshot: str) -> Path:
+    """Where a snapshot is until secondary storage has it."""
+    if not _NAME.fullmatch(snapshot):
+        raise Refused(f"{snapshot!r} is no name of a snapshot")
+    return pool_folder(pool) / "staged" / f"{snapshot}.qcow2"
+
+
 def lock_of(file: Path) -> asyncio.Lock:
     """The lock that orders all work on `file` in this process (a state folder has one host agent)."""
     lock = _locks.get(file)
@@ -85,6 +93,13 @@ def publish_file(fresh: Path, path: Path) -> None:
     sync(fresh)
     os.link(fresh, path)  # unlike a rename it never replaces
     fresh.unlink()
+    sync(path.parent)
+
+
+def replace_file(fresh: Path, path: Path) -> None:
+    """`fresh`, synced, is `path` from now on, whatever was there."""
+    sync(fresh)
+    fresh.rename(path)
     sync(path.parent)
 
 

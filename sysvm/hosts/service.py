@@ -194,6 +194,7 @@ class HostService:
                 await driver.ensure_running(act.spec)
             case link.EnsureNics():
                 await self._driver(act.spec.runtime).ensure_nics(act.spec)
+                await self._driver(act.spec.runtime).ensure_disks(act.spec)
             case link.EnsureStopped():
                 for driver in self._drivers_of(machine, act.incarnation):
                     await driver.ensure_stopped(machine, act.incarnation, act.grace_s)

@@ -3,11 +3,12 @@
 What a crash left half-made is removed by the next call for the same volume. Backing files are named relatively, because a
 pool may be mounted elsewhere later. `Volumes` is what the host agent's ledger performs tasks with.
 
-Not here: deciding which volumes should exist, snapshots, growing the disk of a running guest, quotas of `dir` volumes (a
-folder has none; only what its archive brings is compared with the volume's size).
+A volume that a guest runs on is left as it is: its disk grows through the guest's driver. Not here: deciding which volumes
+should exist, quotas of `dir` volumes (a folder has none; only what its archive brings is compared with the volume's size).
 """
 
 import asyncio
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
-from sysvm.hosts import images, qcow2
+from sysvm.hosts import images, qcow2, sending, snapshots
 from sysvm.hosts.driver import Progress
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.pools import (
@@ -32,23 +33,38 @@ from sysvm.hosts.pools import (
     volume_file,
 )
 from sysvm.hosts.programs import run
+from sysvm.hosts.qmp import Line, Lines
 from sysvm.wire.link import (
+    DropSnapshot,
     EnsureVolume,
     FetchImage,
+    FlattenSnapshot,
     HostTaskBody,
     RemoveImage,
     RemoveVolume,
+    RestoreVolume,
+    SendSnapshot,
+    TakeSnapshot,
     VolumeMade,
 )
 
 _SECTOR = 512
 
 
+class NoGuests:
+    """Satisfies qmp.Lines where no QEMU runs."""
+
+    async def line_to(self, volume: Path) -> Line | None:
+        """See Lines."""
+        return None
+
+
 class Volumes:
     """The storage of one host, as the host agent's ledger sees it."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, lines: Lines | None = None) -> None:
         self._layout = layout
+        self._lines = lines or NoGuests()
 
     async def perform(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct | None:
         """Does a host task from begin to end; may be repeated after a crash at any point. The task's result."""
@@ -58,9 +74,19 @@ class Volumes:
             case RemoveImage():
                 await remove_image(body)
             case EnsureVolume():
-                return await ensure_volume(body)
+                return await ensure_volume(body, self._lines)
             case RemoveVolume():
                 await remove_volume(body)
+            case RestoreVolume():
+                return await snapshots.restore_volume(body, self._lines, progress, self._layout.namespace)
+            case TakeSnapshot():
+                return await snapshots.take_snapshot(body, self._lines, progress)
+            case FlattenSnapshot():
+                return await snapshots.flatten_snapshot(body, progress, self._layout.namespace)
+            case SendSnapshot():
+                await sending.send_snapshot(body, progress, self._layout.namespace)
+            case DropSnapshot():
+                await snapshots.drop_snapshot(body, self._lines)
         return None
 
     async def images(self, pools: tuple[str, ...]) -> tuple[str, ...]:
@@ -73,12 +99,14 @@ class Volumes:
 
 
 # ---------------------------------------------------------------- making
-async def ensure_volume(order: EnsureVolume) -> VolumeMade:
+async def ensure_volume(order: EnsureVolume, lines: Lines | None = None) -> VolumeMade:
     """The volume exists and is at least as large as asked; it is never made smaller and never made anew."""
     path = volume_file(order.pool, order.volume, order.format)
     async with lock_of(path):
+        if path.exists() and order.format == "qcow2":
+            return await _grow(path, order.size, lines or NoGuests())
         if path.exists():
-            return await (_grow(path, order.size) if order.format == "qcow2" else _made_dir(path, order.size))
+            return await _made_dir(path, order.size)
         fresh = path.with_name(f".new-{path.name}")
         await asyncio.to_thread(_clear, fresh)
         try:
@@ -102,13 +130,22 @@ async def _make_qcow2(order: EnsureVolume, fresh: Path, path: Path) -> VolumeMad
     return VolumeMade(size=size, used=_used(path))
 
 
-async def _grow(path: Path, size: int) -> VolumeMade:
+async def _grow(path: Path, size: int, lines: Lines) -> VolumeMade:
     now = qcow2.read(path).virtual_size
-    if _whole_sectors(size) <= now:
+    if _whole_sectors(size) <= now or await lines.line_to(path) is not None:
         return VolumeMade(size=now, used=_used(path))
+    await _forget_lost_bitmaps(path)
     # qemu's own lock on the file refuses this while a guest runs on it
     await run("qemu-img", "resize", "-q", "-f", "qcow2", str(path), str(_whole_sectors(size)))
     return VolumeMade(size=_whole_sectors(size), used=_used(path))
+
+
+async def _forget_lost_bitmaps(path: Path) -> None:
+    """Those that a killed QEMU has left are worth nothing, and no volume grows with them."""
+    said = json.loads(await run("qemu-img", "info", "--output=json", "-f", "qcow2", str(path)))
+    for bitmap in said.get("format-specific", {}).get("data", {}).get("bitmaps", ()):
+        if "in-use" in bitmap["flags"]:
+            await run("qemu-img", "bitmap", "--remove", "-f", "qcow2", str(path), bitmap["name"])
 
 
 async def _make_dir(order: EnsureVolume, fresh: Path, path: Path) -> VolumeMade:

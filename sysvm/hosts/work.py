@@ -17,7 +17,14 @@ from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.driver import Storage
 from sysvm.hosts.durable import remove_durably, write_durably
-from sysvm.wire.link import FetchImage, HostTaskBody, HostTaskReport
+from sysvm.wire.link import (
+    FetchImage,
+    FlattenSnapshot,
+    HostTaskBody,
+    HostTaskReport,
+    RestoreVolume,
+    SendSnapshot,
+)
 from sysvm.wire.machines import OperationSeen, OperationState
 
 log = get_logger()
@@ -133,7 +140,17 @@ class Work:
 
 
 def _what(body: HostTaskBody) -> HostTaskBody:
-    """The work without how to get at its source: that is another one at each asking (a new ticket, another server)."""
-    if isinstance(body, FetchImage):
-        return msgspec.structs.replace(body, ticket="", address="", port=0, store="", image="", ca="")
-    return body
+    """The work without how to get at stores: that is another one at each asking (a new ticket, another server)."""
+    match body:
+        case FetchImage():
+            return _source(body)
+        case RestoreVolume() | FlattenSnapshot():
+            return msgspec.structs.replace(body, chain=tuple(_source(one) for one in body.chain))
+        case SendSnapshot():
+            return msgspec.structs.replace(body, ticket="", address="", port=0, store="", ca="")
+        case _:
+            return body
+
+
+def _source(one: FetchImage) -> FetchImage:
+    return msgspec.structs.replace(one, ticket="", address="", port=0, store="", image="", ca="")

@@ -53,6 +53,17 @@ class FetchTicket:
     expires: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepTicket:
+    """One host may bring certain bytes into a store, as one image."""
+
+    store: str
+    image: str
+    sha256: str
+    size: str  # decimal
+    expires: float
+
+
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
@@ -133,20 +144,47 @@ def check_grant(public_key: str, text: str, now: float) -> Grant:
     return grant
 
 
-# ---------------------------------------------------------------- fetch tickets: HMAC-SHA256
+# ---------------------------------------------------------------- tickets: HMAC-SHA256
 def sign_ticket(secret: str, ticket: FetchTicket) -> str:
     """The bearer text that a host shows to a secondary storage VM; `secret` is SecStorageDocument.ticket_key."""
-    body = _payload(asdict(ticket))
-    return f"{_encode(body)}.{_encode(_mac(secret, body))}"
+    return _signed(secret, _FETCH, asdict(ticket))
 
 
 def check_ticket(secret: str, text: str, now: float) -> FetchTicket:
     """The ticket in `text`; raises BadGrant unless it was made with `secret` and is still good."""
+    return _parse(
+        _checked(secret, _FETCH, text), FetchTicket, ("store", "image", "sha256", "expires"), now, LONGEST_TICKET
+    )
+
+
+def sign_keep_ticket(secret: str, ticket: KeepTicket) -> str:
+    """The same, to bring something. Neither ticket passes as the other."""
+    return _signed(secret, _KEEP, asdict(ticket))
+
+
+def check_keep_ticket(secret: str, text: str, now: float) -> KeepTicket:
+    """The ticket in `text`; raises BadGrant unless it was made with `secret` and is still good."""
+    names = ("store", "image", "sha256", "size", "expires")
+    ticket = _parse(_checked(secret, _KEEP, text), KeepTicket, names, now, LONGEST_TICKET)
+    if not (ticket.size.isascii() and ticket.size.isdigit()):
+        raise BadGrant("its fields are not those of a grant")
+    return ticket
+
+
+_FETCH, _KEEP = b"fetch", b"keep"
+
+
+def _signed(secret: str, purpose: bytes, fields: object) -> str:
+    body = _payload(fields)
+    return f"{_encode(body)}.{_encode(_mac(secret, purpose, body))}"
+
+
+def _checked(secret: str, purpose: bytes, text: str) -> bytes:
     body, signature = _halves(text)
-    if not secret or not hmac.compare_digest(signature, _mac(secret, body)):
+    if not secret or not hmac.compare_digest(signature, _mac(secret, purpose, body)):
         raise BadGrant("its signature is not the server's")
-    return _parse(body, FetchTicket, ("store", "image", "sha256", "expires"), now, LONGEST_TICKET)
+    return body
 
 
-def _mac(secret: str, body: bytes) -> bytes:
-    return hmac.new(secret.encode(), b"fetch\0" + body, hashlib.sha256).digest()
+def _mac(secret: str, purpose: bytes, body: bytes) -> bytes:
+    return hmac.new(secret.encode(), purpose + b"\0" + body, hashlib.sha256).digest()

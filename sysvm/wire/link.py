@@ -167,7 +167,7 @@ class EnsureRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-remov
 
 
 class EnsureNics(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-nics"):
-    """Guard, rate and allowed addresses of the running incarnation's ports are those of `spec` (hot)."""
+    """Ports, disks and the image in the drive of the running incarnation are those of `spec` (hot)."""
 
     spec: MachineSpec
 
@@ -231,7 +231,80 @@ class VolumeMade(msgspec.Struct, frozen=True, kw_only=True):
     used: int = 0  # bytes on the pool
 
 
-HostTaskBody = FetchImage | RemoveImage | EnsureVolume | RemoveVolume
+class RestoreVolume(msgspec.Struct, frozen=True, kw_only=True, tag="restore-volume"):
+    """A volume holds what a snapshot says; result: VolumeMade. `chain` has the whole one first, then what changed since."""
+
+    pool: str
+    volume: str
+    size: int  # it is at least so large
+    chain: tuple[FetchImage, ...]
+    replace: bool = False  # a volume that is there is given up; else it is left as it is
+
+
+class TakeSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="take-snapshot"):
+    """What a volume holds now, in a file beside it; result: SnapshotTaken. Only what has changed since `parent`, if the
+    volume knows that."""
+
+    pool: str
+    volume: str
+    snapshot: str
+    parent: str = ""
+    live: bool = False  # of a running guest: waits until it runs, and does not hold the volume meanwhile
+    quiesce: bool = False  # its file systems are asked to be still, where a guest agent hears it
+
+
+class FlattenSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="flatten-snapshot"):
+    """A chain as one whole file, staged as `snapshot`; result: SnapshotTaken."""
+
+    pool: str
+    snapshot: str
+    chain: tuple[FetchImage, ...]
+
+
+class SendSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="send-snapshot"):
+    """Give a staged snapshot to a secondary storage VM, as `image`; result: Nothing, when it is kept there whole."""
+
+    pool: str
+    snapshot: str
+    sha256: str
+    size: int
+    address: str
+    port: int
+    store: str
+    image: str
+    ticket: str  # signed by the server
+    ca: str
+
+
+class DropSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="drop-snapshot"):
+    """No staged file of the snapshot is left; result: Nothing."""
+
+    pool: str
+    volume: str
+    snapshot: str
+    kept: bool  # a store has it: the volume goes on noting what has changed since
+
+
+class SnapshotTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """A staged snapshot, whole."""
+
+    sha256: str
+    size: int  # bytes of the file
+    virtual_size: int
+    parent: str = ""  # what it needs to be complete; empty: nothing
+
+
+HostTaskBody = (
+    FetchImage
+    | RemoveImage
+    | EnsureVolume
+    | RemoveVolume
+    | RestoreVolume
+    | TakeSnapshot
+    | FlattenSnapshot
+    | SendSnapshot
+    | DropSnapshot
+)
 
 
 class RunHostTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-host-task"):

@@ -15,12 +15,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from sysvm.hosts.layout import spec_digest, volume_path
-from sysvm.wire.machines import Disk, Kind, MachineSpec, Nic
+from sysvm.hosts.layout import volume_path
+from sysvm.wire.machines import Disk, Kind, MachineSpec, Nic, spec_digest
 
 METADATA = "https://sysvm.org/domain/1"
 AGENT_PORT = "org.sysvm.agent"
 EMULATOR = "/usr/bin/qemu-system-x86_64"
+DRIVE = "hdc"
 # A processor that is emulated beside others may miss the ticks by which a kernel tests its timer, and panics then.
 # acpi=noirq: setting up an interrupt link costs 0.2 s for each PCI device under emulation, and we have seven.
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check acpi=noirq"
@@ -137,14 +138,22 @@ def _text(parent: Element, tag: str, value: object, **attributes: str) -> Elemen
 
 
 def _label(domain: Element, spec: MachineSpec, host: str) -> None:
-    values = {
+    SubElement(SubElement(domain, "metadata"), f"{_PREFIX}machine", _label_values(spec, host))
+
+
+def label_xml(spec: MachineSpec, host: str) -> str:
+    """The label alone."""
+    return ElementTree.tostring(Element("machine", _label_values(spec, host)), encoding="unicode")
+
+
+def _label_values(spec: MachineSpec, host: str) -> dict[str, str]:
+    return {
         "uuid": spec.machine,
         "incarnation": str(spec.incarnation),
         "spec": spec_digest(spec),
         "host": host,
         "kind": spec.kind.value,
     }
-    SubElement(SubElement(domain, "metadata"), f"{_PREFIX}machine", values)
 
 
 def _resources(domain: Element, spec: MachineSpec) -> None:
@@ -194,24 +203,49 @@ def _disks(devices: Element, spec: MachineSpec, places: Places) -> None:
 
 def _guest_disks(devices: Element, spec: MachineSpec, places: Places) -> None:
     order = 1
-    drive = SubElement(devices, "disk", type="file", device="cdrom")
-    SubElement(drive, "driver", name="qemu", type="raw")
-    if places.iso is not None:
-        SubElement(drive, "source", file=str(places.iso))
-    SubElement(drive, "target", dev="hdc", bus="ide")
-    SubElement(drive, "readonly")
+    drive = _drive(devices, places.iso)
     if spec.boot_from_iso:
         SubElement(drive, "boot", order="1")
         order = 2
     for position, disk in enumerate(sorted(spec.disks, key=_device)):
-        element = _disk(devices, volume_path(disk), f"vd{chr(ord('a') + disk.device)}", disk.format)
-        _text(element, "serial", disk.volume.replace("-", "")[:20])
+        element = _volume(devices, disk)
         if position == 0:
             SubElement(element, "boot", order=str(order))
 
 
 def _device(disk: Disk) -> int:
     return disk.device
+
+
+def disk_target(disk: Disk) -> str:
+    """What the guest calls it, if it counts as we do."""
+    return f"vd{chr(ord('a') + disk.device)}"
+
+
+def disk_xml(disk: Disk) -> str:
+    """A guest's volume as a device that comes or goes while it runs."""
+    return ElementTree.tostring(_volume(Element("devices"), disk), encoding="unicode")
+
+
+def drive_xml(iso: Path | None) -> str:
+    """A guest's drive with another image in it, or none."""
+    return ElementTree.tostring(_drive(Element("devices"), iso), encoding="unicode")
+
+
+def _drive(devices: Element, iso: Path | None) -> Element:
+    drive = SubElement(devices, "disk", type="file", device="cdrom")
+    SubElement(drive, "driver", name="qemu", type="raw")
+    if iso is not None:
+        SubElement(drive, "source", file=str(iso))
+    SubElement(drive, "target", dev=DRIVE, bus="ide")
+    SubElement(drive, "readonly")
+    return drive
+
+
+def _volume(devices: Element, disk: Disk) -> Element:
+    element = _disk(devices, volume_path(disk), disk_target(disk), disk.format)
+    _text(element, "serial", disk.volume.replace("-", "")[:20])
+    return element
 
 
 def _disk(devices: Element, file: Path | None, target: str, fmt: str) -> Element:

@@ -11,6 +11,7 @@ pressed before the guest listens (pressed again every few seconds); two libvirtd
 import asyncio
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,14 +22,16 @@ from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
 from sysvm.hosts.durable import remove_durably, write_durably
-from sysvm.hosts.kvm import domain, media, probe
+from sysvm.hosts.kvm import disks, domain, media, probe
 from sysvm.hosts.kvm.connection import Connection, load
 from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
+from sysvm.hosts.kvm.lines import GuestLine
 from sysvm.hosts.kvm.power import power_of
-from sysvm.hosts.layout import Layout, image_path, spec_digest, volume_path
+from sysvm.hosts.layout import Layout, image_path, volume_path
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime
+from sysvm.hosts.qmp import Line
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
 T = TypeVar("T")
 
@@ -102,9 +105,12 @@ class KvmDriver:
         match await self._power(spec.machine, spec.incarnation):
             case Power.RUNNING:
                 await self.ensure_nics(spec)
+                await self.ensure_disks(spec)
             case Power.ABSENT | Power.STOPPED:
                 await self._prepare(spec)
                 await self._start(spec)
+                # Volumes that were to grow while QEMU had them open grow now at the latest.
+                await self._set_disks(spec)
             case power:
                 raise NotYet(1, f"{spec.name} is {power}")
 
@@ -135,6 +141,46 @@ class KvmDriver:
         await self._network.ensure_ports(
             [Port(ports[nic.device], nic, note_of(spec.machine, spec.incarnation, nic.device)) for nic in spec.nics]
         )
+
+    async def ensure_disks(self, spec: MachineSpec) -> None:
+        """Disks and drive are those of `spec`, as far as a running machine can be changed; it says so of itself then."""
+        if await self._power(spec.machine, spec.incarnation) is not Power.RUNNING:
+            return
+        self._need_parts(spec, self._places(spec))
+        await self._set_disks(spec)
+        label = domain.label_xml(spec, self._layout.hash8)
+        await self._domain(spec.machine, spec.incarnation, lambda one: _set_label(one, label))
+        self._write_spec(spec)
+
+    async def _set_disks(self, spec: MachineSpec) -> None:
+        if spec.kind is not Kind.GUEST:
+            return
+        iso = self._places(spec).iso
+        try:
+            await self._domain(
+                spec.machine, spec.incarnation, lambda one: disks.apply(one, spec.disks, iso), seconds=_START_S
+            )
+        except load().libvirtError as error:
+            raise NotYet(2, f"{spec.name}: {error}") from error
+
+    async def line_to(self, volume: Path) -> Line | None:
+        """See qmp.Lines: the running guest that has the volume."""
+        if not self._daemon.was_ever_used():
+            return None
+        for name in await self._libvirt.call(lambda connection: _holders(connection, volume)):
+            line = GuestLine(volume, partial(self._with_domain, name))
+            if await line.find_node():
+                return line
+        return None
+
+    async def _with_domain(self, name: str, act: Callable[[Any], T]) -> T:
+        def work(connection: Any) -> T:
+            found = _find(connection, name)
+            if found is None:
+                raise NotYet(2, "the guest has ended meanwhile")
+            return act(found)
+
+        return await self._libvirt.call(work, seconds=_START_S)
 
     async def watch(self, changed: Changed) -> None:
         """Tells of each transition. After a lost connection everything may have changed, so all are told."""
@@ -174,8 +220,7 @@ class KvmDriver:
     async def _prepare(self, spec: MachineSpec) -> None:
         places = self._places(spec)
         self._need_parts(spec, places)
-        path = self._layout.spec(spec.machine, spec.incarnation)
-        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+        self._write_spec(spec)
         places.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._remove_other_ports(spec)
         await self.ensure_nics(spec)
@@ -185,6 +230,10 @@ class KvmDriver:
         accelerated = (await probe.proof(self._layout)).works
         xml = domain.domain_xml(spec, places, host=self._layout.hash8, accelerated=accelerated)
         await self._libvirt.call(lambda connection: connection.defineXML(xml))
+
+    def _write_spec(self, spec: MachineSpec) -> None:
+        path = self._layout.spec(spec.machine, spec.incarnation)
+        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
 
     async def _start(self, spec: MachineSpec) -> None:
         key = (spec.machine, spec.incarnation)
@@ -337,6 +386,18 @@ def _label(one: Any) -> domain.Label | None:
             raise
         found = None
     return found or domain.label_of_name(one.name())
+
+
+def _holders(connection: Any, volume: Path) -> list[str]:
+    """Names of running machines that have the volume; at most one, unless it is on its way from one to the other."""
+    running = connection.listAllDomains(load().VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    return [one.name() for one in running if disks.holds(one.XMLDesc(0), volume)]
+
+
+def _set_label(one: Any, label: str) -> None:
+    libvirt = load()
+    where = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    one.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, label, "sysvm", domain.METADATA, where)
 
 
 def _find(connection: Any, name: str) -> Any:

@@ -118,6 +118,11 @@ class LxcDriver:
             stack.callback(self._watch.close)
             self._watch.tell(changed)
             for seen in await self.look_all():
+    async def ensure_disks(self, spec: MachineSpec) -> None:
+        """Containers have folders, which do not come or go while they run. It is of this spec from now on."""
+        if await self._power(spec.machine, spec.incarnation) is Power.RUNNING:
+            self._write_spec(spec)
+
                 if seen.power is Power.RUNNING:
                     await self._watch_init(seen.machine, seen.incarnation)
             await asyncio.get_running_loop().create_future()
@@ -140,8 +145,7 @@ class LxcDriver:
 
     # ------------------------------------------------------------ parts
     async def _prepare(self, spec: MachineSpec) -> None:
-        path = self._layout.spec(spec.machine, spec.incarnation)
-        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+        self._write_spec(spec)
         await edge("lxc.specified")
         base = self._ids.base(spec.machine)
         pinned = self._pinned(spec)
@@ -161,6 +165,10 @@ class LxcDriver:
         await self._containers.start(_name(spec.machine, spec.incarnation), folder / "lxc.log")
         await edge("lxc.started")
         await self._watch_init(spec.machine, spec.incarnation)
+    def _write_spec(self, spec: MachineSpec) -> None:
+        path = self._layout.spec(spec.machine, spec.incarnation)
+        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+
 
     async def _watch_init(self, machine: str, incarnation: int) -> None:
         name = _name(machine, incarnation)

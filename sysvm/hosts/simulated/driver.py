@@ -100,6 +100,13 @@ class SimulatedDriver:
         """See Driver."""
         await self._begin("ensure-nics", spec.machine, spec.incarnation)
         life = self.life(spec.machine, spec.incarnation)
+            life.spec = spec
+
+    async def ensure_disks(self, spec: MachineSpec) -> None:
+        """See Driver."""
+        await self._begin("ensure-disks", spec.machine, spec.incarnation)
+        life = self.life(spec.machine, spec.incarnation)
+        if life is not None:
         if life is not None:
             life.spec = spec
 

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused, Why
 from sysvm.hosts.driver import Progress
 from sysvm.hosts.simulated.world import World
@@ -9,16 +10,22 @@ from sysvm.wire import link
 from sysvm.wire.link import HostTaskBody
 
 FETCH_S = 2.0
+COPY_S = 1.0
 
 
 class SimulatedStorage:
-    """Images and volumes that take no room."""
+    """Images, volumes and snapshots that take no room."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._images: set[str] = set()
         self._volumes: dict[str, int] = {}
+        self.staged: dict[str, link.SnapshotTaken] = {}  # by "<pool>/<snapshot>"
+        self.sent: dict[str, str] = {}  # image -> SHA-256, of what went to an image store
+        self.restored: list[tuple[str, tuple[str, ...]]] = []  # volumes, and of which images they were made
+        self._marks: dict[str, tuple[str, ...]] = {}  # volume -> snapshots since which it knows what has changed
         self.fetch_s = FETCH_S
+        self.copy_s = COPY_S
         self.failure: Exception | None = None  # raised once, by the next task
 
     async def perform(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct | None:
@@ -40,6 +47,10 @@ class SimulatedStorage:
             case link.RemoveVolume():
                 self._volumes.pop(f"{body.pool}/{body.volume}", None)
                 return link.Nothing()
+            case link.RestoreVolume():
+                return await self._restore(body)
+            case _:
+                return await self._snapshot(body, progress)
 
     async def images(self, pools: tuple[str, ...]) -> tuple[str, ...]:
         """See Storage."""
@@ -50,6 +61,42 @@ class SimulatedStorage:
         """See Storage."""
         del pools
         return tuple(sorted(self._volumes))
+
+    async def _restore(self, body: link.RestoreVolume) -> link.VolumeMade:
+        await self._world.clock.sleep(self.fetch_s)
+        key = f"{body.pool}/{body.volume}"
+        self._volumes[key] = max(body.size, self._volumes.get(key, 0))
+        self.restored.append((body.volume, tuple(one.image for one in body.chain)))
+        return link.VolumeMade(size=self._volumes[key])
+
+    async def _snapshot(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct:
+        match body:
+            case link.TakeSnapshot():
+                await self._world.clock.sleep(self.copy_s)
+                known = self._marks.get(body.volume, ())
+                parent = body.parent if body.parent in known else ""
+                self._marks[body.volume] = tuple(filter(None, (parent, body.snapshot)))
+                return self._stage(body.pool, body.snapshot, parent)
+            case link.FlattenSnapshot():
+                await self._world.clock.sleep(self.fetch_s)
+                return self._stage(body.pool, body.snapshot, "")
+            case link.SendSnapshot():
+                if f"{body.pool}/{body.snapshot}" not in self.staged:
+                    raise Refused(f"snapshot {body.snapshot} is not on primary storage any more")
+                await self._world.clock.sleep(self.fetch_s / 2)
+                progress(0.5)
+                await self._world.clock.sleep(self.fetch_s / 2)
+                self.sent[body.image] = body.sha256
+                return link.Nothing()
+            case link.DropSnapshot():
+                self.staged.pop(f"{body.pool}/{body.snapshot}", None)
+                return link.Nothing()
+            case _:
+                raise AssertionError(body)
+
+    def _stage(self, pool: str, snapshot: str, parent: str) -> link.SnapshotTaken:
+        taken = link.SnapshotTaken(sha256=digest([snapshot]), size=1 << 20, virtual_size=10 << 20, parent=parent)
+        return self.staged.setdefault(f"{pool}/{snapshot}", taken)
 
     def _ensure_volume(self, body: link.EnsureVolume) -> link.VolumeMade:
         if body.template is not None and f"{body.pool}/{body.template}" not in self._images:
