@@ -23,8 +23,8 @@ from sysvm.wire.machines import Kind, MachineSeen, OperationState, Power, Runtim
 
 Wanted = Literal["running", "stopped", "gone"]
 
-# How long a machine may run before its agent's first words. Alone, an emulated VM needs 10 s; beside a dozen others on two
-# cores it needs minutes, and starting it again would only begin that anew.
+# How long a machine may run without its agent, before its first words or after it has gone silent. Alone, an emulated VM
+# needs 10 s to them; beside a dozen others on two cores minutes, and starting it again would only begin that anew.
 AGENT_PATIENCE_S = {Runtime.CONTAINER: 90.0, Runtime.VM: 300.0, Runtime.SIMULATED: 90.0}
 DEATHS_BEFORE_ALERT = 3
 STABLE_S = 300.0  # one that has run so long dies for the first time
@@ -106,7 +106,7 @@ PlacementAct = Prepare | Create | Start | Renic | Stop | Remove | Configure | Wa
 
 def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
     """The next act of one placement. `seen` is None when the host has nothing of this incarnation; `up_s` is how long
-    it has been seen running."""
+    it has been known to run without its agent."""
     if seen is not None and seen.power is Power.UNKNOWN:
         return Wait(5, f"the host cannot look: {seen.why}")
     busy = next((op for op in seen.operations if op.state is OperationState.RUNNING), None) if seen else None

@@ -5,10 +5,11 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, placing
 from sysvm.store import tables
-from sysvm.store.queries import jobs, machines, placements, turns
+from sysvm.store.queries import brakes, jobs, machines, placements, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
+from sysvm.systemvms import safety
 from sysvm.systemvms.machine import MachineStep, MachineWanted, PlacementSeen
 from sysvm.wire.machines import Kind, Power
 
@@ -49,7 +50,12 @@ def decide(tx: Tx, turn: Turn) -> MachineStep | None:
         wish=turn.wish,
         moves_to=machine.wanted_host_id,
     )
-    return plans.plan_machine(want, tuple(_seen(tx, row) for row in machines.placements_of(tx, machine.id)))
+    placed = tuple(_seen(tx, row) for row in machines.placements_of(tx, machine.id))
+    step = plans.plan_machine(want, placed)
+    if safety.is_rebuilding(step, machine.wanted, machine.incarnation, placed):
+        why = brakes.why_not(tx, machine.zone_id, elsewhere=True)
+        return plans.Wait(safety.AGAIN_S, why) if why else step
+    return step
 
 
 def _seen(tx: Tx, row: Row) -> PlacementSeen:

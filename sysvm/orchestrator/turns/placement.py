@@ -16,11 +16,11 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, preparation
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
-from sysvm.store.queries import documents, specs, strays, turns
+from sysvm.store.queries import brakes, documents, specs, strays, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
-from sysvm.systemvms import maintenance
+from sysvm.systemvms import maintenance, safety
 from sysvm.systemvms.machine import PlacementAct, PlacementWanted
 from sysvm.wire import channel, link
 from sysvm.wire.documents import SystemVmDocument
@@ -44,6 +44,7 @@ class Job:
     spec: MachineSpec | None
     document: SystemVmDocument | None
     steps: tuple[Step, ...]
+    lived: bool = False  # it ran, nobody asked it to end, and its host was not booted since
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -55,14 +56,31 @@ async def work(context: Context, turn: Turn) -> Outcome:
     await edge("placement before look")
     looked = await link_.call(link.Look(machine=job.machine), link.Looked)
     before = _of(looked, job.want.incarnation)
-    up_s = context.clock.now() - (job.placement.since or context.clock.now())
-    act = plans.plan_placement(job.want, before, up_s if job.placement.power == Power.RUNNING else 0.0)
+    act = plans.plan_placement(job.want, before, _silent_s(job.placement, context.clock.now()))
+    if safety.is_revival(act, lived=job.lived):
+        act = await context.store.read(lambda tx: _braked(tx, job, before, act))
     await edge("placement before act")
     seen, after, note = await _perform(context, turn, job, act, before)
     await edge("placement after act")
     if after == 0.0:
         act, after, note = _next(job, seen, act)
     return Result(after, lambda tx: record(tx, job, before, seen, act, note))
+
+
+def _silent_s(placement: Row, now: float) -> float:
+    """For how long it has been known to run without its agent."""
+    if placement.power != Power.RUNNING or placement.agent_up:
+        return 0.0
+    return now - max(placement.since or now, placement.agent_since or 0.0)
+
+
+def _braked(tx: Tx, job: Job, before: MachineSeen | None, act: PlacementAct) -> PlacementAct:
+    """What comes instead of giving it another life: its death is written down first, and then it may have to wait."""
+    if died := _found_dead(job.placement, before):
+        return plans.Wait(0.0, f"it died: {died}")
+    zone = tx.get(tables.host, job.host).zone_id  # type: ignore[union-attr]
+    why = brakes.why_not(tx, zone, elsewhere=False)
+    return plans.Wait(safety.AGAIN_S, why) if why else act
 
 
 def _of(looked: link.Looked, incarnation: int) -> MachineSeen | None:
@@ -111,12 +129,27 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         document=digest(document) if document is not None else None,
         prepared=not steps,
         grace_s=0.0 if machine.forced else GRACE_S,
-        deaths=placement.failures,
+        deaths=_deaths_before(placement),
         down_s=0.0 if placement.power == Power.RUNNING else tx.now - (placement.since or 0.0),
         runtime=spec.runtime if spec is not None else Runtime.CONTAINER,
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
-    return Job(placement, machine.uuid, host.id, want, spec, document, steps)
+    return Job(placement, machine.uuid, host.id, want, spec, document, steps, _lived(placement, host))
+
+
+def _deaths_before(placement: Row) -> int:
+    """Without the one that it is dead of now."""
+    return int(placement.failures if placement.power == Power.RUNNING else max(0, placement.failures - 1))
+
+
+def _lived(placement: Row, host: Row) -> bool:
+    ran = placement.power == Power.RUNNING or placement.failures > 0
+    return placement.wanted == "running" and ran and not _ended_with_host(placement, host)
+
+
+def _ended_with_host(placement: Row, host: Row) -> bool:
+    """The host was booted since: what ran then needs no look to be dead."""
+    return host.booted is not None and (placement.since or 0.0) <= host.booted
 
 
 def _stays(machine: Row, placement: Row, host: Row) -> bool:
@@ -194,7 +227,8 @@ def record(
         # What was told before this turn loaded its job is served by what it found.
         new["settled"] = job.placement.told
     died = _found_dead(old, before)
-    new["failures"] = _deaths(tx, old, settled=settled, died=bool(died) or _nobody_home(job, act))
+    counts = (bool(died) and job.lived) or _nobody_home(job, act)  # a host that was booted is no death of its machines
+    new["failures"] = _deaths(tx, old, settled=settled, died=counts)
     if new["failures"] == plans.DEATHS_BEFORE_ALERT > old.failures:
         ending.keeps_dying(tx, old, died or "its agent does not answer")
     if died:
@@ -203,13 +237,15 @@ def record(
         ending.found_restarted(tx, old)
     if died or new["power"] != old.power:
         new["since"] = tx.now
+    if new["agent_up"] != old.agent_up:
+        new["agent_since"] = tx.now
     changed = {name: value for name, value in new.items() if value != getattr(old, name)}
     if not changed:
         return
     tx.update(tables.placement, old.id, **changed)
     _mirror(tx, old.machine_id, old.incarnation, changed)
     # A machine that waits for its host waits for the wish to be served, whatever happens on the way.
-    if changed.keys() - {"note", "spec_seen"} and ("settled" in changed or old.settled >= old.told):
+    if changed.keys() - {"note", "spec_seen", "agent_since"} and ("settled" in changed or old.settled >= old.told):
         turns.look_again(tx, "machine", old.machine_id)
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.ca.authority import DAY_S
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, placements, settings, turns
+from sysvm.store.queries import alerts, brakes, events, placements, settings, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.queries.system_templates import ensure_reported
@@ -64,12 +64,14 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         )
     facts = hello.facts
     was_up = host.state == "Up"
+    booted = host.booted if hello.boot == host.boot_id else tx.now
     tx.update(
         tables.host,
         host.id,
         link_session=session,
         link_epoch=cloud.epoch,
         boot_id=hello.boot,
+        booted=booted,
         version=hello.version,
         facts=msgspec.to_builtins(facts),
         cpus=facts.cpus,
@@ -119,7 +121,7 @@ UNREACHABLE_AFTER_S = 60.0
 
 def alert_unreachable(tx: Tx) -> None:
     """Hosts whose link has been gone for a minute (with it, or with the server that held it), each said once: nothing on
-    them is touched, somebody has to look."""
+    them is touched, somebody has to look. Where they are many, the alert about the zone's brake tells of all."""
     late = tx.rows(
         tables.host,
         "link_session is null and state in ('Disconnected', 'Up') and disconnected < :late and removed is null",
@@ -127,16 +129,27 @@ def alert_unreachable(tx: Tx) -> None:
     )
     for host in late:
         tx.update(tables.host, host.id, state="Alert")
-        alerts.raise_alert(
-            tx,
-            AlertType.HOST,
-            f"Host {host.name} is unreachable",
-            "Its link ended and has not come back. What runs there is unknown and is left alone. Look at the machine and "
-            "at its host agent; if it is lost for good, deleteHost with forced=true lets its machines live elsewhere.",
-            zone=host.zone_id,
-            pod=host.pod_id,
-            cluster=host.cluster_id,
-        )
+    let_go = brakes.sweep(tx)
+    untold = [host for zone in let_go for host in tx.rows(tables.host, AWAY_IN, zone=zone)]
+    for host in {host.id: host for host in (*late, *untold)}.values():
+        if not brakes.tells_of_hosts(tx, host.zone_id):
+            _say_unreachable(tx, host)
+
+
+AWAY_IN = "zone_id = :zone and state = 'Alert' and removed is null"
+
+
+def _say_unreachable(tx: Tx, host: Row) -> None:
+    alerts.raise_alert(
+        tx,
+        AlertType.HOST,
+        f"Host {host.name} is unreachable",
+        "Its link ended and has not come back. What runs there is unknown and is left alone. Look at the machine and "
+        "at its host agent; if it is lost for good, deleteHost with forced=true lets its machines live elsewhere.",
+        zone=host.zone_id,
+        pod=host.pod_id,
+        cluster=host.cluster_id,
+    )
 
 
 def stir_placements(tx: Tx, host_id: int) -> None:

@@ -79,6 +79,7 @@ placement = sa.Table(
     text("power", "absent"),
     flag("agent_up"),
     text("agent_boot"),
+    instant("agent_since"),  # of agent_up being what it is
     text("spec_wanted"),
     text("spec_seen"),
     text("document_wanted"),
@@ -93,6 +94,9 @@ placement = sa.Table(
     sa.UniqueConstraint("machine_id", "incarnation", "host_id"),
     comment="what a host is asked to have",
 )
+FAILED, SILENT = sa.text("failures > 0"), sa.text("document_live = '' and agent_boot <> ''")
+sa.Index("ix_placement_died", placement.c.since, sqlite_where=FAILED, postgresql_where=FAILED)
+sa.Index("ix_placement_silent", placement.c.agent_since, sqlite_where=SILENT, postgresql_where=SILENT)
 
 nic = sa.Table(
     "nic",
