@@ -1,77 +1,43 @@
-"""Console proxies: how many a zone needs, which one serves a guest, and what a proxy is configured to be."""
+"""Console proxies: which one serves a guest, when one may go, and what a proxy is configured to be."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from sysvm.systemvms.fleet import Member, least_loaded
 from sysvm.wire.documents import Certificate, ConsoleProxyDocument
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A console proxy as the planner sees it."""
-
-    id: int
-    wanted: str
-    running: bool  # up and its document is live
-    sessions: int
-    draining: bool
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The zone's settings."""
-
-    session_max: int = 50
-    standby: int = 10
-    launch_max: int = 10
-    restart: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Grow:
-    """Make one more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Start a stopped one."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Enough:
-    """Nothing to do."""
-
-    why: str
-
-
-FleetStep = Grow | Restart | Enough
-
-
-def plan_fleet(proxies: tuple[Proxy, ...], rules: Rules) -> FleetStep:
-    """One step towards enough proxies: capacity must exceed what is used by the stand-by."""
-    stopped = next((proxy for proxy in proxies if proxy.wanted == "stopped"), None)
-    if stopped is not None and rules.restart:
-        return Restart(stopped.id)
-    if any(proxy.wanted == "running" and not proxy.running for proxy in proxies):
-        return Enough("one is on its way")
-    serving = [proxy for proxy in proxies if proxy.running and not proxy.draining]
-    room = len(serving) * rules.session_max - sum(proxy.sessions for proxy in serving)
-    if serving and room > rules.standby:
-        return Enough("there is room")
-    if len(proxies) >= rules.launch_max:
-        return Enough(f"{rules.launch_max} is the most that may be launched")
-    return Grow()
-
-
-def assign(previous: int | None, proxies: tuple[Proxy, ...], rules: Rules) -> int | None:
-    """The proxy that serves a guest: its previous one whatever its load, else the least loaded with room."""
-    serving = [proxy for proxy in proxies if proxy.running and not proxy.draining]
+def assign(previous: int | None, proxies: tuple[Member, ...], session_max: int, *, first: bool = False) -> int | None:
+    """The proxy that serves a guest: its previous one whatever its load, else the least loaded with room (or simply the
+    `first` with room)."""
+    serving = [proxy for proxy in proxies if proxy.serves]
     if any(proxy.id == previous for proxy in serving):
         return previous
-    roomy = [proxy for proxy in serving if proxy.sessions < rules.session_max]
-    return min(roomy, key=lambda proxy: (proxy.sessions, proxy.id)).id if roomy else None
+    roomy = [proxy for proxy in serving if proxy.load < session_max]
+    chosen = min(roomy, key=lambda proxy: proxy.id, default=None) if first else least_loaded(roomy)
+    return chosen.id if chosen is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Emptying:
+    """A console proxy whose present incarnation is about to end."""
+
+    sessions: int
+    others_serve: bool
+    forced: bool
+    until: float | None  # when waiting for its sessions ends; None: it has not begun
+
+
+Drain = Literal["begin", "wait", "go"]
+
+
+def drain(proxy: Emptying, now: float) -> Drain:
+    """Its sessions go on elsewhere first, when there is an elsewhere; but nobody waits for them for ever."""
+    if proxy.forced or not proxy.sessions or not proxy.others_serve:
+        return "go"
+    if proxy.until is None:
+        return "begin"
+    return "wait" if now < proxy.until else "go"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,78 +1,13 @@
-"""Secondary storage VMs: how many a zone needs, which one gets a piece of work, and what one is configured to be."""
+"""Secondary storage VMs: what the next one is for, which failures of their work pass, and what one is configured to be."""
 
 from dataclasses import dataclass
 
 from sysvm.wire.documents import Certificate, SecStorageDocument, Store
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A secondary storage VM as the planner sees it."""
-
-    id: int
-    wanted: str
-    running: bool
-    load: int  # weighted commands under way
-    draining: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The zone's settings."""
-
-    session_max: int = 50
-    standby: int = 10
-    count_max: int = 5
-    restart: bool = True
-    reserve: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Grow:
-    """Make one more; the first is the template processor, further ones execute commands."""
-
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Start a stopped one."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Enough:
-    """Nothing to do."""
-
-    why: str
-
-
-FleetStep = Grow | Restart | Enough
-
-
-def plan_fleet(workers: tuple[Worker, ...], rules: Rules) -> FleetStep:
-    """One step towards enough secondary storage VMs."""
-    stopped = next((worker for worker in workers if worker.wanted == "stopped"), None)
-    if stopped is not None and rules.restart:
-        return Restart(stopped.id)
-    if any(worker.wanted == "running" and not worker.running for worker in workers):
-        return Enough("one is on its way")
-    if not workers:
-        return Grow("templateProcessor")
-    serving = [worker for worker in workers if worker.running and not worker.draining]
-    room = len(serving) * rules.session_max - sum(worker.load for worker in serving)
-    if room >= rules.standby or not rules.reserve:
-        return Enough("there is room")
-    if len(workers) >= rules.count_max:
-        return Enough(f"{rules.count_max} is the most that may be launched")
-    return Grow("commandExecutor")
-
-
-def choose(workers: tuple[Worker, ...]) -> int | None:
-    """Who gets the next piece of work: the least loaded one that serves."""
-    serving = [worker for worker in workers if worker.running and not worker.draining]
-    return min(serving, key=lambda worker: (worker.load, worker.id)).id if serving else None
+def role_of_next(count: int) -> str:
+    """The first of a zone processes templates; further ones execute commands."""
+    return "templateProcessor" if count == 0 else "commandExecutor"
 
 
 # How the agent begins to tell of a failure that may pass by itself; all others are the image's or its source's own fault.

@@ -7,110 +7,109 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysvm.systemvms import consoleproxy, secstorage
-from sysvm.systemvms.consoleproxy import Proxy
-from sysvm.systemvms.secstorage import Worker
+from sysvm.systemvms import consoleproxy, fleet
+from sysvm.systemvms.consoleproxy import Emptying
+from sysvm.systemvms.fleet import Enough, Grow, Member, Restart, Retire
 
 
-def proxy(id_: int, *, sessions: int = 0, **more: Any) -> Proxy:
-    """A proxy that serves."""
-    facts: dict[str, Any] = {"wanted": "running", "running": True, "draining": False, **more}
-    return Proxy(id=id_, sessions=sessions, **facts)
+def member(id_: int, *, load: int = 0, **more: Any) -> Member:
+    """One that serves."""
+    facts: dict[str, Any] = {"wanted": "running", "running": True, **more}
+    return Member(id=id_, load=load, **facts)
 
 
-def worker(id_: int, *, load: int = 0, **more: Any) -> Worker:
-    """A secondary storage VM that serves."""
-    facts: dict[str, Any] = {"wanted": "running", "running": True, "draining": False, **more}
-    return Worker(id=id_, load=load, **facts)
-
-
-RULES = consoleproxy.Rules(session_max=50, standby=10, launch_max=3)
-PROXIES = [
-    ((), RULES, consoleproxy.Grow()),
-    ((proxy(1),), RULES, consoleproxy.Enough("there is room")),
-    ((proxy(1, sessions=39),), RULES, consoleproxy.Enough("there is room")),
-    ((proxy(1, sessions=40),), RULES, consoleproxy.Grow()),
-    ((proxy(1, sessions=50), proxy(2, running=False)), RULES, consoleproxy.Enough("one is on its way")),
-    ((proxy(1, draining=True),), RULES, consoleproxy.Grow()),
-    ((proxy(1, wanted="stopped", running=False),), RULES, consoleproxy.Restart(1)),
-    ((proxy(1, wanted="stopped", running=False),), replace(RULES, restart=False), consoleproxy.Grow()),
-    (tuple(proxy(n, sessions=50) for n in (1, 2, 3)), RULES, consoleproxy.Enough("3 is the most that may be launched")),
+RULES = fleet.Rules(load_max=50, spare=11, most=3, retire_after_s=3600)
+FULL = tuple(member(n, load=50) for n in (1, 2, 3))
+IDLE = {"idle_s": 3600.0}
+STEPS = [
+    ((), RULES, Grow()),
+    ((member(1),), RULES, Enough("there is room")),
+    ((member(1, load=39),), RULES, Enough("there is room")),
+    ((member(1, load=40),), RULES, Grow()),
+    ((member(1, load=40),), replace(RULES, spare=10), Enough("there is room")),
+    ((member(1, load=50),), replace(RULES, spare=0), Enough("there is room")),
+    ((member(1, load=50), member(2, running=False)), RULES, Enough("one is on its way")),
+    ((member(1, draining=True),), RULES, Grow()),
+    ((member(1, wanted="stopped", running=False),), RULES, Restart(1)),
+    ((member(1, wanted="stopped", running=False),), replace(RULES, restart=False), Grow()),
+    (FULL, RULES, Enough("3 is the most that may be launched")),
+    ((member(1, load=80), member(2, load=0)), RULES, Enough("there is room")),
+    ((member(1),), replace(RULES, least=2), Grow()),
+    ((member(1, **IDLE), member(2, **IDLE)), RULES, Retire(2)),
+    ((member(1, **IDLE), member(2, load=1)), RULES, Retire(1)),
+    ((member(1, load=40), member(2, **IDLE)), RULES, Enough("there is room")),
+    ((member(1), member(2, idle_s=3599)), RULES, Enough("there is room")),
+    ((member(1), member(2, **IDLE)), replace(RULES, retire_after_s=0), Enough("there is room")),
+    ((member(1), member(2, **IDLE)), replace(RULES, least=2), Enough("there is room")),
+    ((member(1, **IDLE),), replace(RULES, least=0, spare=0), Enough("there is room")),
 ]
 
 
-@pytest.mark.parametrize(("fleet", "rules", "step"), PROXIES)
-def test_the_next_step_towards_enough_proxies(fleet, rules, step):
+@pytest.mark.parametrize(("members", "rules", "step"), STEPS)
+def test_the_next_step_towards_enough(members, rules, step):
     """One line of the table."""
-    assert step == consoleproxy.plan_fleet(fleet, rules)
-
-
-STORAGE = secstorage.Rules(session_max=50, standby=10, count_max=2)
-WORKERS = [
-    ((), STORAGE, secstorage.Grow("templateProcessor")),
-    ((worker(1),), STORAGE, secstorage.Enough("there is room")),
-    ((worker(1, load=40),), STORAGE, secstorage.Enough("there is room")),
-    ((worker(1, load=41),), STORAGE, secstorage.Grow("commandExecutor")),
-    ((worker(1, load=41),), replace(STORAGE, reserve=False), secstorage.Enough("there is room")),
-    ((worker(1, running=False),), STORAGE, secstorage.Enough("one is on its way")),
-    ((worker(1, wanted="stopped", running=False),), STORAGE, secstorage.Restart(1)),
-    ((worker(1, load=50), worker(2, load=50)), STORAGE, secstorage.Enough("2 is the most that may be launched")),
-]
-
-
-@pytest.mark.parametrize(("fleet", "rules", "step"), WORKERS)
-def test_the_next_step_towards_enough_workers(fleet, rules, step):
-    """One line of the table."""
-    assert step == secstorage.plan_fleet(fleet, rules)
+    assert step == fleet.plan(members, rules)
 
 
 @given(st.integers(0, 400), st.integers(1, 6))
-def test_a_fleet_of_proxies_stops_growing(sessions: int, most: int):
+def test_a_fleet_stops_growing(sessions: int, most: int):
     """With every new one serving at once, growth ends within the limit, with room unless the limit forbids it."""
-    rules = consoleproxy.Rules(session_max=50, standby=10, launch_max=most)
-    fleet: list[Proxy] = []
+    rules = fleet.Rules(load_max=50, spare=11, most=most)
+    members: list[Member] = []
     for number in range(most + 2):
-        if not isinstance(consoleproxy.plan_fleet(tuple(fleet), rules), consoleproxy.Grow):
+        if not isinstance(fleet.plan(tuple(members), rules), Grow):
             break
-        fleet = [proxy(n, sessions=sessions // (number + 1)) for n in range(number + 1)]
-    assert 1 <= len(fleet) <= most
-    room = 50 * len(fleet) - sum(one.sessions for one in fleet)
-    assert room > rules.standby or len(fleet) == most
+        members = [member(n, load=sessions // (number + 1)) for n in range(number + 1)]
+    assert 1 <= len(members) <= most
+    assert fleet.room(members, rules) >= rules.spare or len(members) == most
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.floats(0, 9000)), max_size=6))
+def test_a_fleet_that_has_shrunk_does_not_grow_again(loads: list[tuple[int, float]]):
+    """Whoever is retired is not missed."""
+    members = tuple(member(n, load=load, idle_s=idle if not load else 0) for n, (load, idle) in enumerate(loads))
+    step = fleet.plan(members, RULES)
+    if isinstance(step, Retire):
+        assert not isinstance(fleet.plan(tuple(one for one in members if one.id != step.id), RULES), Grow)
 
 
 ASSIGNED = [
-    (None, (), None),
-    (None, (proxy(1, sessions=3), proxy(2, sessions=1)), 2),
-    (None, (proxy(1), proxy(2)), 1),
-    (1, (proxy(1, sessions=50), proxy(2)), 1),
-    (1, (proxy(1, running=False), proxy(2)), 2),
-    (1, (proxy(1, draining=True), proxy(2)), 2),
-    (None, (proxy(1, sessions=50),), None),
+    (None, (), None, None),
+    (None, (member(1, load=3), member(2, load=1)), 2, 1),
+    (None, (member(1), member(2)), 1, 1),
+    (1, (member(1, load=50), member(2)), 1, 1),
+    (1, (member(1, running=False), member(2)), 2, 2),
+    (1, (member(1, draining=True), member(2)), 2, 2),
+    (None, (member(1, load=50),), None, None),
+    (None, (member(1, load=50), member(2, load=49)), 2, 2),
 ]
 
 
-@pytest.mark.parametrize(("previous", "fleet", "chosen"), ASSIGNED)
-def test_who_serves_a_guests_console(previous, fleet, chosen):
-    """The previous one whatever its load, else the least loaded one with room."""
-    assert chosen == consoleproxy.assign(previous, fleet, RULES)
+@pytest.mark.parametrize(("previous", "members", "least", "first"), ASSIGNED)
+def test_who_serves_a_guests_console(previous, members, least, first):
+    """The previous one whatever its load, else the least loaded one with room, or the first."""
+    assert least == consoleproxy.assign(previous, members, 50)
+    assert first == consoleproxy.assign(previous, members, 50, first=True)
 
 
-def test_work_goes_to_the_least_loaded_worker_that_serves():
+DRAINS = [
+    (Emptying(sessions=3, others_serve=True, forced=False, until=None), "begin"),
+    (Emptying(sessions=3, others_serve=True, forced=False, until=101.0), "wait"),
+    (Emptying(sessions=3, others_serve=True, forced=False, until=100.0), "go"),
+    (Emptying(sessions=0, others_serve=True, forced=False, until=101.0), "go"),
+    (Emptying(sessions=3, others_serve=False, forced=False, until=None), "go"),
+    (Emptying(sessions=3, others_serve=True, forced=True, until=None), "go"),
+]
+
+
+@pytest.mark.parametrize(("proxy", "expected"), DRAINS)
+def test_when_a_proxy_may_go(proxy, expected):
+    """Once it is empty; at once by force, or when nobody could take its sessions."""
+    assert expected == consoleproxy.drain(proxy, now=100.0)
+
+
+def test_work_goes_to_the_least_loaded_that_serves():
     """Not to one that drains or does not run."""
-    fleet = (worker(1, load=5), worker(2, load=1, draining=True), worker(3, load=0, running=False), worker(4, load=2))
-    assert 4 == secstorage.choose(fleet)
-    assert None is secstorage.choose(fleet[1:3])
-
-
-URLS = [
-    ({"secure": False}, "", "http://203.0.113.9/resource/noVNC/vnc.html?autoconnect=true&show_dot=true&port=8080&token=t"),
-    ({"secure": True}, "*.example.org",
-     "https://203-0-113-9.example.org/resource/noVNC/vnc.html?autoconnect=true&show_dot=true&port=8443&token=t"),
-    ({"secure": True, "language": "en", "extra": "e"}, "console.example.org",
-     "https://console.example.org/resource/noVNC/vnc.html?autoconnect=true&show_dot=true&port=8443&token=t&language=en&extra=e"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("more", "domain", "url"), URLS)
-def test_where_a_console_opens(more, domain, url):
-    """By address, by the dashed name under a wildcard, by the one name of a balancer."""
-    assert url == consoleproxy.page_url("203.0.113.9", domain, token="t", **more)
+    members = (member(1, load=5), member(2, load=1, draining=True), member(3, running=False), member(4, load=2))
+    chosen = fleet.least_loaded(members)
+    assert chosen is not None and chosen.id == 4

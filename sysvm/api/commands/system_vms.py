@@ -121,7 +121,7 @@ def reboot_system_vm(call: Call) -> Reply:
 def destroy_system_vm(call: Call) -> Reply:
     """Gone afterwards; its zone makes another one with a new id."""
     row = the_system_vm(call)
-    part = machines.want(call.tx, row, "gone", forced=True)
+    part = machines.want(call.tx, row, "gone")
     turns.wish(call.tx, "zone", row.zone_id)
     return _accepted(call, row, "destroying", part)
 

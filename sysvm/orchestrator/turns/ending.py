@@ -67,6 +67,8 @@ def reached(tx: Tx, machine: Row, outcome: str) -> None:
     if kind in (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE) and outcome == "running":
         turns.wish(tx, "zone", machine.zone_id)
         _say_up(tx, machine, kind)
+        if kind is Kind.CONSOLE_PROXY:
+            consoles.tell_neighbours(tx, machine)
     for nic in nics.of_machine(tx, machine.id):
         if nic.network_id is not None:
             turns.wish(tx, "network", nic.network_id)
@@ -104,6 +106,15 @@ def keeps_dying(tx: Tx, placement: Row, how: str) -> None:
         f"its console and the host's log, then {REMEDY_OF[kind]}"
     )
     alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
+
+
+def not_replaced(tx: Tx, machine: Row, why: str) -> str:
+    """Its next incarnation did not come to serve, so that the old one goes on; what is said about it."""
+    kind = Kind(machine.kind)
+    text = f"{TITLE_OF[kind]} {machine.name} was not replaced, and its old incarnation serves on: {why}"
+    events.record(tx, f"{EVENT_OF[kind]}.START", text, actor=actor(machine), about=about(machine), level="ERROR")
+    alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
+    return text
 
 
 def found_restarted(tx: Tx, placement: Row) -> None:

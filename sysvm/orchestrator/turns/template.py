@@ -14,15 +14,15 @@ from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
 from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns.zone import load_of
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, jobs, turns
+from sysvm.store.queries import alerts, events, fleets, jobs, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import secstorage
+from sysvm.systemvms.fleet import least_loaded
 from sysvm.wire import channel, link
 from sysvm.wire.machines import Kind, OperationSeen, OperationState
 
@@ -104,30 +104,14 @@ def _store(tx: Tx, copy: Row) -> Row:
 
 def _machine(tx: Tx, copy: Row) -> Row:
     """The one that has the work already, while it lives; else the least loaded one that serves."""
-    table = tables.machine
-    fleet = {
-        row.id: row
-        for row in tx.all(
-            sa.select(table).where(
-                table.c.kind == Kind.SECONDARY_STORAGE,
-                table.c.zone_id == copy.zone_id,
-                table.c.removed.is_(None),
-                table.c.wanted == "running",
-            )
-        )
-    }
-    if copy.machine_id in fleet:
-        return fleet[copy.machine_id]
-    seen = tuple(
-        secstorage.Worker(
-            row.id, row.wanted, bool(row.agent_up and row.document_live), load_of(tx, row.id), row.draining
-        )
-        for row in fleet.values()
-    )
-    chosen = secstorage.choose(seen)
+    here = fleets.living(tx, copy.zone_id, Kind.SECONDARY_STORAGE)
+    running = {row.id: row for row in here if row.wanted == "running"}
+    if copy.machine_id in running:
+        return running[copy.machine_id]
+    chosen = least_loaded(fleets.members(tx, list(running.values())))
     if chosen is None:
         raise NotYet(2, "no secondary storage VM of the zone is up yet")
-    return fleet[chosen]
+    return running[chosen.id]
 
 
 # ---------------------------------------------------------------- download

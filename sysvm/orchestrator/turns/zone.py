@@ -9,15 +9,15 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, jobs, machines, settings
+from sysvm.store.queries import addresses, alerts, fleets, jobs, machines, settings
 from sysvm.store.queries.alerts import AlertType
+from sysvm.store.queries.fleets import FLEETS
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
-from sysvm.systemvms import consoleproxy, secstorage
+from sysvm.systemvms import fleet, secstorage
 from sysvm.wire.machines import Kind
 
-FLEETS = (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE)
 SWITCH = {Kind.CONSOLE_PROXY: "enable.consoleproxy.vm", Kind.SECONDARY_STORAGE: "enable.secstorage.vm"}
 
 
@@ -29,7 +29,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
     for kind in FLEETS:
         await _scan(context, turn, kind)
     scan_s = await context.store.read(lambda tx: int(settings.value(tx, "consoleproxy.capacityscan.interval")) / 1000)
-    if zone.removed is not None and not await context.store.read(lambda tx: living(tx, turn.id, None)):
+    if zone.removed is not None and not await context.store.read(lambda tx: _anything_left(tx, turn.id)):
         return Gone(lambda tx: jobs.settle(tx, "zone", turn.id, turn.wish, "gone"))
     return Result(scan_s, lambda tx: jobs.settle(tx, "zone", turn.id, turn.wish, "settled"))
 
@@ -45,29 +45,24 @@ async def _scan(context: Context, turn: Turn, kind: Kind) -> None:
         raise NotYet(30, refused.text) from refused
 
 
-def living(tx: Tx, zone_id: int, kind: Kind | None) -> list[Row]:
-    """The zone's system VMs that are not gone."""
-    table = tables.machine
-    query = sa.select(table).where(table.c.zone_id == zone_id, table.c.removed.is_(None), table.c.kind.in_(FLEETS))
-    if kind is not None:
-        query = query.where(table.c.kind == kind)
-    return list(tx.all(query.order_by(table.c.id)))
+def _anything_left(tx: Tx, zone_id: int) -> bool:
+    return any(fleets.living(tx, zone_id, kind) for kind in FLEETS)
 
 
 def step(tx: Tx, context: Context, zone_id: int, kind: Kind) -> None:
     """One step towards the fleet that the zone needs."""
     zone = tx.get(tables.zone, zone_id)
     assert zone is not None
-    fleet = living(tx, zone_id, kind)
+    machines_now = fleets.living(tx, zone_id, kind)
     if not _wanted(tx, zone, kind):
-        for machine in fleet:
+        for machine in machines_now:
             if machine.wanted != "gone":
                 machines.want(tx, machine, "gone")
         return
     if _waits_for(tx, zone, kind):
         return
-    alive = [machine for machine in fleet if machine.wanted != "gone"]
-    PLANNERS[kind](tx, context, zone, alive)
+    alive = [machine for machine in machines_now if machine.wanted != "gone"]
+    _take_step(tx, context, zone, kind, alive)
 
 
 def _wanted(tx: Tx, zone: Row, kind: Kind) -> bool:
@@ -96,76 +91,55 @@ def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
     return ""
 
 
-def _serves(machine: Row) -> bool:
-    return bool(
-        machine.power == "running"
-        and machine.agent_up
-        and machine.document_live
-        and machine.document_live == machine.document_wanted
-    )
+def _take_step(tx: Tx, context: Context, zone: Row, kind: Kind, alive: list[Row]) -> None:
+    seen = fleets.members(tx, alive)
+    fleets.note_idle(tx, alive, seen)
+    match fleet.plan(seen, RULES[kind](tx, zone.id)):
+        case fleet.Grow():
+            role = secstorage.role_of_next(len(alive)) if kind is Kind.SECONDARY_STORAGE else ""
+            making.make_with_public_address(tx, context, kind, zone, role)
+        case fleet.Restart(id_):
+            machines.want(tx, _machine(tx, id_), "running")
+        case fleet.Retire(id_):
+            machines.want(tx, _machine(tx, id_), "gone")
 
 
-def _proxies(tx: Tx, context: Context, zone: Row, fleet: list[Row]) -> None:
-    def setting(name: str) -> int:
-        return int(settings.value(tx, name, zone_id=zone.id))
-
-    rules = consoleproxy.Rules(
-        session_max=setting("consoleproxy.session.max"),
-        standby=setting("consoleproxy.capacity.standby"),
-        launch_max=setting("consoleproxy.launch.max"),
-        restart=bool(settings.value(tx, "consoleproxy.restart", zone_id=zone.id)),
-    )
-    seen = tuple(
-        consoleproxy.Proxy(machine.id, machine.wanted, _serves(machine), machine.sessions, machine.draining)
-        for machine in fleet
-    )
-    match consoleproxy.plan_fleet(seen, rules):
-        case consoleproxy.Grow():
-            making.make_with_public_address(tx, context, Kind.CONSOLE_PROXY, zone)
-        case consoleproxy.Restart(id_):
-            _restart(tx, id_)
-
-
-def _workers(tx: Tx, context: Context, zone: Row, fleet: list[Row]) -> None:
-    def setting(name: str) -> int:
-        return int(settings.value(tx, name, zone_id=zone.id))
-
-    rules = secstorage.Rules(
-        session_max=setting("secstorage.session.max"),
-        standby=setting("secstorage.capacity.standby"),
-        count_max=setting("max.ssvm.count"),
-        reserve=bool(settings.value(tx, "system.vm.auto.reserve.capacity")),
-    )
-    seen = tuple(
-        secstorage.Worker(machine.id, machine.wanted, _serves(machine), load_of(tx, machine.id), machine.draining)
-        for machine in fleet
-    )
-    match secstorage.plan_fleet(seen, rules):
-        case secstorage.Grow(role):
-            making.make_with_public_address(tx, context, Kind.SECONDARY_STORAGE, zone, role)
-        case secstorage.Restart(id_):
-            _restart(tx, id_)
-
-
-def load_of(tx: Tx, machine_id: int) -> int:
-    """Work under way in a secondary storage VM."""
-    table = tables.template_copy
-    busy = sa.select(sa.func.count()).where(
-        table.c.machine_id == machine_id, table.c.removed.is_(None),
-        sa.or_(table.c.state == "DOWNLOAD_IN_PROGRESS", table.c.wanted_store_id.is_not(None)),
-    )
-    return int(tx.value(busy))
-
-
-def _restart(tx: Tx, id_: int) -> None:
+def _machine(tx: Tx, id_: int) -> Row:
     machine = tx.get(tables.machine, id_)
     assert machine is not None
-    machines.want(tx, machine, "running")
+    return machine
 
 
-PLANNERS: dict[Kind, Callable[[Tx, Context, Row, list[Row]], None]] = {
-    Kind.CONSOLE_PROXY: _proxies,
-    Kind.SECONDARY_STORAGE: _workers,
+def _proxy_rules(tx: Tx, zone_id: int) -> fleet.Rules:
+    def setting(name: str) -> int:
+        return int(settings.value(tx, name, zone_id=zone_id))
+
+    return fleet.Rules(
+        load_max=setting("consoleproxy.session.max"),
+        spare=setting("consoleproxy.capacity.standby") + 1,  # room has to exceed the stand-by, as in CloudStack
+        least=setting("consoleproxy.min"),
+        most=setting("consoleproxy.launch.max"),
+        restart=bool(settings.value(tx, "consoleproxy.restart", zone_id=zone_id)),
+        retire_after_s=setting("consoleproxy.retire.after"),
+    )
+
+
+def _worker_rules(tx: Tx, zone_id: int) -> fleet.Rules:
+    def setting(name: str) -> int:
+        return int(settings.value(tx, name, zone_id=zone_id))
+
+    reserve = bool(settings.value(tx, "system.vm.auto.reserve.capacity"))
+    return fleet.Rules(
+        load_max=setting("secstorage.session.max"),
+        spare=setting("secstorage.capacity.standby") if reserve else 0,
+        most=setting("max.ssvm.count"),
+        retire_after_s=setting("secstorage.retire.after"),
+    )
+
+
+RULES: dict[Kind, Callable[[Tx, int], fleet.Rules]] = {
+    Kind.CONSOLE_PROXY: _proxy_rules,
+    Kind.SECONDARY_STORAGE: _worker_rules,
 }
 
 

@@ -6,18 +6,17 @@ Only hashes of tickets are kept. A guest that had a proxy gets the same one agai
 import hashlib
 from collections.abc import Sequence
 
-import sqlalchemy as sa
-
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import certificates, machines, nics, settings
+from sysvm.store.queries import certificates, fleets, machines, nics, settings
 from sysvm.store.queries.events import Actor
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import consoleproxy
-from sysvm.systemvms.consoleproxy import Neighbour, Proxy, Rules
+from sysvm.systemvms.consoleproxy import Emptying, Neighbour
 from sysvm.wire.machines import Kind, Traffic
 
 TICKET_S = 60.0
+DRAIN_S = 15.0  # pages attach elsewhere within a second; one that does not is not waited for
 
 
 def ticket_hash(ticket: str) -> str:
@@ -27,45 +26,20 @@ def ticket_hash(ticket: str) -> str:
 
 def proxies_of(tx: Tx, zone_id: int) -> Sequence[Row]:
     """The zone's living console proxies."""
-    table = tables.machine
-    return tx.all(
-        sa.select(table)
-        .where(table.c.kind == Kind.CONSOLE_PROXY, table.c.zone_id == zone_id, table.c.removed.is_(None))
-        .order_by(table.c.id)
-    )
+    return fleets.living(tx, zone_id, Kind.CONSOLE_PROXY)
 
 
 def assign(tx: Tx, guest: Row) -> Row | None:
     """The proxy that shall serve this guest; it is remembered. None: there is none with room."""
     rows = {row.id: row for row in proxies_of(tx, guest.zone_id)}
-    seen = tuple(
-        Proxy(
-            row.id,
-            row.wanted,
-            row.power == "running" and row.agent_up and bool(row.document_live),
-            max(row.sessions, _open_sessions(tx, row.id)),
-            row.draining,
-        )
-        for row in rows.values()
-    )
     most = int(settings.value(tx, "consoleproxy.session.max", zone_id=guest.zone_id))
-    chosen = consoleproxy.assign(guest.console_proxy_id, seen, Rules(session_max=most))
+    first = settings.value(tx, "consoleproxy.assignment", zone_id=guest.zone_id) == "first"
+    seen = fleets.members(tx, list(rows.values()))
+    chosen = consoleproxy.assign(guest.console_proxy_id, seen, most, first=first)
     if chosen is None:
         return None
     tx.update(tables.machine, guest.id, console_proxy_id=chosen, console_assigned=tx.now)
     return rows[chosen]
-
-
-def _open_sessions(tx: Tx, proxy_id: int) -> int:
-    """Tickets that were redeemed and not ended: a proxy's report may be seconds old."""
-    table = tables.console_session
-    return int(
-        tx.value(
-            sa.select(sa.func.count()).where(
-                table.c.proxy_id == proxy_id, table.c.acquired.is_not(None), table.c.ended.is_(None)
-            )
-        )
-    )
 
 
 def open_session(tx: Tx, ids: Ids, guest: Row, proxy: Row, actor: Actor, creator: str, extra: str) -> str:
@@ -120,3 +94,30 @@ def tell_neighbours(tx: Tx, machine: Row) -> None:
     for row in proxies_of(tx, machine.zone_id):
         if row.id != machine.id and row.wanted == "running":
             machines.wish_document(tx, row.id)
+
+
+def emptying(tx: Tx, machine: Row) -> Emptying:
+    """What decides whether a proxy may go now."""
+    rest = [row for row in proxies_of(tx, machine.zone_id) if row.id != machine.id]
+    return Emptying(
+        sessions=fleets.open_sessions(tx, machine.id),
+        others_serve=any(member.serves for member in fleets.members(tx, rest)),
+        forced=machine.forced,
+        until=machine.drain_until,
+    )
+
+
+def begin_drain(tx: Tx, machine_id: int) -> None:
+    """Its pages are asked to go on with the zone's other proxies; it takes no new ones."""
+    machine = tx.get(tables.machine, machine_id)
+    assert machine is not None
+    tx.update(tables.machine, machine_id, draining=True, drain_until=tx.now + DRAIN_S)
+    for placement in machines.placements_of(tx, machine_id):
+        if placement.wanted == "running":
+            machines.tell(tx, machine, placement, "running", placement.told)
+    tell_neighbours(tx, machine)
+
+
+def end_drain(tx: Tx, machine_id: int) -> None:
+    """It is empty, or was waited for long enough."""
+    tx.update(tables.machine, machine_id, draining=False, drain_until=None)

@@ -43,6 +43,8 @@ machine = sa.Table(
     flag("redundant"),
     text("redundant_state", "UNKNOWN"),
     flag("draining"),
+    instant("drain_until"),
+    instant("idle_since"),
     number("sessions"),  # console proxy: as last reported
     instant("reported"),
     text("version"),

@@ -1,0 +1,45 @@
+"""Before a console proxy ends (reboot, patch, move, destroy, retirement), its sessions go on with another proxy.
+
+Consulted by the machine's turn with the step that it is about to take. Races thought of: a session may begin between this
+look and the step (the page then attaches again by itself); the others may vanish meanwhile (then nobody is waited for).
+"""
+
+from dataclasses import dataclass
+
+from sysvm.store import tables
+from sysvm.store.queries import consoles
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import consoleproxy
+from sysvm.systemvms.machine import MachineStep, Tell, Wait
+from sysvm.wire.machines import Kind
+
+LOOK_S = 0.5
+WHY = "its console sessions are moving to another proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Ask the pages of a proxy to go on elsewhere, and look again."""
+
+    machine: int
+
+
+def first(tx: Tx, machine: Row, step: MachineStep) -> MachineStep | Drain:
+    """The step, or what comes before it."""
+    if machine.kind != Kind.CONSOLE_PROXY or not _ends(tx, step):
+        return step
+    match consoleproxy.drain(consoles.emptying(tx, machine), tx.now):
+        case "begin":
+            return Drain(machine.id)
+        case "wait":
+            return Wait(LOOK_S, WHY)
+        case "go":
+            return step
+
+
+def _ends(tx: Tx, step: MachineStep) -> bool:
+    """Whether a placement that was to run is not to run any more."""
+    if not isinstance(step, Tell) or step.wanted == "running":
+        return False
+    placement = tx.get(tables.placement, step.placement)
+    return placement is not None and placement.wanted == "running"
