@@ -10,6 +10,9 @@ outcome is unknown is done again (the fence tells whether it was done), a claim 
 no beat has reached the database for a session's whole time, the session is lost and all workers stop: another server may
 have their turns by now. What comes then is not here (session.py).
 
+A server whose database was rolled back is read-only: it claims, so that each thing shows why it stands still, and does
+nothing about it, whatever its kind.
+
 Races thought of: the worker may be paused between any two steps and another server may have taken the turn; `release`
 compares fence and session in the transaction that writes the result, and hosts compare the fence before they act. Turns
 are given back between claims, by the loop that claims, so that no fresh claim is taken for a lost one.
@@ -27,13 +30,14 @@ from sysvm.basics.errors import Broken, DatabaseAway, NotYet, Refused, Stale, Un
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.orchestrator.context import Context
-from sysvm.store.queries import sessions, turns
+from sysvm.store.queries import sessions, strays, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx, Wake
 
 CONCURRENT = 128
 LONGEST_POLL_S = 5.0
 AWAY_S = 0.5  # between two tries while the database is away
+READ_ONLY_S = 60.0
 COUNT_EVERY_S = 60.0  # turns of ours that nobody works on are looked for this often, whatever we know
 HEART_BEAT = "heart-beat"
 T = TypeVar("T")
@@ -92,6 +96,7 @@ class Engine:
         self._held: dict[tuple[str, int], Turn] = {}  # what our workers have
         self._counted = context.clock.now()
         self._in_doubt = False  # a claim may have given us turns that we never heard of
+        self._read_only = ""  # why nothing may be done now
 
     async def run(self) -> None:
         """Works until cancelled, or until the session is lost (SessionLost)."""
@@ -125,7 +130,10 @@ class Engine:
         """Due turns that are ours now."""
         session = self._context.session
         await self._give_back()
-        return await self._context.store.run(lambda tx: turns.claim(tx, session, batch))
+        claimed, self._read_only = await self._context.store.run(
+            lambda tx: (turns.claim(tx, session, batch), strays.read_only(tx))
+        )
+        return claimed
 
     async def _give_back(self) -> None:
         """Turns that are ours by the database and have no worker here are nobody's."""
@@ -166,12 +174,17 @@ class Engine:
         """One turn, from claim to release."""
         kind = self._kinds[turn.kind]
         await edge(f"{turn.kind} claimed")
-        outcome = await self._guarded(kind, turn, kind.work(self._context, turn))
+        outcome = await self._guarded(kind, turn, self._do(kind, turn))
         await edge(f"{turn.kind} before release")
         failure = await self._guarded(kind, turn, self._release(turn, outcome))
         if failure is not None:  # what it wanted to write could not be written
             await self._release(turn, failure)
         await edge(f"{turn.kind} released")
+
+    async def _do(self, kind: Kind, turn: Turn) -> Outcome:
+        if self._read_only:
+            raise NotYet(READ_ONLY_S, self._read_only)
+        return await kind.work(self._context, turn)
 
     async def _guarded(self, kind: Kind, turn: Turn, doing: Awaitable[T]) -> T | Result:
         """What comes of it: its value, or what a failure makes of the turn."""

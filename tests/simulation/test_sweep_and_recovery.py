@@ -5,10 +5,11 @@ import sqlalchemy as sa
 
 from sysvm.hosts.simulated.driver import Life
 from sysvm.store import tables
-from sysvm.store.queries import machines, strays
+from sysvm.store.queries import machines, strays, templates, turns
 from sysvm.store.store import Row, Tx
+from sysvm.wire import channel
 from sysvm.wire.machines import Kind, MachineSpec, Power, Runtime
-from tests.simulation.cloud import Cloud, running
+from tests.simulation.cloud import OWNER, Cloud, running
 from tests.simulation.life import check
 from tests.simulation.loop import run
 
@@ -170,6 +171,95 @@ def test_a_rolled_back_database_changes_nothing_on_hosts():
 
     cloud = Cloud()
     run(cloud.clock, main(cloud))
+
+
+def test_a_read_only_server_does_no_turn_of_any_kind():
+    """Not those that speak with agents or storage either: a template that is wanted, an image and a volume that are not, a
+    question, a host's maintenance, a zone that lost its system VMs. Each shows why; nothing is even asked of a host."""
+    kinds = ("image", "machine", "maintenance", "task", "template", "volume", "zone")
+
+    async def main(cloud: Cloud) -> None:
+        async with cloud.world():
+            async with cloud.running_server():
+                zone = await cloud.zone()
+                await cloud.until(
+                    lambda tx: len([r for r in tx.rows(tables.machine, "1 = 1") if running(r.id)(tx)]) == 2
+                )
+                await cloud.clock.sleep(5)
+            await cloud.store.run(lambda tx: tx.sql("update cloud set read_only = :yes", yes=True))
+            await cloud.store.run(lambda tx: _wants(tx, cloud, zone))
+            asked: list[str] = []
+            for host in cloud.earth.hosts.values():
+                _listen(host, asked)
+            before = await cloud.store.read(_rows_of_work)
+            async with cloud.running_server():
+                await cloud.clock.sleep(200)
+                assert set() == {name for name in asked if name not in ("Look", "LookAll")}
+                assert before == await cloud.store.read(_rows_of_work)
+                turned = await cloud.store.read(lambda tx: {kind for (kind,) in tx.sql("select kind from turn")})
+                assert set(kinds) <= turned, "a turn was forgotten"
+            await cloud.store.run(strays.recover)
+            async with cloud.running_server():
+                await cloud.until(lambda tx: _rows_of_work(tx) != before)
+                await cloud.until(lambda tx: tx.rows(tables.template_copy, "state = 'DOWNLOADED'"))
+
+    cloud = Cloud()
+    run(cloud.clock, main(cloud))
+
+
+def _listen(host, asked: list[str]) -> None:
+    call = host.call
+
+    async def listening(body, answer, **given):
+        asked.append(type(body).__name__)
+        return await call(body, answer, **given)
+
+    host.call = listening
+
+
+def _wants(tx: Tx, cloud: Cloud, zone: int) -> None:
+    """Work of every kind."""
+    life = {"created": tx.now}
+    template = tx.insert(
+        tables.template, uuid=cloud.ids.uuid(), name="t", format="QCOW2", url="http://x/t", **life, **OWNER
+    )
+    templates.want_copy(tx, template, zone)
+    (host,) = tx.rows(tables.host, "1 = 1")
+    pool = tx.insert(
+        tables.storage_pool, uuid=cloud.ids.uuid(), zone_id=zone, host_id=host.id, name="p", path="/p", **life
+    )
+    image = tx.insert(
+        tables.pool_image,
+        pool_id=pool,
+        host_id=host.id,
+        template_id=template,
+        sha256="0" * 64,
+        state="unwanted",
+        **life,
+    )
+    volume = tx.insert(
+        tables.volume, uuid=cloud.ids.uuid(), name="v", zone_id=zone, pool_id=pool, host_id=host.id, removed=tx.now, **life,
+        **OWNER,
+    )  # fmt: skip
+    (machine,) = tx.rows(tables.machine, "kind = 'consoleproxy'")
+    body = msgspec.json.encode(channel.Diagnose(kind="ping", address="192.0.2.1")).decode()
+    task = tx.insert(tables.task, uuid=cloud.ids.uuid(), kind="diagnose", machine_id=machine.id, body=body, **life)
+    machines.replace(tx, machine)
+    tx.update(tables.host, host.id, resource_state="PrepareForMaintenance")
+    for kind, id_ in (("image", image), ("volume", volume), ("task", task), ("maintenance", host.id), ("zone", zone)):
+        turns.wish(tx, kind, id_, host=host.id if kind in ("image", "volume") else None)
+
+
+def _rows_of_work(tx: Tx) -> list[object]:
+    """What turns change, but why they do not."""
+    return [
+        tx.sql("select id, state, removed from template_copy order by id"),
+        tx.sql("select id, state from pool_image order by id"),
+        tx.sql("select id, state, removed from task order by id"),
+        tx.sql("select id, resource_state from host order by id"),
+        tx.sql("select id, incarnation, wanted, removed from machine order by id"),
+        tx.sql("select id, wanted, removed from placement order by id"),
+    ]
 
 
 def test_a_host_that_was_not_seen_since_the_recovery_holds_up_placing():

@@ -15,7 +15,7 @@ from sysvm.hub.links import Link
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.store import tables
-from sysvm.store.queries import documents, jobs, links, strays
+from sysvm.store.queries import documents, jobs, links
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -35,8 +35,6 @@ async def work(context: Context, turn: Turn) -> Outcome:
     host = await context.store.read(lambda tx: tx.get(tables.host, turn.id))
     if host is None:
         return Gone()
-    if why := await context.store.read(strays.read_only):
-        raise NotYet(60, why)
     if host.removed is not None:
         return await _leave(context, turn, host)
     if await context.store.read(lambda tx: links.is_renewal_due(tx, host)):
