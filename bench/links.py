@@ -138,10 +138,17 @@ async def serve(kind: str, folder: Path, count: int) -> None:
             identity = Identity("", "session", authority, context)
             hub = Hub(store, clock, identity, Links(), _ask, _hear)
             server = await hub.listen("127.0.0.1", 0, tasks)
+            tasks.start(_beat(store, clock), "beat")
         else:
             server = await asyncio.start_server(_dot, "127.0.0.1", 0, ssl=context, backlog=1024)
         print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
+
+
+async def _beat(store: SqliteStore, clock: SystemClock) -> None:
+    """A hub takes links only for a session that lives."""
+    while await store.run(lambda tx: turns.beat(tx, "session")):
+        await clock.sleep(turns.SESSION_BEAT_S)
 
 
 async def _ask(*_anything: object) -> msgspec.Struct:

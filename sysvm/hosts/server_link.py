@@ -32,7 +32,7 @@ Hello = Callable[[], Awaitable[link.HostHello]]
 _calls: msgspec.msgpack.Decoder[link.HostCallBody] = msgspec.msgpack.Decoder(link.HostCallBody)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _HANDSHAKE_S = 20.0
-_BEAT_S, _SILENCE_S = 5.0, 10.0
+SILENCE_S = 10.0  # after which a server that does not answer is left
 _BACKLOG = 10_000
 _FAILURES = (OSError, Unreachable, Refused, NotYet, Broken, Stale, TimeoutError, ssl.SSLError)
 log = get_logger()
@@ -52,6 +52,7 @@ class ServerLink:
         hello: Hello,
         welcomed: Callable[[link.Welcome], None],
         serve: Serve,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._servers = servers
         self._identity = identity
@@ -61,6 +62,8 @@ class ServerLink:
         self._hello = hello
         self._welcomed = welcomed
         self._serve = serve
+        self._silence_s = silence_s
+        self._silent: Address | None = None  # the last one that we left: its kernel would make us wait
         self._peer: Peer | None = None
         self._outbox: deque[link.HostNoticeBody] = deque(maxlen=_BACKLOG)
         self._filled = asyncio.Event()
@@ -103,7 +106,7 @@ class ServerLink:
             await self._greet(peer)
             children.append(self._tasks.start(self._send_notices(peer), "notices"))
             children.append(self._tasks.start(self._renew(peer), "renew"))
-            children.append(self._tasks.start(self._beat(peer), "beat"))
+            children.append(self._tasks.start(self._beat(peer, server), "beat"))
             await children[0]
         finally:
             self._peer = None
@@ -141,13 +144,14 @@ class ServerLink:
         except Unreachable:
             peer.close()
 
-    async def _beat(self, peer: Peer) -> None:
+    async def _beat(self, peer: Peer, server: Address) -> None:
         while peer.is_open:
-            await self._clock.sleep(_BEAT_S)
+            await self._clock.sleep(self._silence_s / 2)
             try:
-                await peer.call(link.Beat(), link.Nothing, seconds=_SILENCE_S)
+                await peer.call(link.Beat(), link.Nothing, seconds=self._silence_s)
             except Unreachable as error:
                 log.warning("server_silent", why=str(error))
+                self._silent = server
                 peer.close()
             except (Refused, NotYet, Broken, Stale):
                 pass  # whatever it says, it is there
@@ -177,7 +181,7 @@ class ServerLink:
         return link.Renew(csr=self._identity.request(names.host if names else ""))
 
     def _shuffled(self) -> list[Address]:
-        return sorted(self._servers, key=lambda _: self._ids.number(1 << 30))
+        return sorted(self._servers, key=lambda server: (server == self._silent, self._ids.number(1 << 30)))
 
 
 async def dial(server: Address, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -92,18 +92,19 @@ class Hub:
         self._tasks: Tasks
         self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int, tasks: Tasks) -> None:
+    async def listen(self, host: str, port: int, tasks: Tasks) -> asyncio.Server:
         """Accepts links on an address; each is a child of `tasks`. Raises OSError."""
         self._address, self._tasks = (host, port), tasks
-        await self._listen()
+        return await self._listen()
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> asyncio.Server:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._tasks.start(self._serve(reader, writer), "link")
 
         self._server = await asyncio.start_server(
             accept, *self._address, ssl=self._identity.context, ssl_handshake_timeout=HANDSHAKE_S, backlog=1024
         )
+        return self._server
 
     async def open(self, session: str) -> None:
         """Links are taken in the name of `session`."""

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -24,15 +24,17 @@ from sysvm.store import schema
 from sysvm.store.store import PostgresStore
 
 TEMPLATE = "sysvm_template"
-QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60", "shared_buffers=32MB")
+SAFE = ("fsync=off", "full_page_writes=off", "max_connections=60", "shared_buffers=32MB")  # outlives its own crash
+QUICK = (*SAFE, "synchronous_commit=off")
 PATIENCE_S = 60.0
 
 
 class Postgres:
     """A running PostgreSQL server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = QUICK) -> None:
         self._folder = folder
+        self._options = options
         self._numbers = itertools.count(1)
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,7 +42,7 @@ class Postgres:
 
     def start(self) -> None:
         """It answers afterwards."""
-        options = [word for option in QUICK for word in ("-c", option)]
+        options = [word for option in self._options for word in ("-c", option)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [_binary("postgres"), "-D", str(self._folder / "data"), "-p", str(self.port), "-h", "127.0.0.1",
@@ -100,14 +102,14 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(options: Sequence[str] = QUICK) -> Iterator[Postgres]:
     """A server with the template in it."""
     folder = Path(tempfile.mkdtemp(prefix="sysvm-postgres-"))
     try:
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(folder, user.pw_uid, user.pw_gid)
-        made = Postgres(folder)
+        made = Postgres(folder, options)
         try:
             made.start()
             made.make_template()
