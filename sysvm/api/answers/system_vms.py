@@ -10,7 +10,7 @@ from sysvm.store.queries.routers import MachineView
 from sysvm.systemvms import states
 
 
-def system_vm(view: MachineView) -> dict[str, Any]:
+def system_vm(view: MachineView, round_trip_ms: float | None) -> dict[str, Any]:
     """One of them."""
     row = view.row
     answer = {
@@ -39,6 +39,7 @@ def system_vm(view: MachineView) -> dict[str, Any]:
         "created": stamp(row.created),
         "disconnected": None if row.agent_up else stamp(row.reported),
         "activeviewersessions": row.sessions if row.kind == "consoleproxy" else None,
+        "consoleroundtripms": round_trip_ms,
         "note": row.error or row.note or None,
         **_addresses(view),
     }

@@ -101,4 +101,5 @@ def _session(tx: Tx, row: Row) -> dict[str, Any]:
         "hostname": host.name if host else None,
         "consoleendpointcreatoraddress": row.creator_address or None,
         "clientaddress": row.client_address or None,
+        "roundtripms": row.round_trip_us / 1000 if row.round_trip_us is not None else None,
     }

@@ -17,8 +17,9 @@ from sysvm.api.listing import contains, fetch
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.prepared import Condition, equals, rare
-from sysvm.store.queries import machine_rows, machines, routers, system_vms, turns
+from sysvm.store.queries import consoles, machine_rows, machines, routers, system_vms, turns
 from sysvm.store.queries.jobs import Part
+from sysvm.store.queries.routers import MachineView
 from sysvm.store.store import Row, Tx
 
 ABOUT = "SystemVm"
@@ -39,7 +40,7 @@ def answer(tx: Tx, machine_id: int) -> dict[str, Any]:
     assert view is not None
     if view.row.kind == "router":
         return router_commands.answer(tx, view.row, admin=True)
-    return answers.system_vm(view)
+    return _answer(tx, view)
 
 
 @handler("listSystemVms")
@@ -50,7 +51,12 @@ def list_system_vms(call: Call) -> Reply:
 
 
 def _answers(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [answers.system_vm(view) for view in routers.views(tx, rows)]
+    return [_answer(tx, view) for view in routers.views(tx, rows)]
+
+
+def _answer(tx: Tx, view: MachineView) -> dict[str, Any]:
+    far = consoles.round_trip_ms(tx, view.row.id) if view.row.kind == "consoleproxy" else None
+    return answers.system_vm(view, far)
 
 
 def _filters(call: Call) -> list[Condition]:

@@ -64,6 +64,13 @@ def open_session(tx: Tx, ids: Ids, guest: Row, proxy: Row, actor: Actor, creator
     return ticket
 
 
+def round_trip_ms(tx: Tx, proxy_id: int) -> float | None:
+    """Between a proxy and the pages that look through it now: the mean of what they measured."""
+    mean = "select avg(round_trip_us) from console_session where proxy_id = :proxy and ended is null"
+    ((found,),) = tx.sql(mean, proxy=proxy_id)
+    return round(float(found) / 1000, 1) if found is not None else None
+
+
 def public_address(tx: Tx, machine_id: int) -> str:
     """The address that browsers reach a system VM by; empty when it has none."""
     for nic in nics.of_machine(tx, machine_id):
