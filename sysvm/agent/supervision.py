@@ -72,6 +72,10 @@ class Supervision:
         """SIGHUP: the daemon reads again what it can read again."""
         run("s6-svc", "-h", str(self._scan / name))
 
+    def reload(self, name: str) -> None:
+        """SIGUSR2: a daemon that can, takes its new configuration without closing its doors."""
+        run("s6-svc", "-2", str(self._scan / name))
+
     def stop(self, name: str) -> None:
         """The daemon ends and is not started again; its link stays."""
         if (self._scan / name).is_symlink():

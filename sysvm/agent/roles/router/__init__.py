@@ -11,4 +11,5 @@
 - `dnsmasq.py`     DHCP and DNS
 - `nftables.py`    NAT, firewall, egress, counters: one atomic ruleset
 - `metadata.py`    user data, metadata, passwords
+- `haproxy.py`     load balancer; `balancing.py` and `stickiness.py` say its configuration, `doors.py` what is opened for it
 """

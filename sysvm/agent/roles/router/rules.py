@@ -17,8 +17,10 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
+from sysvm.agent.roles.router import doors
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
+from sysvm.wire.balancing import LoadBalancer
 from sysvm.wire.documents import (
     Egress,
     EgressRule,
@@ -51,6 +53,7 @@ def render(document: RouterDocument) -> Ruleset:
     opened, restricted = _firewall(document.firewall)
     egress_chains = tuple(_egress_chain(each, outside) for each in document.egress)
     restricted_chains = tuple(Chain(_chain_name("fw", name), rules) for name, rules in restricted.items())
+    balanced, page_rules = doors.balancer(document)
     collections = (
         Collection("public", "ipv4_addr", dict.fromkeys(public, "")),
         Collection("open", "ipv4_addr . inet_proto . inet_service", dict.fromkeys(opened, "")),
@@ -64,6 +67,7 @@ def render(document: RouterDocument) -> Ruleset:
             "ifname : verdict",
             {each.device: f"jump {_chain_name('egress', each.device)}" for each in document.egress},
         ),
+        Collection("balanced", "ipv4_addr . inet_service", dict.fromkeys(balanced, "")),
         Collection("received", "ipv4_addr : counter", {each: _counter("in", each) for each in public}),
         Collection("sent", "ipv4_addr : counter", {each: _counter("out", each) for each in public}),
         Collection("askers", "ipv4_addr", dynamic=_ASKERS),
@@ -75,7 +79,7 @@ def render(document: RouterDocument) -> Ruleset:
         Chain("firewall", _firewall_rules()),
         Chain("gate", ("counter name ip daddr map @received", "ct state new ip daddr @public jump firewall"), _GATE),
         Chain("inward", _inward_rules(), _INWARD),
-        Chain("input", _input_rules(document, guests, outside), _INPUT),
+        Chain("input", _input_rules(document, guests, outside, page_rules), _INPUT),
         Chain("forward", _forward_rules(), _FORWARD),
         Chain("outward", _outward_rules(document, guests, outside), _OUTWARD),
         Chain("sent", ("counter name ip saddr map @sent",), _SENT),
@@ -106,7 +110,9 @@ def _public_addresses(document: RouterDocument) -> tuple[str, ...]:
     for each in document.interfaces:
         if each.role == "public":
             found |= {str(interface(text, each.device).ip): None for text in each.addresses if ":" not in text}
-    rules: tuple[SourceNat | StaticNat | PortForward | FirewallRule, ...] = (
+    balanced = document.balancing.rules if document.balancing is not None else ()
+    rules: tuple[SourceNat | StaticNat | PortForward | FirewallRule | LoadBalancer, ...] = (
+        *balanced,
         *document.source_nat,
         *document.static_nat,
         *document.port_forwards,
@@ -194,8 +200,12 @@ def _inward_rules() -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------- the router itself
-def _input_rules(document: RouterDocument, guests: tuple[str, ...], outside: tuple[str, ...]) -> tuple[str, ...]:
+def _input_rules(
+    document: RouterDocument, guests: tuple[str, ...], outside: tuple[str, ...], pages: tuple[str, ...]
+) -> tuple[str, ...]:
     rules = [_STATES, 'iifname "lo" accept']
+    # What is balanced has passed the gate, whether it comes from outside or from a guest.
+    rules.append("ip daddr . tcp dport @balanced accept")
     rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept")
     if outside:
         # From outside only what the gate let through; to guests and control the router answers pings.
@@ -215,7 +225,7 @@ def _input_rules(document: RouterDocument, guests: tuple[str, ...], outside: tup
             f"{ports} ct state new update @askers {{ ip saddr limit rate over 100/second burst 200 packets }} drop"
         )
         rules.append(f"{ports} accept")
-    return tuple(rules)
+    return (*rules, *pages)
 
 
 # ---------------------------------------------------------------- from guests
