@@ -52,6 +52,11 @@ class Incoming:
         """All bytes that the source spoke of are here."""
         return 0 < self.record.total == self.size
 
+    def on_disk(self) -> int:
+        """How many bytes are here for certain, without opening anything."""
+        known = self._read_record()
+        return known.done if known is not None else 0
+
     def open(self, hashed: Callable[[int], None]) -> None:
         """Goes on where the record says; `hashed` hears how many bytes have been read again."""
         self._folder.mkdir(mode=0o700, exist_ok=True)

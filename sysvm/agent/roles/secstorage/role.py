@@ -16,6 +16,7 @@ from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.secstorage import health, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
 from sysvm.agent.roles.secstorage.copying import Copying
+from sysvm.agent.roles.secstorage.deliveries import Deliveries, Doors
 from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
 from sysvm.agent.roles.secstorage.images import ImageServer
 from sysvm.agent.roles.secstorage.pace import Patience
@@ -58,7 +59,10 @@ class SecStorageRole(Role):
         self._way: Way | None = None
         self._busy: dict[str, tuple[asyncio.Lock, int]] = {}
         self._server = ImageServer(lambda: self._stores, context.clock.now)
-        self._site = Site(self._server.app())
+        self._deliveries = Deliveries(Doors(self._writable, self._alone), context.clock.now)
+        app = self._server.app()
+        self._deliveries.add_to(app)
+        self._site = Site(app)
         self._door = Door(self._site.accept)
 
     @property
@@ -145,7 +149,7 @@ class SecStorageRole(Role):
         return faults
 
     async def _open_door(self, document: SecStorageDocument) -> list[ServiceFault]:
-        self._server.key = document.ticket_key
+        self._server.key = self._deliveries.key = document.ticket_key
         if document.certificate is None or not document.management_address:
             return [
                 _fault("images", "the document brings no certificate or no address for hosts", "wait for the server")
