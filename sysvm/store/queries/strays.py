@@ -142,8 +142,22 @@ def _to_do(tx: Tx, host: Row, found: list[MachineSeen]) -> Strays:
     free = [(one, row) for one, row in mine if not row.kept and one.power is not Power.UNKNOWN]
     return Strays(
         stop=tuple(one for one, _ in free if one.power is not Power.STOPPED),
-        remove=tuple(one for one, row in free if one.power is Power.STOPPED and row.found + grace <= tx.now),
+        remove=tuple(
+            one for one, row in free if one.power is Power.STOPPED and (row.doomed or row.found + grace <= tx.now)
+        ),
     )
+
+
+# ---------------------------------------------------------------- an operator's word
+def keep(tx: Tx, stray: Row) -> None:
+    """It is left as it is until somebody says otherwise."""
+    tx.update(tables.stray, stray.id, kept=True, doomed=False)
+
+
+def doom(tx: Tx, stray: Row) -> None:
+    """It is stopped and removed without waiting for the grace."""
+    tx.update(tables.stray, stray.id, kept=False, doomed=True)
+    turns.look_again(tx, "sweep", stray.host_id)
 
 
 # ---------------------------------------------------------------- recovery
