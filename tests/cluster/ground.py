@@ -33,6 +33,10 @@ class Ground:
         """The admin at this server."""
         return server.client(self.keys)
 
+    def links(self, client: Client) -> Counter[str]:
+        """How many hosts each server holds, by its UUID."""
+        return Counter(row.get("managementserverid", "") for row in client.rows("listHosts", "host", type="Routing"))
+
     def deploy(self, client: Client, count: int) -> dict[str, str]:
         """Asks for guests; their jobs, by the guests' names."""
         jobs = {}

@@ -50,6 +50,11 @@ class Server:
         return ready.exists() and ready.read_text().strip() == str(self._process.pid)
 
     @property
+    def uuid(self) -> str:
+        """How the cloud knows it, over restarts."""
+        return (self.state / "server-uuid").read_text().strip()
+
+    @property
     def pid(self) -> int:
         """Of the process that runs."""
         assert self._process is not None

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -51,6 +52,11 @@ class Postgres:
             )  # fmt: skip
         self._until_it_answers()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT: connections are cut; SIGQUIT: as if it had crashed."""
         if self._process is not None:
@@ -78,6 +84,11 @@ class Postgres:
             yield self.url(name)
         finally:
             self.execute(f"drop database if exists {name} with (force)")
+
+    def ask(self, database: str, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of one SELECT."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            return connection.execute(statement).fetchall()  # type: ignore[call-overload]
 
     def execute(self, statement: str) -> None:
         """One statement, outside of any transaction."""
