@@ -24,7 +24,7 @@ import random
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -44,6 +44,7 @@ Row = sa.Row[Any]
 Wake = tuple[str, int]
 MISSED: Wake = ("missed", 0)  # wakes may have been lost
 RETRIES = 60
+TURN = "turn"  # what is read of it is never kept: it is read to be written
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
 
 _named = re.compile(r"(?<![:\w]):(\w+)")
@@ -55,6 +56,18 @@ def _for_postgres(text: str) -> str:
     return _named.sub(r"%(\1)s", text.replace("%", "%%"))
 
 
+_writes = re.compile(r"\s*(?:update|insert into|delete from) (\w+)")
+
+
+@lru_cache(maxsize=1024)
+def _written_by(text: str) -> str | None:
+    """The table that a statement changes; empty when nobody knows which, None for a SELECT."""
+    if text.lstrip().startswith("select"):
+        return None
+    found = _writes.match(text)
+    return found[1] if found is not None else ""
+
+
 class Tx:
     """One transaction. Everything read in it is of one instant; everything written becomes visible at its end."""
 
@@ -64,7 +77,8 @@ class Tx:
         self.wakes: dict[Wake, None] = {}
         self._postgres = postgres
         self._driver: Any = connection.connection.driver_connection
-        self._read: dict[tuple[str, int], Row | None] = {}  # rows that `get` has read since the last write
+        self._read: dict[tuple[str, int], Row | None] = {}  # rows that `get` has read since their table's last write
+        self._once: dict[Hashable, Any] = {}  # what `once` has found since the last write
 
     def all(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[Row]:
         """Every row."""
@@ -87,6 +101,13 @@ class Tx:
             self._read[key] = known.row(rows[0]) if rows else None
         return self._read[key]
 
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What `find` reads, read but once until this transaction writes something (turns are nobody's to keep)."""
+        if key not in self._once:
+            self._once[key] = find()
+        found: T = self._once[key]
+        return found
+
     def rows(self, table: sa.Table, condition: str, **params: Any) -> list[Row]:
         """Whole rows by a condition written as text ("host_id = :host and removed is null order by id"): the hot way
         of `all`."""
@@ -95,6 +116,7 @@ class Tx:
 
     def insert(self, table: sa.Table, **values: Any) -> int:
         """Adds a row and returns its id."""
+        self._written(table.name)
         if are_values(values):
             text, params = plain(table, self.connection.dialect).adding(values, returning=True)
             return int(self._run(text, params)[0][0])
@@ -103,29 +125,39 @@ class Tx:
 
     def add(self, table: sa.Table, **values: Any) -> None:
         """Adds a row to a table that has no single id."""
+        self._written(table.name)
         text, params = plain(table, self.connection.dialect).adding(values, returning=False)
         self._run(text, params)
 
     def update(self, table: sa.Table, id_: int, **values: Any) -> None:
         """Changes columns of one row."""
+        self._once.clear()
+        self._read.pop((table.name, id_), None)
         if are_values(values):
             text, params = plain(table, self.connection.dialect).changing(values)
             self._run(text, {"id": id_, **params})
-            self._read.pop((table.name, id_), None)
             return
-        self._read.clear()
         self.connection.execute(sa.update(table).where(table.c.id == id_).values(**values))
 
     def change(self, statement: sa.Update | sa.Delete) -> int:
         """Runs an UPDATE or DELETE; the number of rows that it touched."""
-        self._read.clear()
+        self._written("")
         return self.connection.execute(statement).rowcount
 
     def sql(self, text: str, **params: Any) -> list[tuple[Any, ...]]:
         """A hot statement, written once with `:name` parameters, straight to the driver."""
-        if not text.lstrip().startswith("select"):
-            self._read.clear()
+        table = _written_by(text)
+        if table is not None:
+            self._written(table)
         return self._run(text, params)
+
+    def _written(self, table: str) -> None:
+        """What was read of the table is not so any more; of any table, when nobody knows which."""
+        if table == TURN:
+            return
+        self._once.clear()
+        for key in [key for key in self._read if table in ("", key[0])]:
+            del self._read[key]
 
     def _run(self, text: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
         if not self._postgres:

@@ -61,7 +61,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """EnsureRunning."""
+    """EnsureRunning: made if it is not there, and started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +136,7 @@ def _towards_stopped(want: PlacementWanted, seen: MachineSeen | None) -> Placeme
 
 
 def _towards_running(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
-    if seen is None or seen.power is Power.ABSENT:
-        return Create() if want.prepared else Prepare()
-    if seen.power is Power.STOPPED:
+    if seen is None or seen.power in (Power.ABSENT, Power.STOPPED):
         return _start(want) if want.prepared else Prepare()
     if seen.power in (Power.STARTING, Power.STOPPING):
         return Wait(0.5, f"it is {seen.power}")

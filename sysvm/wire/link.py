@@ -141,13 +141,14 @@ class LookAll(msgspec.Struct, frozen=True, tag="look-all"):
 
 
 class EnsureCreated(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-created"):
-    """Root, disks, NICs and boot data of this incarnation exist; it does not run yet."""
+    """Root, disks, NICs and boot data of this incarnation exist; it does not run yet. Servers of this release say
+    EnsureRunning at once."""
 
     spec: MachineSpec
 
 
 class EnsureRunning(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-running"):
-    """It runs; NICs and boot data are those of `spec`."""
+    """It is made if it is not there, and runs; NICs and boot data are those of `spec`."""
 
     spec: MachineSpec
 

@@ -39,9 +39,9 @@ def seen(power: Power, *, agent: str | None = None, spec: str = SPEC, busy: str 
 PATIENCE = plans.AGENT_PATIENCE_S[Runtime.CONTAINER]
 CASES = [
     # wanted running
-    (want(), None, plans.Create()),
+    (want(), None, plans.Start()),
     (want(prepared=False), None, plans.Prepare()),
-    (want(), seen(Power.ABSENT), plans.Create()),
+    (want(), seen(Power.ABSENT), plans.Start()),
     (want(), seen(Power.STOPPED), plans.Start()),
     (want(prepared=False), seen(Power.STOPPED), plans.Prepare()),
     (want(), seen(Power.STARTING), plans.Wait(0.5, "it is starting")),
@@ -112,8 +112,6 @@ class IdealHost:
         match act:
             case plans.Prepare():
                 self.prepared = True
-            case plans.Create():
-                self.seen = seen(Power.STOPPED)
             case plans.Start():
                 self.seen = seen(Power.RUNNING)
             case plans.Renic():
@@ -182,5 +180,5 @@ def test_nothing_is_removed_or_made_twice_on_doubt(wanted: PlacementWanted, firs
     act = plan_placement(wanted, first, up_s)
     if isinstance(act, plans.Remove):
         assert first is not None and first.power is Power.STOPPED
-    if isinstance(act, plans.Create):
-        assert first is None or first.power is Power.ABSENT
+    if isinstance(act, plans.Start):
+        assert first is None or first.power in (Power.ABSENT, Power.STOPPED)

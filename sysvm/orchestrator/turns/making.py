@@ -82,10 +82,16 @@ def _offering(tx: Tx, new: New) -> int:
     return int(found[0][0])
 
 
+# By its clusters: a zone has few, and a cluster is of one hypervisor.
+HYPERVISORS = """
+select distinct hypervisor from cluster c where zone_id = :zone and removed is null
+and exists (select 1 from host h where h.cluster_id = c.id and h.removed is null)
+"""
+
+
 def _hypervisor(tx: Tx, zone: Row) -> str:
     """System VMs run on the hosts of any hypervisor; a simulated zone simulates them too."""
-    found = tx.sql("select distinct hypervisor from host where zone_id = :zone and removed is null", zone=zone.id)
-    kinds = {kind for (kind,) in found}
+    kinds = {kind for (kind,) in tx.sql(HYPERVISORS, zone=zone.id)}
     return next((kind for kind in ("KVM", "LXC") if kind in kinds), next(iter(sorted(kinds)), "KVM"))
 
 

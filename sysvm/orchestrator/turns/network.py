@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import making
+from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
 from sysvm.store.queries import addresses, events, jobs, machines, nics, settings, turns
@@ -17,6 +17,7 @@ from sysvm.systemvms.network import NetworkSeen, NetworkStep, RouterSeen
 from sysvm.wire.machines import Kind, Traffic
 
 ROUTED = "VirtualRouter"
+FIRST_WISH = 1  # of a machine that was just made
 LIVE = ("Implemented", "Setup")
 
 
@@ -119,6 +120,7 @@ def _make_router(tx: Tx, context: Context, network_id: int) -> None:
     if _has_public(tx, network):
         making.add_public_nic(tx, router, 2, _source_nat(tx, network, actor))
     tx.update(tables.network, network.id, state="Implementing")
+    placing.place_at_once(tx, context, router.id, FIRST_WISH)
 
 
 def _has_public(tx: Tx, network: Row) -> bool:
@@ -156,9 +158,14 @@ def _implemented(tx: Tx, turn: Turn) -> None:
     jobs.settle(tx, "network", network.id, turn.wish, "implemented")
 
 
+GUESTS_ON = """
+select distinct n.machine_id from nic n join machine m on m.id = n.machine_id
+where n.network_id = :network and n.removed is null and m.kind = 'guest'
+"""
+
+
 def _stir_guests(tx: Tx, network_id: int) -> None:
-    on_it = "select distinct machine_id from nic where network_id = :network and removed is null"
-    for (machine_id,) in tx.sql(on_it, network=network_id):
+    for (machine_id,) in tx.sql(GUESTS_ON, network=network_id):
         turns.look_again(tx, "machine", machine_id)
 
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import addresses, links, nics, placements, settings, strays
+from sysvm.store.queries import addresses, links, machines, nics, placements, settings, strays, turns
 from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
@@ -19,6 +19,10 @@ SIMULATOR = "Simulator"
 
 def choose(tx: Tx, machine_id: int) -> HostSeen:
     """The host for the machine. Raises NotYet with the reason why there is none, or what has to come first."""
+    return tx.once(("host for", machine_id), lambda: _choose(tx, machine_id))
+
+
+def _choose(tx: Tx, machine_id: int) -> HostSeen:
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
     if why := strays.must_not_place(tx, machine.zone_id):
@@ -75,6 +79,19 @@ def _add_placement(tx: Tx, machine: Row, host_id: int) -> int:
         tx.update(table, old[0].id, **fresh)
         return int(old[0].id)
     return tx.insert(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh)
+
+
+def place_at_once(tx: Tx, context: Context, machine_id: int, wish: int) -> None:
+    """Gives a machine that was just made a host in the same transaction. When there is none its own turn says why."""
+    try:
+        choose(tx, machine_id)
+    except NotYet:
+        return
+    placement = tx.get(tables.placement, place(tx, context, machine_id))
+    machine = tx.get(tables.machine, machine_id)
+    assert placement is not None and machine is not None
+    machines.tell(tx, machine, placement, "running", wish)
+    turns.put_off(tx, "machine", machine_id, after=60.0)  # its host is at work on it
 
 
 def _control_address(tx: Tx, machine: Row, host_id: int) -> None:

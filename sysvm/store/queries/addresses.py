@@ -2,7 +2,7 @@
 
 Each kind has its own book: a public address is a row of `public_ip` (taking it is an UPDATE), a private and a control
 address a row that exists while it is taken, a guest address a live row of `nic_address`. The lowest free one is found
-by halving: a stretch that holds as many taken addresses as it is long is full. That costs one index walk over the
+by doubling and halving: a stretch that holds as many taken addresses as it is long is full. That costs one index walk over the
 taken ones, in the database, and no list of the free ones.
 
 Not here: which NIC carries an address (queries/nics), and what limits an account has.
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events
+from sysvm.store.queries import alerts, events, settings
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
@@ -108,14 +108,14 @@ def take_public_ip(
     wanted: str | None = None,
 ) -> Row:
     """A public address, now allocated to the actor. Refused for capacity when none is free (see no_public_ip_alert)."""
-    free = tx.one(_free_public(tx, zone_id, system, actor, wanted))
+    free = _free_public(tx, zone_id, system, actor, wanted)
     if free is None:
         if wanted is not None:
             raise Refused(f"Public IP address {wanted} is not free in this zone, or not for this account")
         raise NoPublicAddress(zone_id)
     tx.update(
         tables.public_ip,
-        free.id,
+        free,
         state="Allocated",
         network_id=network_id,
         machine_id=machine_id,
@@ -126,43 +126,35 @@ def take_public_ip(
         domain_path=actor.domain_path,
         allocated=tx.now,
     )
-    taken = tx.get(tables.public_ip, free.id)
+    taken = tx.get(tables.public_ip, free)
     assert taken is not None
     return taken
 
 
-def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted: str | None) -> sa.Select[Any]:
-    """Free addresses that this actor may have, the best first: dedicated ones, then the lowest of the oldest range."""
-    ip, pool = tables.public_ip, tables.ip_range
-    found = (
-        sa.select(ip)
-        .join(pool, pool.c.id == ip.c.ip_range_id)
-        .where(ip.c.zone_id == zone_id, ip.c.state == "Free", pool.c.removed.is_(None))
-        .order_by(pool.c.for_system_vms.desc() if system else pool.c.for_system_vms)
-        .order_by(pool.c.account_id.is_(None), pool.c.domain_id.is_(None), pool.c.id, ip.c.address)
-        .limit(1)
-    )
-    if _strict(tx, zone_id):
-        found = found.where(pool.c.for_system_vms == system)
-    if system:
-        found = found.where(pool.c.account_id.is_(None), pool.c.domain_id.is_(None))
-    else:
-        above = [int(part) for part in actor.domain_path.split("/") if part]
-        mine = sa.or_(pool.c.account_id.is_(None), pool.c.account_id == actor.account_id)
-        found = found.where(mine, sa.or_(pool.c.domain_id.is_(None), pool.c.domain_id.in_(above)))
-    return found if wanted is None else found.where(ip.c.address == pack_address(wanted))
+POOLS = """
+select id, for_system_vms, account_id, domain_id from ip_range where zone_id = :zone and traffic = 'Public'
+and removed is null order by account_id is null, domain_id is null, id
+"""
+FREE = "select id from public_ip where ip_range_id = :pool and state = 'Free' order by address limit 1"
+FREE_WANTED = "select id from public_ip where ip_range_id = :pool and state = 'Free' and address = :wanted"
 
 
-def _strict(tx: Tx, zone_id: int) -> bool:
-    """Whether reserved ranges and others are kept apart. Without a reserved range there is nothing to keep apart."""
-    setting, pool = tables.setting, tables.ip_range
-    value = tx.value(sa.select(setting.c.value).where(setting.c.scope == "global", setting.c.name == STRICTNESS))
-    if str(value).lower() != "true":
-        return False
-    reserved = sa.select(pool.c.id).where(
-        pool.c.zone_id == zone_id, pool.c.for_system_vms.is_(True), pool.c.removed.is_(None)
-    )
-    return tx.value(reserved.limit(1)) is not None
+def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted: str | None) -> int | None:
+    """A free address that this actor may have, the best one: of dedicated ranges, then the lowest of the oldest range."""
+    pools = tx.sql(POOLS, zone=zone_id)
+    # Without a reserved range there is nothing to keep apart.
+    strict = any(reserved for _, reserved, _, _ in pools) and settings.value(tx, STRICTNESS)
+    above = {int(part) for part in actor.domain_path.split("/") if part}
+    for id_, reserved, account, domain in sorted(pools, key=lambda pool: bool(pool[1]) != system):
+        if strict and bool(reserved) != system:
+            continue
+        mine = account in (None, actor.account_id) and (domain is None or domain in above)
+        if not (account is None and domain is None if system else mine):
+            continue
+        found = tx.sql(FREE, pool=id_) if wanted is None else tx.sql(FREE_WANTED, pool=id_, wanted=pack_address(wanted))
+        if found:
+            return int(found[0][0])
+    return None
 
 
 def no_public_ip_alert(tx: Tx, zone_id: int) -> None:
@@ -226,9 +218,9 @@ def give_private_ips(tx: Tx, nic_id: int) -> None:
 def take_control_ip(tx: Tx, host_id: int, machine_id: int) -> str:
     """The machine's link-local address on a host: the one that it has there, else the lowest free one."""
     book = tables.control_ip
-    has = tx.value(sa.select(book.c.address).where(book.c.host_id == host_id, book.c.machine_id == machine_id))
-    if has is not None:
-        return unpack_address(has)
+    has = tx.sql("select address from control_ip where host_id = :h and machine_id = :m", h=host_id, m=machine_id)
+    if has:
+        return unpack_address(has[0][0])
     whole = (_number(CONTROL[0]), _number(CONTROL[1]))
     found = _lowest(tx, CONTROL_TAKEN, host_id, whole, [_single(METADATA_SERVICE)])
     if found is None:
@@ -337,9 +329,21 @@ def _lowest(tx: Tx, taken: str, book: int, whole: Stretch, without: list[Stretch
 
 
 def lowest_free(count: Callable[[int, int], int], first: int, last: int) -> int | None:
-    """The lowest number from `first` to `last` that is free; `count` tells how many of a stretch are taken."""
-    if count(first, last) > last - first:
-        return None
+    """The lowest number from `first` to `last` that is free; `count` tells how many of a stretch are taken.
+
+    Stretches that double in length until one is not full, then halves of that one: few questions, and short ones, where
+    the lowest numbers are free.
+    """
+    length = 1
+    while first <= last:
+        end = min(first + length - 1, last)
+        if count(first, end) < end - first + 1:
+            return _halved(count, first, end)
+        first, length = end + 1, length * 2
+    return None
+
+
+def _halved(count: Callable[[int, int], int], first: int, last: int) -> int:
     while first < last:
         middle = (first + last) // 2
         if count(first, middle) > middle - first:

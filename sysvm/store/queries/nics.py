@@ -151,20 +151,26 @@ def add_address(
     )
 
 
+PRIMARY = """
+select n.network_id, a.id, a.address from nic n
+left join nic_address a on a.nic_id = n.id and a.removed is null and a.is_primary where n.id = :nic
+"""
+
+
 def set_primary(tx: Tx, nic_id: int, text: str, prefix: int, gateway: str) -> None:
     """The NIC's primary IPv4 address is this one and no other; it may have had none (a private one comes later)."""
     book = tables.nic_address
-    for row in tx.all(sa.select(book).where(book.c.nic_id == nic_id, book.c.removed.is_(None), book.c.is_primary)):
-        if len(ipaddress.ip_address(unpack_address(row.address)).packed) == 4:
-            tx.update(book, row.id, removed=tx.now)
-    nic = tx.get(tables.nic, nic_id)
-    add_address(tx, nic_id, text, prefix, network_id=nic.network_id if nic is not None else None, is_primary=True)
+    found = tx.sql(PRIMARY, nic=nic_id)
+    for _, id_, packed in found:
+        if id_ is not None and ":" not in unpack_address(packed):
+            tx.update(book, id_, removed=tx.now)
+    add_address(tx, nic_id, text, prefix, network_id=found[0][0], is_primary=True)
     tx.update(tables.nic, nic_id, gateway=gateway, netmask=_netmask([(text, prefix)]))
 
 
-def of_machine(tx: Tx, machine_id: int) -> list[NicRow]:
+def of_machine(tx: Tx, machine_id: int) -> Sequence[NicRow]:
     """Live NICs of a machine by device number."""
-    return of_machines(tx, [machine_id]).get(machine_id, [])
+    return tx.once(("nics", machine_id), lambda: tuple(of_machines(tx, [machine_id]).get(machine_id, ())))
 
 
 # Pages of machines read all their NICs and addresses: written once, run by the driver. The ids are integers of ours.

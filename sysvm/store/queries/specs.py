@@ -137,7 +137,8 @@ def public_addresses(tx: Tx, network_id: int | None) -> list[tuple[str, int]]:
     """The public addresses of a network with their prefixes, source NAT first."""
     if network_id is None:
         return []
-    return [(unpack_address(packed), prefix_of(netmask)) for packed, netmask in tx.sql(PUBLIC, network=network_id)]
+    held = tx.once((PUBLIC, network_id), lambda: tx.sql(PUBLIC, network=network_id))
+    return [(unpack_address(packed), prefix_of(netmask)) for packed, netmask in held]
 
 
 @lru_cache(maxsize=256)

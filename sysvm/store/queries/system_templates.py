@@ -1,8 +1,6 @@
 """The system VM template as rows: one for each version and kind of host that it runs on, so that clients see which one a
 system VM runs. The bytes are on the hosts themselves, put there with the host agent; nothing is downloaded."""
 
-import sqlalchemy as sa
-
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
 from sysvm.store.queries import templates
@@ -24,13 +22,18 @@ def ensure_reported(tx: Tx, host: Row, versions: tuple[str, ...], hypervisors: t
                 ensure_template(tx, version, hypervisor, host.zone_id)
 
 
+THERE = """
+select t.id, c.id from template t
+left join template_copy c on c.template_id = t.id and c.zone_id = :zone and c.wanted and c.removed is null
+where t.kind = 'SYSTEM' and t.version = :version and t.hypervisor = :hypervisor and t.removed is null limit 1
+"""
+
+
 def ensure_template(tx: Tx, version: str, hypervisor: str, zone_id: int) -> int:
     """The row of this version for this kind of host, usable in the zone."""
-    table = tables.template
-    same = (table.c.kind == "SYSTEM", table.c.version == version, table.c.hypervisor == hypervisor)
-    found: int | None = tx.value(sa.select(table.c.id).where(*same, table.c.removed.is_(None)))
-    id_ = found if found is not None else _add(tx, version, hypervisor)
-    if not templates.copies(tx, id_, zone_id):
+    found = tx.sql(THERE, version=version, hypervisor=hypervisor, zone=zone_id)
+    id_ = int(found[0][0]) if found else _add(tx, version, hypervisor)
+    if not found or found[0][1] is None:
         tx.insert(tables.template_copy, template_id=id_, zone_id=zone_id, state="BYPASSED", created=tx.now)
     return id_
 

@@ -77,6 +77,11 @@ def wish(tx: Tx, kind: str, id_: int, *, after: float = 0.0, host: int | None = 
     return int(number)
 
 
+def put_off(tx: Tx, kind: str, id_: int, *, after: float) -> None:
+    """What is wanted is being done by somebody else, who will say so: the turn is not due before."""
+    tx.sql("update turn set due = :due where kind = :kind and id = :id", due=tx.now + after, kind=kind, id=id_)
+
+
 def look_again(tx: Tx, kind: str, id_: int) -> None:
     """The world may have changed: the turn is due now, but nothing else is wanted."""
     tx.wake(kind, id_)
