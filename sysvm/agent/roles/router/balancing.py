@@ -64,6 +64,7 @@ class Section:
 
     name: str
     rule: str
+    door: tuple[str, int]
     lines: tuple[str, ...]
     options: str
     members: tuple[tuple[str, str], ...]  # name, address:port
@@ -133,6 +134,7 @@ def _apart(rules: list[LoadBalancer]) -> None:
 def _section(rule: LoadBalancer, page: StatisticsPage | None, files: dict[str, str], folder: str) -> Section:
     where = f"load balancer {rule.rule}"
     public = address(rule.public, where)
+    door = (public, rule.port)
     for port in (rule.port, rule.private_port):
         if not 1 <= port <= 65535:
             raise Wrong(f"{where}: {port} is no port", "give one from 1 to 65535")
@@ -147,7 +149,7 @@ def _section(rule: LoadBalancer, page: StatisticsPage | None, files: dict[str, s
         *_check_lines(rule.health_check, public, where),
     ]
     members = tuple(sorted(_member(each, rule.private_port, where) for each in dict.fromkeys(rule.members)))
-    return Section(_name(public, rule.port), rule.rule, tuple(lines), _options(rule), members, cookies)
+    return Section(_name(*door), rule.rule, door, tuple(lines), _options(rule), members, cookies)
 
 
 def _name(at: str, port: int) -> str:
@@ -228,7 +230,7 @@ def _options(rule: LoadBalancer) -> str:
 def _page(page: StatisticsPage, at: str, port: int) -> Section:
     own = address(at, "statistics")
     lines = (f"bind {own}:{port}", "mode http", "option httpclose", "timeout client 1m", *_page_lines(page))
-    return Section(f"stats_{_name(own, port)}", "", lines, "", ())
+    return Section(f"stats_{_name(own, port)}", "", (own, port), lines, "", ())
 
 
 def _page_lines(page: StatisticsPage) -> tuple[str, ...]:
@@ -246,4 +248,4 @@ def word(text: str, where: str) -> str:
     """One word of the configuration, whatever is in it."""
     if not text or not text.isascii() or not text.isprintable() or len(text) > 1024:
         raise Wrong(f"{where}: {text[:40]!r} cannot be said to HAProxy", "use printable characters")
-    return "".join(f"\\{each}" if each in " \\#\"'$" else each for each in text)
+    return "".join(f"\\{each}" if each in " \\#\"'" else each for each in text)

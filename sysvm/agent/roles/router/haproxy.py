@@ -9,11 +9,15 @@ last connection. When the check or the reload fails, what ran before stays, on d
 The worker is the user haproxy in an empty folder; only the master, which carries nothing, may read keys. They lie in /run,
 which is memory. A change of members is written to the configuration as well: it is what the next process begins with.
 
+HAProxy teaches tables only when it has been taught itself or is older than about ten seconds; two reloads within the first
+ten seconds of its life lose them, nothing else.
+
 Races: HAProxy may die between a question and the next. That is an error of this step; s6 has started it by the next one.
 """
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Hashable
 from pathlib import Path
@@ -179,6 +183,7 @@ class Haproxy:
         write_if_changed(candidate, text.encode(), 0o600)
         try:
             self._check(candidate)
+            _try_doors(rendering)
             before = self._read("haproxy.cfg")
             self._keep_state()
             candidate.replace(self._config)
@@ -194,7 +199,7 @@ class Haproxy:
             raise CommandFailed(self.name, "did not take its new configuration, and goes on with the one before")
 
     def _check(self, candidate: Path) -> None:
-        done = finish("haproxy", "-W", "-c", "-q", "-f", str(candidate))
+        done = finish("haproxy", "-W", "-c", "-f", str(candidate))
         if done.code != 0:
             words = [line for line in done.err.splitlines() if "ALERT" in line] or done.err.splitlines()
             raise CommandFailed(self.name, "; ".join(words)[:500] or f"the check ended with {done.code}")
@@ -216,6 +221,18 @@ class Haproxy:
 
     def _script(self) -> str:
         return f"#!/bin/sh\nexec haproxy -W -f {self._config}\n"
+
+
+def _try_doors(rendering: Config) -> None:
+    """Raises CommandFailed for an address that the router does not have or a port that somebody else holds."""
+    for address, port in (section.door for section in rendering.sections):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as door:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            try:
+                door.bind((address, port))
+            except OSError as error:
+                raise CommandFailed(Haproxy.name, f"cannot listen on {address}:{port}: {error.strerror}") from None
 
 
 def _names(section: Section | None) -> frozenset[str]:
