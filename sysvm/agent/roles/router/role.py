@@ -20,6 +20,7 @@ from sysvm.agent.command import CommandFailed
 from sysvm.agent.diagnose import diagnose
 from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.router.dnsmasq import Dnsmasq
+from sysvm.agent.roles.router.haproxy import Haproxy
 from sysvm.agent.roles.router.interfaces import Interfaces
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
@@ -29,28 +30,31 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.wire.channel import Counter, Diagnose, DriftReport, ServiceSeen, TaskBody
+from sysvm.wire.balancing import MemberSeen
+from sysvm.wire.channel import Counter, Diagnose, DriftReport, MembersReport, ServiceSeen, TaskBody
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.machines import Runtime, ServiceFault
 
 T = TypeVar("T")
 _WATCH_EVERY = 2.0
 _RETRY_EVERY = 3  # watches
+_TELL_EVERY = 150  # watches, what has not changed
 log = get_logger()
 
 
 def make(context: Context) -> Role:
     """A router with all its services."""
     supervision = Supervision(context.paths)
-    nftables = Nftables()
+    nftables, haproxy = Nftables(), Haproxy(context.paths, supervision)
     services: tuple[Service, ...] = (
         nftables,
         Interfaces(),
         Dnsmasq(context.paths, supervision),
         Metadata(context.paths, supervision, context.seal),
+        haproxy,
     )
     prepare = nftables.prepare if context.boot.runtime is Runtime.VM else None
-    return RouterRole(context, services, nftables.counters, prepare)
+    return RouterRole(context, services, nftables.counters, haproxy.tend, prepare)
 
 
 class Holder:
@@ -144,11 +148,14 @@ class RouterRole(Role):
         context: Context,
         services: tuple[Service, ...],
         counters: Callable[[], tuple[Counter, ...]],
+        tend: Callable[[], tuple[MemberSeen, ...]],
         prepare: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._holders = tuple(Holder(service) for service in services)
         self._count = counters
+        self._tend = tend
+        self._members: tuple[MemberSeen, ...] = ()
         self._prepare = prepare
         self._document: RouterDocument | None = None
         self._digest = ""
@@ -219,11 +226,12 @@ class RouterRole(Role):
             for report in await self._on_thread(self._mend):
                 await self._context.line.notify(report)
 
-    def _mend(self) -> list[DriftReport]:
+    def _mend(self) -> list[DriftReport | MembersReport]:
         if self._ending or self._document is None:
             return []
         self._ticks += 1
-        reports = [report for holder in self._holders if (report := holder.drift()) is not None]
+        reports: list[DriftReport | MembersReport] = []
+        reports += [report for holder in self._holders if (report := holder.drift()) is not None]
         if self._ticks % _RETRY_EVERY == 0:
             document = self._document
             reports += [report for holder in self._holders if (report := holder.retry(document)) is not None]
@@ -234,7 +242,13 @@ class RouterRole(Role):
                 log.warning("daemon_restarted", service=now.name, restarts=now.restarts)
                 reports.append(DriftReport(service=now.name, difference=words, mended=now.running))
         self._seen = self._daemons()
-        return reports
+        return reports + self._told_members()
+
+    def _told_members(self) -> list[MembersReport]:
+        before, self._members = self._members, self._tend()
+        if self._members == before and (not before or self._ticks % _TELL_EVERY):
+            return []
+        return [MembersReport(self._members)]
 
     def _daemons(self) -> tuple[ServiceSeen, ...]:
         return tuple(seen for holder in self._holders for seen in holder.service.daemons())
