@@ -7,6 +7,8 @@ equal facts make equal documents, whatever the order of the rows.
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sysvm.systemvms import load_balancer
+from sysvm.systemvms.load_balancer import BalancerFacts
 from sysvm.wire.documents import (
     DhcpNetwork,
     Dns,
@@ -70,6 +72,7 @@ class RouterFacts:
     port_forwards: tuple[PortForward, ...] = ()
     firewall: tuple[FirewallRule, ...] = ()
     egress: tuple[EgressRule, ...] = ()
+    balancer: BalancerFacts | None = None
 
 
 def document(facts: RouterFacts) -> RouterDocument:
@@ -88,6 +91,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         firewall=_sorted(facts.firewall) if has("Firewall") else (),
         egress=(_egress(facts),) if facts.public_device else (),
         metadata=_metadata(facts) if has("UserData") else None,
+        balancing=load_balancer.balancing(facts.balancer) if has("Lb") else None,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import certificates, consoles, nics, settings, specs
+from sysvm.store.queries import balancing, certificates, consoles, nics, settings, specs
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
@@ -113,10 +113,12 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
     public = next((nic for nic in held if nic.traffic == Traffic.PUBLIC), None)
     guest = next(nic for nic in held if nic.traffic == Traffic.GUEST)
     rules = _rules(tx, network.id)
+    facts = _network_facts(tx, network, guest)
+    control = next((nic for nic in held if nic.traffic == Traffic.CONTROL), None)
     return router.RouterFacts(
         machine=machine.uuid,
         name=machine.name,
-        network=_network_facts(tx, network, guest),
+        network=facts,
         interfaces=tuple(_interface(tx, nic, network.id) for nic in held),
         public_device=f"eth{public.device}" if public is not None else None,
         guests=tuple(_guests(tx, network, keys)),
@@ -124,6 +126,14 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
         port_forwards=tuple(_port_forwards(rules)),
         firewall=tuple(_firewall(rules)),
         egress=tuple(_egress(rules, f"eth{guest.device}", network.cidr)),
+        balancer=balancing.facts(
+            tx,
+            network,
+            keys.vault,
+            public=facts.source_nat,
+            guest=_address(guest) or None,
+            control=_address(control) or None,
+        ),
     )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
+from sysvm.store.queries import load_balancers
 from sysvm.store.store import Row, Tx
 
-FIREWALL, EGRESS, FORWARDING = "Firewall", "Egress", "PortForwarding"
+FIREWALL, EGRESS, FORWARDING, BALANCING = "Firewall", "Egress", "PortForwarding", load_balancers.PURPOSE
 LIVE = ("Staged", "Add", "Active")
 
 
@@ -74,9 +75,10 @@ def remove_of_address(tx: Tx, public_ip_id: int, *purposes: str) -> None:
 
 
 def remove_of_guest(tx: Tx, machine_id: int) -> set[int]:
-    """What led to a guest that is going away is no more: forwards and static NAT. The networks that it was on."""
+    """What led to a guest that is going away is no more: forwards, static NAT, its place behind load balancers. The
+    networks that it was on."""
     rule, ip = tables.firewall_rule, tables.public_ip
-    touched = set()
+    touched = load_balancers.remove_guest(tx, machine_id)
     for row in tx.all(sa.select(rule).where(rule.c.machine_id == machine_id, rule.c.removed.is_(None))):
         remove(tx, row)
         touched.add(row.network_id)
