@@ -31,9 +31,11 @@ from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
 from sysvm.cli.files import PASSWORD_FILE, READY_FILE
 from sysvm.cli.simulated import Earth, SimulatedHosts
+from sysvm.hosts.layout import Layout
 from sysvm.hub.links import Links
 from sysvm.hub.server import Hub, Identity, server_context
 from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.names import NameServer
 from sysvm.orchestrator.notices import Notices
 from sysvm.orchestrator.session import Sessions
 from sysvm.store import schema, seed
@@ -202,6 +204,7 @@ async def _start(config: ServerConfig, context: Context, apps: Apps, tasks: Task
     ours = Sessions(context, _server(config), (hub, simulated))
     tasks.start(ours.run(), "session")
     tasks.start(simulated.run(), "simulated hosts")
+    tasks.start(NameServer(context.store, context.clock, Layout.of(config.state).names).run(), "name server")
     return ours
 
 

@@ -36,7 +36,7 @@ async def remove_everything(layout: Layout) -> None:
         mounts.unmount_below(folder)
     await Namespace(layout).remove()
     await _remove_cgroups(layout)
-    for folder in (layout.run, layout.host):
+    for folder in (layout.run, layout.names, layout.host):
         _remove_folder(folder)
 
 

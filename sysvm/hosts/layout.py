@@ -21,10 +21,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from sysvm.basics.digest import digest, short_name
-from sysvm.wire.machines import Disk, MachineSpec
+from sysvm.basics.digest import short_name
+from sysvm.wire.machines import Disk
 
 RUN = Path("/run/sysvm")
 
@@ -69,6 +67,11 @@ class Layout:
     def run(self) -> Path:
         """The runtime folder, a tmpfs."""
         return RUN / self.hash8
+
+    @property
+    def names(self) -> Path:
+        """Where the name server of console proxies works; beside `run`, which is the host's alone."""
+        return RUN / f"{self.hash8}-names"
 
     @property
     def tls(self) -> Path:
@@ -150,8 +153,3 @@ def image_path(pool: str, sha256: str, image_format: str) -> Path:
     """Where an image is in its pool."""
     folder = Path(pool) / "images"
     return folder / sha256 if image_format == "dir" else folder / f"{sha256}.{image_format}"
-
-
-def spec_digest(spec: MachineSpec) -> str:
-    """The identity of a spec; the state key is no part of it."""
-    return digest(msgspec.structs.replace(spec, state_key=""))

@@ -15,7 +15,7 @@ from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import documents, events, settings
-from sysvm.store.queries.consoles import ticket_hash
+from sysvm.store.queries.consoles import ticket_hash, url_domain
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.store import Row, Tx
@@ -36,7 +36,7 @@ def redeem(tx: Tx, context: Context, proxy: str, ask: RedeemTicket) -> ConsoleTa
     if session is None or session.acquired is not None or session.ended is not None or session.ticket_until < tx.now:
         raise refused
     holder = machine_by_uuid(tx, proxy)
-    if holder is None or holder.id != session.proxy_id or _is_elsewhere(tx, session, ask.client):
+    if holder is None or not _may_serve(tx, session, holder) or _is_elsewhere(tx, session, ask.client):
         raise refused
     machine = _running(tx, session)
     secret = _attach(tx, context, session, holder, ask.client, before=None)
@@ -54,12 +54,23 @@ def resume(tx: Tx, context: Context, proxy: str, ask: ResumeSession) -> ConsoleT
     holder = machine_by_uuid(tx, proxy)
     if session is None or holder is None or not _may_come_back(tx, session) or _is_elsewhere(tx, session, ask.client):
         raise refused
-    if holder.kind != Kind.CONSOLE_PROXY or holder.zone_id != _zone_of(tx, session):
+    if not _is_neighbour(tx, session, holder):
         raise refused
     machine = _running(tx, session)
     secret = _attach(tx, context, session, holder, ask.client, before=shown)
     tx.update(tables.machine, machine.id, console_proxy_id=holder.id, console_assigned=tx.now)
     return _target(tx, context, session, machine, secret)
+
+
+def _may_serve(tx: Tx, session: Row, holder: Row) -> bool:
+    """The proxy that the ticket is for; or any of the zone where all have one name and a balancer chooses."""
+    domain = url_domain(tx, holder.zone_id)
+    balanced = bool(domain) and not domain.startswith("*.")
+    return holder.id == session.proxy_id or (balanced and _is_neighbour(tx, session, holder))
+
+
+def _is_neighbour(tx: Tx, session: Row, holder: Row) -> bool:
+    return holder.kind == Kind.CONSOLE_PROXY and holder.zone_id == _zone_of(tx, session)
 
 
 def _is_elsewhere(tx: Tx, session: Row, client: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from sysvm.systemvms.names import parse_listen
+
 TRUE = "true"
 
 
@@ -26,6 +28,7 @@ class Setting(msgspec.Struct, frozen=True):
     hidden: bool = False  # stored sealed, never shown
     options: tuple[str, ...] = ()
     least: float | None = None
+    form: str = ""  # of a string: listen (ADDRESS or ADDRESS:PORT)
 
     def typed(self, text: str | None) -> Any:
         """The value of a text that was checked when it was stored."""
@@ -41,7 +44,7 @@ class Setting(msgspec.Struct, frozen=True):
             return self._number_fault(text)
         if self.options and text not in self.options:
             return f"The value of {self.name} is one of: {', '.join(self.options)}"
-        return ""
+        return _form_fault(self, text) if self.form and text else ""
 
     def _number_fault(self, text: str) -> str:
         try:
@@ -55,11 +58,20 @@ class Setting(msgspec.Struct, frozen=True):
         return ""
 
 
+def _form_fault(setting: Setting, text: str) -> str:
+    try:
+        FORMS[setting.form](text)
+    except ValueError as error:
+        return f"The value of {setting.name} is an address with or without a port (192.0.2.1:53, [::]:53): {error}"
+    return ""
+
+
 def _boolean(text: str) -> bool:
     return text.lower() == TRUE
 
 
 TYPES: dict[str, Callable[[str], Any]] = {"Boolean": _boolean, "Number": int, "Decimal": float, "String": str}
+FORMS: dict[str, Callable[[str], Any]] = {"listen": parse_listen}
 ALIASES = {"router.template.xen": "router.template.xenserver"}
 DECLARED = Path(__file__).with_name("settings.jsonl")
 

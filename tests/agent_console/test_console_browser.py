@@ -5,12 +5,13 @@ import contextlib
 import json
 import os
 import shutil
+import socket as socketlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from browser import browser
-from console_stage import PATIENCE, Screen, stage
+from console_stage import PATIENCE, Screen, Stage, stage
 
 pytestmark = pytest.mark.root
 
@@ -178,6 +179,74 @@ async def test_a_draining_proxy_hands_its_page_over_and_the_user_sees_nothing_of
             await page.until(SHOWN, PATIENCE)
             assert set(await page.value("states")) <= {"open"}
             assert second.role.services()[1].note == "1 sessions"
+
+
+BALANCER = """
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 1h
+    timeout server 1h
+frontend pages
+    bind 127.0.0.1:{page}
+    default_backend pages
+frontend consoles
+    bind 127.0.0.1:{socket}
+    default_backend consoles
+backend pages
+    balance roundrobin
+    server one 127.0.0.1:{pages[0]} check inter 100
+    server two 127.0.0.1:{pages[1]} check inter 100
+backend consoles
+    balance roundrobin
+    server one 127.0.0.1:{sockets[0]} check inter 100
+    server two 127.0.0.1:{sockets[1]} check inter 100
+"""
+
+
+@contextlib.asynccontextmanager
+async def balancer(folder: Path, *proxies: Stage) -> AsyncIterator[tuple[int, int]]:
+    """A real HAProxy in front of proxies that share one name, not sticky; its ports for pages and websockets."""
+    page, port = free_port(), free_port()
+    ports = [{name: proxy.role.ports[name] for name in ("page", "websocket")} for proxy in proxies]
+    text = BALANCER.format(
+        page=page, socket=port, pages=[one["page"] for one in ports], sockets=[one["websocket"] for one in ports]
+    )
+    (folder / "haproxy.cfg").write_text(text)
+    process = await asyncio.create_subprocess_exec("haproxy", "-q", "-db", "-f", str(folder / "haproxy.cfg"))
+    try:
+        yield page, port
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def free_port() -> int:
+    with socketlib.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+async def test_behind_one_name_a_page_comes_back_through_whichever_proxy_is_left(tmp_path: Path) -> None:
+    async with (
+        stage(tmp_path / "one") as first,
+        stage(tmp_path / "two", beside=first) as second,
+        display(tmp_path, *XTERM) as socket,
+    ):
+        for proxy in (first, second):
+            await proxy.role.apply(proxy.document())
+        ticket = first.ticket("look", through(socket))
+        async with balancer(tmp_path, first, second) as (page_port, port), browser(tmp_path / "profile") as page:
+            await page.open(opening(port, f"://127.0.0.1:{page_port}", ticket))
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until(SHOWN, PATIENCE)
+            serving = first if first.role.services()[1].note == "1 sessions" else second
+            await serving.role.stop()
+            await page.until(f"{STATE} === 'away'", PATIENCE)
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until(SHOWN, PATIENCE)
+            left = second if serving is first else first
+            assert left.role.services()[1].note == "1 sessions"
 
 
 async def test_a_page_waits_for_a_machine_that_restarts(tmp_path: Path) -> None:

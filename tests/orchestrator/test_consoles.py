@@ -100,6 +100,23 @@ def test_a_ticket_works_once_at_its_proxy_and_the_secret_that_it_gives_at_any():
     tell(story)
 
 
+def test_where_a_balancer_chooses_any_proxy_takes_a_ticket():
+    """All have one name; the ticket still works once."""
+
+    async def story(tale: Tale) -> None:
+        eye, (_, two) = await console(tale, proxies=2)
+        await change(tale, "consoleproxy.url.domain", "consoles.company.com")
+        ticket = await eye.ticket()
+        (worker,) = await tale.ask("listSystemVms", systemvmtype="secondarystoragevm")
+        with pytest.raises(Refused):
+            await eye.redeem(worker["id"], ticket)
+        await eye.redeem(two, ticket)
+        with pytest.raises(Refused):
+            await eye.redeem(two, ticket)
+
+    tell(story)
+
+
 def test_a_session_that_was_lost_comes_back_for_a_while_and_not_for_ever():
     """Its own proxy may end it, another one may not."""
 
