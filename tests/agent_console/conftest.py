@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from console_stage import Stage, stage
+
+from tests.agent_console.console_stage import Stage, stage
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from browser import browser
-from console_stage import PATIENCE, Screen, Stage, stage
+
+from tests.agent_console.browser import browser
+from tests.agent_console.console_stage import PATIENCE, Screen, Stage, stage
 
 pytestmark = pytest.mark.root
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import aiohttp
 import pytest
-from console_stage import PATIENCE, Authority, Stage, echo_screen
 from yarl import URL
 
 from sysvm.agent.roles.consoleproxy import control
+from tests.agent_console.console_stage import PATIENCE, Authority, Stage, echo_screen
 
 DOWN, UP = 40 * 1024 * 1024, 3 * 1024 * 1024
 PIECE = 64 * 1024

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from console_stage import PATIENCE, Stage, stage
-from test_console_pump import closing, echoes, open_console
 
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.tasks import Tasks
@@ -17,6 +15,8 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.relay_files import RelayFiles, Settings
 from sysvm.hosts.relay_listener import Relay
 from sysvm.wire.grants import Grant, new_grant_key, public_grant_key, sign_grant
+from tests.agent_console.console_stage import PATIENCE, Stage, stage
+from tests.agent_console.test_console_pump import closing, echoes, open_console
 
 
 def certify(layout: Layout, proxy: Stage) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-from console_stage import PATIENCE, Authority, Relay, Server, boot_data, echo_screen, pem
 
 from sysvm.basics.digest import digest
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.channel import AgentReport, Apply, ConsoleTarget
 from sysvm.wire.documents import ConsoleProxyDocument
 from sysvm.wire.peer import Peer
+from tests.agent_console.console_stage import PATIENCE, Authority, Relay, Server, boot_data, echo_screen, pem
 
 
 async def test_the_program_serves_a_console_and_again_after_a_restart_without_its_host(tmp_path: Path) -> None:
