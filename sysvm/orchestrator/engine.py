@@ -57,7 +57,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """There is nothing left to work on: the turn is forgotten."""
+    """There is nothing left to work on: the turn is forgotten, unless something else has been wished meanwhile."""
 
     write: Callable[[Tx], None] | None = None
 
@@ -214,7 +214,8 @@ class Engine:
                 outcome.write(tx)
             match outcome:
                 case Gone():
-                    turns.forget(tx, turn.kind, turn.id)
+                    if not turns.leave(tx, turn):
+                        turns.release(tx, session, turn, after=0.0)
                 case Result():
                     tries = turn.tries if outcome.failed else 0
                     turns.release(tx, session, turn, after=outcome.after, tries=tries)

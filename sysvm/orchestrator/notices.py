@@ -15,6 +15,7 @@ from sysvm.basics.log import get_logger
 from sysvm.orchestrator import consoles
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import AWAY_S
+from sysvm.orchestrator.turns import hosttasks
 from sysvm.orchestrator.turns.ending import ALERT_OF, EVENT_OF, TITLE_OF, about, actor
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, links, load_balancers, turns
@@ -41,8 +42,8 @@ class Notices:
                 await self._run(lambda tx: links.stir_machine(tx, host_id, machine))
             case InventoryDigest(digest=digest):
                 await self._inventory(host_id, digest)
-            case HostTaskReport():
-                await self._run(lambda tx: links.stir_placements(tx, host_id))
+            case HostTaskReport(task=task):
+                await self._run(lambda tx: _host_task(tx, host_id, task.name))
             case FromAgent(machine=machine, notice=said) if said is not None:
                 await self._agent(host_id, machine, said)
 
@@ -91,6 +92,11 @@ class Notices:
                 await self._run(lambda tx: _task(tx, machine))
             case channel.AgentHello() | channel.AgentReport():
                 await self._run(lambda tx: links.stir_machine(tx, host_id, machine))
+
+
+def _host_task(tx: Tx, host_id: int, name: str) -> None:
+    if not hosttasks.stir(tx, name):
+        links.stir_placements(tx, host_id)
 
 
 def _look_at_all(tx: Tx, host_id: int) -> None:

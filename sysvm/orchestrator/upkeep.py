@@ -9,7 +9,7 @@ from sysvm.basics.errors import DatabaseAway
 from sysvm.orchestrator import expiry, stuck
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import alerts, guests, jobs, links, sessions, turns
+from sysvm.store.queries import alerts, guests, jobs, links, sessions, turns, volumes
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.store import Row, Tx
 
@@ -41,6 +41,15 @@ def sweep(tx: Tx) -> None:
     _forget_old_jobs(tx)
 
 
+# Whose rows say why they are not what they should be.
+NOTED = {
+    "machine": tables.machine,
+    "network": tables.network,
+    "snapshot": tables.snapshot,
+    "volume": tables.volume,
+}
+
+
 def _give_up(tx: Tx, job: Row) -> None:
     """A wish that is not served in time fails its job with the reason, and is withdrawn, so that a retry makes no second."""
     for part in jobs.open_parts_of(tx, job.id):
@@ -51,12 +60,15 @@ def _give_up(tx: Tx, job: Row) -> None:
         )
         if part.kind == "machine" and part.outcome == "running":
             _withdraw(tx, part.thing_id, why)
+        if part.kind == "volume":
+            volumes.withdraw(tx, part.thing_id)
 
 
 def _reason(tx: Tx, part: Row) -> str:
-    if part.kind not in ("machine", "network"):
+    table = NOTED.get(part.kind)
+    if table is None:
         return f"{part.kind} {part.thing_id} has not become {part.outcome}"
-    row = tx.get(tables.machine if part.kind == "machine" else tables.network, part.thing_id)
+    row = tx.get(table, part.thing_id)
     return row.note if row is not None and row.note else f"it has not become {part.outcome}"
 
 

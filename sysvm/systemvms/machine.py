@@ -66,7 +66,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Renic:
-    """EnsureNics: guard, rates and addresses of a running machine's ports."""
+    """EnsureNics: ports, disks and drive of a running machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _towards_running(want: PlacementWanted, seen: MachineSeen | None, up_s: floa
     if seen.power in (Power.STARTING, Power.STOPPING):
         return Wait(0.5, f"it is {seen.power}")
     if want.document is None:
-        return Settled() if seen.spec == want.spec else Renic()
+        return _towards_spec(want, seen)
     return _towards_configured(want, seen, up_s)
 
 
@@ -167,6 +167,13 @@ def _towards_configured(want: PlacementWanted, seen: MachineSeen, up_s: float) -
 
 # ---------------------------------------------------------------- the machine
 @dataclass(frozen=True, slots=True)
+def _towards_spec(want: PlacementWanted, seen: MachineSeen) -> PlacementAct:
+    """A running guest gets what is on its host by then: disks, the image in its drive."""
+    if not want.prepared:
+        return Prepare()
+    return Settled() if seen.spec == want.spec else Renic()
+
+
 class PlacementSeen:
     """What the database says about a placement."""
 

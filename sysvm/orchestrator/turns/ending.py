@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, consoles, events, nics, turns
+from sysvm.store.queries import addresses, alerts, consoles, events, nics, turns, volumes
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.store import Row, Tx
@@ -152,9 +152,7 @@ def end(tx: Tx, machine: Row) -> None:
     tx.update(tables.machine, machine.id, removed=tx.now, power="absent", agent_up=False, note="")
     for volume in tx.all(sa.select(tables.volume).where(tables.volume.c.machine_id == machine.id)):
         if volume.type == "ROOT":
-            tx.update(tables.volume, volume.id, state="Expunged", removed=tx.now)
-            if volume.host_id is not None:
-                turns.wish(tx, "volume", volume.id, host=volume.host_id)
+            volumes.remove(tx, volume)
     kind = Kind(machine.kind)
     if kind is Kind.CONSOLE_PROXY:
         consoles.tell_neighbours(tx, machine)

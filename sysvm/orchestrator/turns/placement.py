@@ -16,7 +16,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, preparation
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
-from sysvm.store.queries import brakes, documents, specs, strays, turns
+from sysvm.store.queries import brakes, documents, specs, strays, turns, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -113,6 +113,8 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     assert machine is not None and host is not None
     if placement.wanted == "running" and placement.power in OFF and host.resource_state in maintenance.STATES:
         raise NotYet(30, f"host {host.name} is in maintenance; use cancelHostMaintenance")
+    if placement.wanted == "running" and placement.power in OFF and (why := volumes.why_wait(tx, machine.id)):
+        raise NotYet(1, why)
     spec: MachineSpec | None = None
     document: SystemVmDocument | None = None
     steps: tuple[Step, ...] = ()

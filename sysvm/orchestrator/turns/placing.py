@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import addresses, links, machines, nics, placements, settings, strays, turns
+from sysvm.store.queries import addresses, links, machines, nics, placements, settings, strays, turns, volumes
 from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
@@ -108,27 +108,11 @@ def _volumes(tx: Tx, machine: Row, host: Row) -> None:
     rows = tx.rows(tables.volume, unplaced, machine=machine.id)
     if not rows:
         return
-    pool = _pool_of(tx, host)
-    for row in rows:
-        tx.update(tables.volume, row.id, pool_id=pool.id, host_id=host.id, state="Creating")
-
-
-def _pool_of(tx: Tx, host: Row) -> Row:
-    table = tables.storage_pool
-    pool = tx.one(
-        sa.select(table)
-        .where(
-            table.c.zone_id == host.zone_id,
-            table.c.removed.is_(None),
-            table.c.state == "Up",
-            sa.or_(table.c.host_id == host.id, table.c.host_id.is_(None)),
-            sa.or_(table.c.cluster_id == host.cluster_id, table.c.cluster_id.is_(None)),
-        )
-        .order_by(table.c.id)
-    )
+    pool = volumes.pool_on(tx, host)
     if pool is None:
         raise NotYet(10, f"host {host.name} has no primary storage that is up; add one with createStoragePool")
-    return pool
+    for row in rows:
+        volumes.give_place(tx, row, host, pool)
 
 
 # ---------------------------------------------------------------- what comes first

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Broken, NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import nics
+from sysvm.store.queries import nics, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -54,16 +54,23 @@ def steps(tx: Tx, machine: Row, host: Row) -> tuple[Step, ...]:
     """What is missing on this host, in order."""
     if machine.kind != Kind.GUEST or machine.runtime == Runtime.SIMULATED:
         return ()
-    table = tables.volume
-    rows = tx.all(
-        sa.select(table)
-        .where(table.c.machine_id == machine.id, table.c.removed.is_(None), table.c.state != "Ready")
-        .order_by(table.c.device, table.c.id)
-    )
+    unmade = f"machine_id = :machine and removed is null and state <> 'Ready' and not {volumes.RESTORING}"
     missing: list[Step] = []
-    for row in rows:
+    for row in tx.rows(tables.volume, f"{unmade} order by device, id", machine=machine.id):
         missing += _volume_steps(tx, row, machine, host)
-    return tuple(missing)
+    return (*missing, *_drive_steps(tx, machine, host))
+
+
+def _drive_steps(tx: Tx, machine: Row, host: Row) -> tuple[Step, ...]:
+    """The image in its drive. One that has been deleted meanwhile stands in nobody's way."""
+    iso = tx.get(tables.template, machine.iso_id) if machine.iso_id is not None else None
+    pool = volumes.pool_on(tx, host)
+    if iso is None or iso.removed is not None or pool is None:
+        return ()
+    if not iso.sha256:
+        raise NotYet(5, f"ISO {iso.name} has not been downloaded yet")
+    missing = fetch(tx, iso, pool, host)
+    return (missing,) if missing is not None else ()
 
 
 def _volume_steps(tx: Tx, volume: Row, machine: Row, host: Row) -> list[Step]:
@@ -105,7 +112,7 @@ def fetch(tx: Tx, template: Row, pool: Row, host: Row) -> Fetch | None:
         size=template.size_bytes,
         format=template.format,
         store=store,
-        address=_image_server(tx, host.zone_id),
+        address=image_server(tx, host.zone_id),
     )
 
 
@@ -121,7 +128,7 @@ def _store_with(tx: Tx, template_id: int, zone_id: int) -> str:
     return str(uuid)
 
 
-def _image_server(tx: Tx, zone_id: int) -> str:
+def image_server(tx: Tx, zone_id: int) -> str:
     """Management address of a secondary storage VM that serves."""
     table = tables.machine
     rows = tx.all(

@@ -1,11 +1,7 @@
-"""Bytes on a host's primary storage: images brought there ahead of their first guest, and what nobody needs any more.
+"""Images on a host's primary storage: brought there ahead of their first guest, and removed when nobody needs them any more.
 
-Turns of kind "image" (id of a pool_image) fetch or remove an image, those of kind "volume" remove a volume whose row is
-removed. Both are named pieces of work in the host's ledger, started once and found again. A volume goes only after its
-machine: whoever wishes the turn has seen that nothing uses it.
+Turns of kind "image" (id of a pool_image); named pieces of work in the host's ledger, started once and found again.
 """
-
-import sqlalchemy as sa
 
 from sysvm.basics.errors import Broken, NotYet
 from sysvm.orchestrator.context import Context
@@ -16,13 +12,12 @@ from sysvm.store.queries import pool_images
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
-from sysvm.wire.machines import OperationSeen, OperationState, Runtime
+from sysvm.wire.machines import OperationSeen, OperationState
 
 LOOK_S = 1.0
 
 
-# ---------------------------------------------------------------- images
-async def image(context: Context, turn: Turn) -> Outcome:
+async def work(context: Context, turn: Turn) -> Outcome:
     """One look at an image on a host."""
     row = await context.store.read(lambda tx: tx.get(tables.pool_image, turn.id))
     if row is None or row.state == "ready" or await context.store.read(lambda tx: _host(tx, row.host_id)) is None:
@@ -69,31 +64,6 @@ async def _remove_image(context: Context, turn: Turn, row: Row) -> Outcome:
     return Gone(lambda tx: pool_images.remove(tx, turn.id))
 
 
-# ---------------------------------------------------------------- volumes
-async def volume(context: Context, turn: Turn) -> Outcome:
-    """The bytes of a removed volume go."""
-    order = await context.store.read(lambda tx: _volume_order(tx, turn.id))
-    if order is None:
-        return Gone()
-    host_id, body = order
-    if not await _ended(context, turn, host_id, f"remove-volume-{body.volume}", body):
-        return Result(LOOK_S)
-    return Gone()
-
-
-def _volume_order(tx: Tx, id_: int) -> tuple[int, link.RemoveVolume] | None:
-    row = tx.get(tables.volume, id_)
-    if row is None or row.removed is None or row.host_id is None or row.pool_id is None:
-        return None
-    pool, host = tx.get(tables.storage_pool, row.pool_id), _host(tx, row.host_id)
-    if pool is None or host is None:
-        return None
-    runtime = tx.value(sa.select(tables.machine.c.runtime).where(tables.machine.c.id == row.machine_id))
-    form = "dir" if runtime == Runtime.CONTAINER else "qcow2"
-    return host.id, link.RemoveVolume(pool=pool.path, volume=row.uuid, format=form)
-
-
-# ---------------------------------------------------------------- both
 async def _ended(context: Context, turn: Turn, host_id: int, name: str, body: link.HostTaskBody) -> bool:
     """Whether the work is done; starts it where it is not."""
     peer = context.links.to(host_id)
@@ -106,11 +76,6 @@ async def _ended(context: Context, turn: Turn, host_id: int, name: str, body: li
     return True
 
 
-def complain_image(tx: Tx, id_: int, why: str) -> None:
+def complain(tx: Tx, id_: int, why: str) -> None:
     """The reason stands in the image's row."""
     _note(tx, id_, why)
-
-
-def complain_volume(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the volume's row."""
-    tx.update(tables.volume, id_, note=why)

@@ -71,6 +71,12 @@ class Count(NamedTuple):
 _GUESTS = "machine t left join service_offering o on o.id = t.service_offering_id where t.kind = 'guest' and t.removed is null"
 _VOLUMES = "volume t where t.removed is null"
 _TEMPLATES = "template t where t.removed is null and t.kind = 'USER'"
+_SNAPSHOTS = "snapshot t where t.removed is null and t.kind <> 'TEMPLATE' and t.state <> 'Error'"
+_STORED = (
+    "(select account_id, domain_path, size_bytes from template where removed is null and kind = 'USER'"
+    " union all select account_id, domain_path, size_bytes from snapshot"
+    " where removed is null and kind <> 'TEMPLATE' and state <> 'Error') t where 0 = 0"
+)
 COUNTS = {
     Kind.GUESTS: Count("count(*)", _GUESTS),
     Kind.PUBLIC_IPS: Count(
@@ -83,7 +89,8 @@ COUNTS = {
     Kind.CPUS: Count("coalesce(sum(coalesce(t.cpus, o.cpus, 0)), 0)", _GUESTS),
     Kind.MEMORY: Count("coalesce(sum(coalesce(t.memory_mb, o.memory_mb, 0)), 0)", _GUESTS),
     Kind.PRIMARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _VOLUMES),
-    Kind.SECONDARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _TEMPLATES),
+    Kind.SNAPSHOTS: Count("count(*)", _SNAPSHOTS),
+    Kind.SECONDARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _STORED),
 }
 IN_GIB = frozenset({Kind.PRIMARY_STORAGE, Kind.SECONDARY_STORAGE})
 

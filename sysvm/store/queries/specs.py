@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
-from sysvm.store.queries import nics
+from sysvm.store.queries import nics, volumes
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
@@ -51,6 +51,7 @@ def spec_of(tx: Tx, machine: Row, placement: Row, state_key: str) -> MachineSpec
         disks=disks_of(tx, machine, runtime),
         nics=tuple(_nic(tx, machine, nic, host) for nic in nics.of_machine(tx, machine.id)),
         iso=_iso(tx, machine, host),
+        boot_from_iso=kind is Kind.GUEST and machine.iso_id is not None and machine.iso_id == machine.template_id,
         stores=stores_of(tx, machine.zone_id) if kind is Kind.SECONDARY_STORAGE else (),
         state_key=state_key,
     )
@@ -60,7 +61,7 @@ def disks_of(tx: Tx, machine: Row, runtime: Runtime) -> tuple[Disk, ...]:
     """The machine's volumes by device."""
     rows = tx.rows(
         tables.volume,
-        "machine_id = :machine and removed is null and state <> 'Expunged' order by device, id",
+        f"machine_id = :machine and removed is null and not {volumes.RESTORING} order by device, id",
         machine=machine.id,
     )
     return tuple(_disk(tx, row, runtime) for row in rows)

@@ -133,6 +133,21 @@ def forget(tx: Tx, kind: str, id_: int) -> int:
     return int(rows[0][0]) if rows else 0
 
 
+def leave(tx: Tx, turn: Turn) -> bool:
+    """There is nothing left to work on, and nobody has wished or noticed anything since the claim."""
+    return bool(
+        tx.sql(
+            "delete from turn where kind = :kind and id = :id and fence = :fence and wish = :wish and stir = :stir"
+            " returning fence",
+            kind=turn.kind,
+            id=turn.id,
+            fence=turn.fence,
+            wish=turn.wish,
+            stir=turn.stir,
+        )
+    )
+
+
 def next_due(tx: Tx, session: str) -> float | None:
     """The earliest due time of a free turn that the session may take, or None."""
     rows = tx.sql(

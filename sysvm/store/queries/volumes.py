@@ -1,11 +1,26 @@
-"""Volumes as the API lists them."""
+"""Volumes: as the API lists them, where they are, and wanting their bytes.
 
+A volume has no place until it needs one: it comes to the host of the guest that it belongs to, and stays there. Its own turn
+("volume") makes it, fills it from a snapshot, lets it grow while nobody runs on it, and removes it; what a starting
+guest misses, its placement's turn makes as well.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows
+from sysvm.store.queries import machine_rows, machines, turns
+from sysvm.store.queries.jobs import Part
+from sysvm.store.store import Row, Tx
+
+# Its bytes are being made of a snapshot: no guest may have it until they are.
+RESTORING = "(revert_id is not null or (state = 'Creating' and snapshot_id is not null))"
+BEING_COPIED = """
+select v.name from snapshot s join volume v on v.id = s.volume_id
+where v.machine_id = :machine and s.state = 'Creating' and not s.live and s.source_id is null and s.removed is null limit 1
+"""
 
 
 def statement() -> sa.Select[Any]:
@@ -65,3 +80,89 @@ def _names() -> list[sa.ColumnElement[Any]]:
         project.uuid.label("project_uuid"),
         project.name.label("project_name"),
     ]
+
+
+# ---------------------------------------------------------------- where they are
+def pool_on(tx: Tx, host: Row) -> Row | None:
+    """The primary storage of a host that is up."""
+    table = tables.storage_pool
+    return tx.one(
+        sa.select(table)
+        .where(
+            table.c.zone_id == host.zone_id,
+            table.c.removed.is_(None),
+            table.c.state == "Up",
+            sa.or_(table.c.host_id == host.id, table.c.host_id.is_(None)),
+            sa.or_(table.c.cluster_id == host.cluster_id, table.c.cluster_id.is_(None)),
+        )
+        .order_by(table.c.id)
+    )
+
+
+def place_of(tx: Tx, machine: Row) -> Row | None:
+    """The host that a guest's volumes are on, or will be; None while it has none."""
+    bound = tx.rows(
+        tables.volume, "machine_id = :id and removed is null and host_id is not null order by id", id=machine.id
+    )
+    host_id = bound[0].host_id if bound else machine.host_id if machines.placements_of(tx, machine.id) else None
+    return tx.get(tables.host, host_id) if host_id is not None else None
+
+
+def give_place(tx: Tx, volume: Row, host: Row, pool: Row) -> None:
+    """The volume is on this host from now on. On a simulated one there is nothing to be made."""
+    state = "Ready" if host.hypervisor == "Simulator" and volume.snapshot_id is None else "Creating"
+    tx.update(tables.volume, volume.id, pool_id=pool.id, host_id=host.id, state=state)
+
+
+def follow(tx: Tx, machine: Row) -> None:
+    """Volumes without a place come to where the guest's others are."""
+    host = place_of(tx, machine)
+    pool = pool_on(tx, host) if host is not None else None
+    if host is None or pool is None:
+        return
+    for volume in tx.rows(tables.volume, "machine_id = :id and pool_id is null and removed is null", id=machine.id):
+        give_place(tx, volume, host, pool)
+
+
+def why_wait(tx: Tx, machine_id: int) -> str:
+    """Why a guest may not start yet: what it would write to is being read or made; empty when it may."""
+    found = tx.rows(tables.volume, f"machine_id = :id and removed is null and {RESTORING} limit 1", id=machine_id)
+    if found:
+        return f"volume {found[0].name} is being made of a snapshot"
+    copied = tx.sql(BEING_COPIED, machine=machine_id)
+    return f"volume {copied[0][0]} is being copied for a snapshot" if copied else ""
+
+
+# ---------------------------------------------------------------- wishes
+def want(tx: Tx, volume: Row) -> Part:
+    """Its bytes shall be what its row says, on the host where it is."""
+    return Part("volume", volume.id, turns.wish(tx, "volume", volume.id, host=volume.host_id), "ready")
+
+
+def remove(tx: Tx, volume: Row) -> None:
+    """The volume is no more, and its bytes go; so do its policies."""
+    tx.update(
+        tables.volume, volume.id, state="Expunged", removed=tx.now, machine_id=None, device=None, attached=None,
+        revert_id=None,
+    )  # fmt: skip
+    for policy in tx.rows(tables.snapshot_policy, "volume_id = :id and removed is null", id=volume.id):
+        tx.update(tables.snapshot_policy, policy.id, removed=tx.now)
+    if volume.host_id is not None:
+        turns.wish(tx, "volume", volume.id, host=volume.host_id)
+
+
+def withdraw(tx: Tx, id_: int) -> None:
+    """Nobody waits any longer for it to be filled: it keeps what it holds, and what was to be new is gone."""
+    volume = tx.get(tables.volume, id_)
+    if volume is None or volume.removed is not None:
+        return
+    if volume.revert_id is not None:
+        tx.update(tables.volume, id_, revert_id=None, state="Ready")
+        turns.wish(tx, "volume", id_)
+    elif volume.state == "Creating" and volume.snapshot_id is not None:
+        remove(tx, volume)
+
+
+def of_machine(tx: Tx, machine_id: int) -> Sequence[Row]:
+    """Living volumes of a guest by device."""
+    return tx.rows(tables.volume, "machine_id = :id and removed is null order by device, id", id=machine_id)

@@ -1,0 +1,124 @@
+"""A volume's turn: its bytes are what its row says, on the host where it is.
+
+    revert_id                       it holds what the snapshot holds, whatever it held before
+    Creating, made from a snapshot  the same, once
+    Creating, empty                 it exists
+    Resizing                        it is at least so large (that of a running guest grows through its guest's driver)
+    removed                         it is gone
+
+A guest does not start while a volume of it is being filled (store/queries/volumes.why_wait), so nothing is overwritten behind
+anybody's back. A root volume that is still to be made of its template is left to its guest's start, which also brings the
+template.
+"""
+
+from dataclasses import dataclass
+
+from sysvm.basics.edge import edge
+from sysvm.basics.errors import Broken
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import hosttasks
+from sysvm.store import tables
+from sysvm.store.queries import jobs, machines, turns
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.wire import link
+from sysvm.wire.machines import OperationState
+
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What its host has to do."""
+
+    host: int
+    pool: str
+    volume: Row
+    what: str  # remove | ensure | fill | revert
+    chain: hosttasks.Chain | None = None
+
+
+async def work(context: Context, turn: Turn) -> Outcome:
+    """One look at the volume."""
+    row = await context.store.read(lambda tx: tx.get(tables.volume, turn.id))
+    if row is None:
+        return Gone()
+    order = await context.store.read(lambda tx: plan(tx, row))
+    if order is None:
+        return Gone(lambda tx: jobs.settle(tx, "volume", turn.id, turn.wish, "ready"))
+    name = f"volume:{turn.id}:{order.what}:{turn.wish}"
+    await edge("volume before task")
+    seen = await hosttasks.run(context, turn, order.host, name, _body(context, order))
+    if seen.state is OperationState.RUNNING:
+        return Result(LOOK_S, lambda tx: jobs.prolong(tx, "volume", turn.id))
+    if seen.state is OperationState.FAILED:
+        await hosttasks.forget(context, order.host, name)
+        raise Broken(seen.error)
+    # Whoever dies here does it again, which changes nothing: no guest may have begun to write.
+    await hosttasks.forget(context, order.host, name)
+    await edge("volume before release")
+    return Gone(lambda tx: _made(tx, turn, order))
+
+
+def plan(tx: Tx, row: Row) -> Order | None:
+    """What is to be done; None: nothing."""
+    host = tx.get(tables.host, row.host_id) if row.host_id is not None else None
+    pool = tx.get(tables.storage_pool, row.pool_id) if row.pool_id is not None else None
+    if host is None or host.removed is not None or pool is None:
+        return None
+    what, source = _what(row)
+    if not what:
+        return None
+    snapshot = tx.get(tables.snapshot, source) if source is not None else None
+    chain = hosttasks.chain_of(tx, snapshot) if snapshot is not None else None
+    return Order(host.id, pool.path, row, what, chain)
+
+
+def _what(row: Row) -> tuple[str, int | None]:
+    if row.removed is not None:
+        return "remove", None
+    if row.revert_id is not None:
+        return "revert", row.revert_id
+    if row.state == "Creating" and row.snapshot_id is not None:
+        return "fill", row.snapshot_id
+    if row.state == "Resizing" or (row.state == "Creating" and row.template_id is None):
+        return "ensure", None
+    return "", None
+
+
+def _body(context: Context, order: Order) -> link.HostTaskBody:
+    row, pool = order.volume, order.pool
+    match order.what:
+        case "remove":
+            return link.RemoveVolume(pool=pool, volume=row.uuid, format=row.format)
+        case "ensure":
+            return link.EnsureVolume(pool=pool, volume=row.uuid, size=row.size_bytes, format=row.format)
+        case _:
+            assert order.chain is not None
+            return link.RestoreVolume(
+                pool=pool,
+                volume=row.uuid,
+                size=row.size_bytes,
+                chain=hosttasks.sources(context, order.chain, pool),
+                replace=order.what == "revert",
+            )
+
+
+def _made(tx: Tx, turn: Turn, order: Order) -> None:
+    row = tx.get(tables.volume, turn.id)
+    if row is None or _what(row) != _what(order.volume):
+        return  # another wish meanwhile is another piece of work, and the next turn's
+    if order.what == "remove":
+        jobs.settle(tx, "volume", turn.id, turn.wish, "gone")
+        return
+    tx.update(tables.volume, row.id, state="Ready", revert_id=None, note="")
+    jobs.settle(tx, "volume", turn.id, turn.wish, "ready")
+    if row.machine_id is not None:
+        for placement in machines.placements_of(tx, row.machine_id):
+            turns.look_again(tx, "placement", placement.id)
+
+
+def complain(tx: Tx, id_: int, why: str) -> None:
+    """The reason stands in the volume's row."""
+    tx.sql("update volume set note = :why where id = :id and note <> :why", id=id_, why=why)
