@@ -29,6 +29,7 @@ check: env  ## what needs no machine: style, types, layers
 	@.venv/bin/lint-imports --no-cache
 
 bench: test-packages env  ## bench/results.json, and the table of the README
+	@.venv/bin/pip install -q --disable-pip-version-check -e '.[dev,bench]'
 	@$(PY) -m bench $(ARGS)
 
 packages:

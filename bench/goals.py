@@ -20,6 +20,16 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "heal.router_s": ("< 2 s", "value", 2.0),
     "engine.turns_per_s.sqlite": ("> 1,000/s", "value", 1000.0),
     "engine.turns_per_s.postgresql": ("> 1,000/s", "value", 1000.0),
+    "console.cpu_ms_per_mb.plain": ("ratio < 0.75", "ratio", 0.75),
+    "console.cpu_ms_per_mb.tls": ("ratio < 0.75", "ratio", 0.75),
+    "console.cpu_ms_per_mb.plain_haproxy": ("ratio <= 1.0", "ratio", 1.005),
+    "console.cpu_ms_per_mb.tls_haproxy": ("ratio <= 1.0", "ratio", 1.005),
+    "console.sessions_p99_ms": ("< 50 ms", "value", 50.0),
+    "console.sessions_rss_mb": ("< 150 MB", "value", 150.0),
+    "console.backpressure_mb": ("< 10 MB", "value", 10.0),
+    "console.cert_swap_cut": ("0", "value", 0.5),
+    "console.drain_cut": ("0", "value", 0.5),
+    "console.resume_s": ("< 2 s", "value", 2.0),
     "sim.routers_per_s": ("> 500/s", "value", 500.0),
 }
 GOALS = {name: text for name, (text, _, _) in LIMITS.items()}
