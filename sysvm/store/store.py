@@ -410,12 +410,15 @@ class PostgresStore:
     def _hear_once(self, loop: asyncio.AbstractEventLoop) -> None:
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             driver: Any = connection.connection.driver_connection
-            driver.execute("listen sysvm_wake")
-            loop.call_soon_threadsafe(self._tell, [MISSED])
-            while not self._stop.is_set():
-                wakes = [_parse_wake(note.payload) for note in driver.notifies(timeout=1, stop_after=1)]
-                if wakes:
-                    loop.call_soon_threadsafe(self._tell, wakes)
+            try:
+                driver.execute("listen sysvm_wake")
+                loop.call_soon_threadsafe(self._tell, [MISSED])
+                while not self._stop.is_set():
+                    wakes = [_parse_wake(note.payload) for note in driver.notifies(timeout=1, stop_after=1)]
+                    if wakes:
+                        loop.call_soon_threadsafe(self._tell, wakes)
+            finally:
+                connection.invalidate()  # it listens, or is broken: of no use to anybody else
 
     def _tell(self, wakes: list[Wake]) -> None:
         for listener in list(self._listeners):

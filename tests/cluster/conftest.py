@@ -1,7 +1,6 @@
 """Two servers on one PostgreSQL, with a zone: made once for all stories of a module, whole again after each."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -31,6 +30,7 @@ def cluster(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
             (two.state / "secret.key").write_bytes((one.state / "secret.key").read_bytes())
             two.start()
             yield build([one, two], hosts, folder)
+            assert [] == one.bugs() + two.bugs()
         finally:
             one.kill()
             two.kill()

@@ -121,9 +121,7 @@ def build(servers: Sequence[Server], hosts: Hosts, folder: Path) -> Ground:
     return ground
 
 
-def _add_hosts(
-    client: Client, hosts: Hosts, servers: Sequence[Server], zone_id: str, pod: str, folder: Path
-) -> None:
+def _add_hosts(client: Client, hosts: Hosts, servers: Sequence[Server], zone_id: str, pod: str, folder: Path) -> None:
     made = client.call("addCluster", clustername="c", clustertype="CloudManaged", hypervisor="KVM", podid=pod,
                        zoneid=zone_id)  # fmt: skip
     cluster = made["cluster"][0]["id"]

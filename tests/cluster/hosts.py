@@ -6,7 +6,7 @@ They live in a thread of the tests, so that what they have done can be looked at
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.simulator import SimulatedHost, World
 from sysvm.wire import link
 
-INVENTORY_S = 1.0
+INVENTORY_S = 10.0
 SILENCE_S = 2.0
 
 
@@ -121,10 +121,8 @@ class Hosts:
 
 async def _inventories(host: SimulatedHost, server: ServerLink) -> None:
     while True:
-        try:
+        with suppress(NotYet, Broken):
             server.notify(await host.inventory())
-        except (NotYet, Broken):
-            pass
         await asyncio.sleep(INVENTORY_S)
 
 

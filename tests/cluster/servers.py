@@ -91,6 +91,10 @@ class Server:
         """What it has logged."""
         return (self.state / "log").read_text(errors="replace")
 
+    def bugs(self) -> list[str]:
+        """What it has logged that is nobody's fault but its own."""
+        return [line for line in self.log().splitlines() if "Traceback" in line or "turn_failed" in line]
+
     def log_size(self) -> int:
         """Grows as long as it does something."""
         return (self.state / "log").stat().st_size

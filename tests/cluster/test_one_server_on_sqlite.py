@@ -18,6 +18,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
         try:
             server.start()
             yield build([server], hosts, tmp_path)
+            assert [] == server.bugs()
         finally:
             server.kill()
 

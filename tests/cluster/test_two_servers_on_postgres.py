@@ -9,13 +9,13 @@ from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
-from sysvm.cli.client import ApiError, Client
-from tests.boot.patience import NotYet, until
+from sysvm.cli.client import Client
+from tests.boot.patience import until
 from tests.cluster.ground import Ground, refusal
 from tests.cluster.servers import Server, answered
 from tests.store.postgres import Postgres
 
-GUESTS = 12
+GUESTS = 6
 
 
 def by_links(ground: Ground) -> tuple[Server, Server]:
@@ -129,11 +129,13 @@ def test_a_server_that_stands_still_changes_nothing_when_it_goes_on(ground: Grou
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
-def test_a_database_that_is_restarted_under_jobs_is_a_pause_and_no_more(ground: Ground, database: Postgres, how: signal.Signals):
+def test_a_database_that_is_restarted_under_jobs_is_a_pause_and_no_more(
+    ground: Ground, database: Postgres, how: signal.Signals
+):
     """The servers' processes go on, the hosts keep their links, and every job ends, once."""
     pids = [server.pid for server in ground.servers]
     one, two = (ground.client(server) for server in ground.servers)
-    jobs = ground.deploy(one, GUESTS) | ground.deploy(two, GUESTS)
+    jobs = ground.deploy(one, GUESTS // 2) | ground.deploy(two, GUESTS // 2)
     linked = [len(host.links) for host in ground.hosts.all]
     assert ground.unfinished(one, jobs)
     database.stop(how)
@@ -153,11 +155,15 @@ def test_a_database_that_stays_away_is_said_at_once_and_waited_for(ground: Groun
     begun = [told(server, "session_begun") for server in ground.servers]
     database.stop(signal.SIGQUIT)
     for client in clients:
-        for command, more in (("listZones", {}), ("queryAsyncJobResult", {"jobid": jobs["g1"] if "g1" in jobs else ""}),
+        for command, more in (("listZones", {}), ("queryAsyncJobResult", {"jobid": jobs.get("g1", "")}),
                               ("createSSHKeyPair", {"name": "k"})):  # fmt: skip
             refused = refusal(client, command, **more)
             assert refused is not None and 503 == refused.code and "database" in refused.text
-    until(lambda: all(happened() for happened in lost), "sessions are over", lambda: [s.log_size() for s in ground.servers])
+    until(
+        lambda: all(happened() for happened in lost),
+        "sessions are over",
+        lambda: [s.log_size() for s in ground.servers],
+    )
     database.start()
     until(lambda: all(happened() for happened in begun), "new sessions", lambda: [s.log_size() for s in ground.servers])
     ground.all_end(clients[1], jobs)
