@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sysvm.api.call import Call
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import nics
+from sysvm.store.queries import load_balancers, nics
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address
@@ -13,9 +13,15 @@ from sysvm.store.tables import pack_address
 
 def the_guest(call: Call, name: str) -> Row:
     """The guest that a parameter names, if it is not going away."""
-    row = call.need(tables.machine, name)
+    call.need(tables.machine, name)
+    return named_guest(call, str(call[name]), name)
+
+
+def named_guest(call: Call, uuid: str, name: str) -> Row:
+    """The guest with this uuid, one of those that parameter `name` lists."""
+    row = call.find(tables.machine, uuid, name)
     if row.kind != "guest" or row.wanted == "gone" or row.destroyed is not None:
-        raise Refused(f"Invalid user vm: {call[name]}")
+        raise Refused(f"Invalid user vm: {uuid}")
     return row
 
 
@@ -37,7 +43,9 @@ def guest_address(tx: Tx, machine: Row, network: Row, wanted: str | None) -> byt
 
 
 def address_in_use(tx: Tx, packed: bytes, machine_id: int, network_id: int) -> bool:
-    """Whether a rule or static NAT leads to this address of a guest."""
+    """Whether a rule, a load balancer or static NAT leads to this address of a guest."""
+    if load_balancers.stands_behind(tx, machine_id, network_id, packed):
+        return True
     rule, ip = tables.firewall_rule.c, tables.public_ip.c
     forward = sa.select(rule.id).where(
         rule.machine_id == machine_id,

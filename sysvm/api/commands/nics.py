@@ -116,7 +116,7 @@ def remove_nic_from_virtual_machine(call: Call) -> Reply:
 def _refuse_used(tx: Tx, text: str, machine: Row, nic: NicRow) -> None:
     if nic.network_id is not None and address_in_use(tx, tables.pack_address(text), machine.id, nic.network_id):
         raise Refused(
-            f"Can't remove address {text}: port forwarding rules or static nat lead to it; delete those first",
+            f"Can't remove address {text}: port forwarding rules, load balancers or static nat lead to it; delete those first",
             Why.IN_USE,
         )
 
