@@ -14,8 +14,9 @@ A server whose database was rolled back is read-only: it claims, so that each th
 nothing about it, whatever its kind.
 
 Races thought of: the worker may be paused between any two steps and another server may have taken the turn; `release`
-compares fence and session in the transaction that writes the result, and hosts compare the fence before they act. Turns
-are given back between claims, by the loop that claims, so that no fresh claim is taken for a lost one.
+compares fence and session before anything is written, in the transaction that writes the result, and hosts compare the
+fence before they act. Turns are given back between claims, by the loop that claims, so that no fresh claim is taken for a
+lost one. Releases share transactions while the database is busy (store/together.py).
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.store.queries import sessions, strays, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx, Wake
+from sysvm.store.together import Together
 
 CONCURRENT = 128
 LONGEST_POLL_S = 5.0
@@ -95,6 +97,7 @@ class Engine:
         self._wake = asyncio.Event()
         self._held: dict[tuple[str, int], Turn] = {}  # what our workers have
         self._counted = context.clock.now()
+        self._releases = Together(context.store)
         self._in_doubt = False  # a claim may have given us turns that we never heard of
         self._read_only = ""  # why nothing may be done now
 
@@ -208,23 +211,19 @@ class Engine:
         session = self._context.session
 
         def release(tx: Tx) -> bool:
-            if not turns.holds(tx, session, turn):
-                return False
-            if outcome.write is not None:
-                outcome.write(tx)
             match outcome:
-                case Gone():
-                    if not turns.leave(tx, turn):
-                        turns.release(tx, session, turn, after=0.0)
-                case Result():
-                    tries = turn.tries if outcome.failed else 0
-                    turns.release(tx, session, turn, after=outcome.after, tries=tries)
-            return True
+                case Gone(write):
+                    ours = turns.leave(tx, session, turn) or turns.release(tx, session, turn, after=0.0)
+                case Result(after, write, failed):
+                    ours = turns.release(tx, session, turn, after=after, tries=turn.tries if failed else 0)
+            if ours and write is not None:
+                write(tx)
+            return ours
 
         in_doubt = False
         while True:
             try:
-                if not await self._context.store.run(release) and not in_doubt:
+                if not await self._releases.run(release) and not in_doubt:
                     log.warning("turn_was_taken", kind=turn.kind, id=turn.id, fence=turn.fence)
                 return
             except DatabaseAway as away:

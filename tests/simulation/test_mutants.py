@@ -163,6 +163,13 @@ def claim_of_anybodys(text: str) -> str:
     return text.replace(free, "(1 = 1)")
 
 
+def release_of_anybodys(text: str) -> str:
+    """Whoever once had the turn writes what it found."""
+    check_ = "and fence = :fence and session = :session"
+    assert check_ in text
+    return text.replace(check_, "and :fence >= 0 and :session <> ''")
+
+
 def claims_when_dead(text: str) -> str:
     """A session that is over still claims."""
     check_ = "and exists (select 1 from session where id = :session and until > :now)"
@@ -194,7 +201,7 @@ ORIGINAL_PLAN, ORIGINAL_PLACEMENT = plans.plan_machine, plans.plan_placement
 ORIGINAL_SETTLE = jobs.settle
 
 MUTANTS: dict[str, tuple[Mutation, tuple[Tale, ...]]] = {
-    "release without the fence check": ((turns, "holds", lambda tx, session, turn: True), (late_writer,)),
+    "release without the fence check": ((turns, "RELEASE", release_of_anybodys(turns.RELEASE)), (late_writer,)),
     "a host without the fence check": ((memory, "_check", lambda key, fence, highest: None), (late_actor,)),
     "claim of a living session's turn": ((turns, "CLAIM", claim_of_anybodys(turns.CLAIM)), (two_claimers,)),
     "a dead session claims": ((turns, "CLAIM", claims_when_dead(turns.CLAIM)), (dead_claimer,)),

@@ -51,6 +51,11 @@ where kind = :kind and id = :id and fence = :fence and session = :session
 returning wish, stir
 """
 
+LEAVE = """
+delete from turn where kind = :kind and id = :id and fence = :fence and session = :session
+and wish = :wish and stir = :stir returning fence
+"""
+
 WISH = """
 insert into turn (kind, id, due, session, fence, tries, wish, stir, host)
 values (:kind, :id, :due, null, :fence, 0, 1, 0, :host)
@@ -96,7 +101,7 @@ def claim(tx: Tx, session: str, batch: int = CLAIM_BATCH) -> Sequence[Turn]:
 def release(tx: Tx, session: str, turn: Turn, *, after: float, tries: int = 0) -> bool:
     """Gives the turn back, due in `after` seconds, or at once when something changed since the claim.
 
-    False: the turn is no longer ours, and whatever else was to be written with it must not be (the caller raises Stale).
+    False: the turn is no longer ours, and whatever else was to be written with it must not be.
     """
     rows = tx.sql(
         RELEASE,
@@ -133,19 +138,10 @@ def forget(tx: Tx, kind: str, id_: int) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def leave(tx: Tx, turn: Turn) -> bool:
-    """There is nothing left to work on, and nobody has wished or noticed anything since the claim."""
-    return bool(
-        tx.sql(
-            "delete from turn where kind = :kind and id = :id and fence = :fence and wish = :wish and stir = :stir"
-            " returning fence",
-            kind=turn.kind,
-            id=turn.id,
-            fence=turn.fence,
-            wish=turn.wish,
-            stir=turn.stir,
-        )
-    )
+def leave(tx: Tx, session: str, turn: Turn) -> bool:
+    """There is nothing left to work on, nobody has wished or noticed anything since the claim, and it is still ours."""
+    values = {"kind": turn.kind, "id": turn.id, "fence": turn.fence, "wish": turn.wish, "stir": turn.stir}
+    return bool(tx.sql(LEAVE, session=session, **values))
 
 
 def next_due(tx: Tx, session: str) -> float | None:
