@@ -41,9 +41,7 @@ NOT_AVAILABLE = (
 )
 INTERNAL = "The server met an internal error; the administrator finds it in the log."
 AWAY = "The management server cannot use its database at the moment. Nothing was done; try again soon."
-UNKNOWN = (
-    "The management server lost its database while it did this: whether it was done is unknown. Look before you call again."
-)
+UNKNOWN = "The management server lost its database while it did this: whether it was done is unknown. Look before you call again."
 
 
 def missing(command: str, name: str) -> Refused:

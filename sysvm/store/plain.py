@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect, result_tuple
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
@@ -26,7 +27,7 @@ class PlainTable:
         self._names = {column.name: quote(column.name) for column in table.columns}
         self._table = dialect.identifier_preparer.format_table(table)
         types = {column.name: column.type.dialect_impl(dialect) for column in table.columns}
-        converters = [types[name].result_processor(dialect, _wire_type(types[name])) for name in self._names]
+        converters = [_outward(types[name], dialect) for name in self._names]
         self._outward = [(at, convert) for at, convert in enumerate(converters) if convert is not None]
         self._inward = {name: convert for name, type_ in types.items() if (convert := type_.bind_processor(dialect))}
         self._defaults = {
@@ -80,6 +81,17 @@ class PlainTable:
 
     def _names_of(self, given: Iterable[str]) -> str:
         return ", ".join(self._names[name] for name in given)
+
+
+def _outward(type_: sa.types.TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """From the driver's value to ours. JSON text is read by msgspec: lists of rows are mostly such columns."""
+    if isinstance(type_, sa.JSON) and dialect.name == "sqlite":
+        return _json
+    return type_.result_processor(dialect, _wire_type(type_))
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else msgspec.json.decode(text)
 
 
 FLOAT8 = 701  # PostgreSQL's number of double precision

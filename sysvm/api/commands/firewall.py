@@ -29,7 +29,8 @@ def create_firewall_rule(call: Call) -> Reply:
 def add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], *, display: bool = True) -> Row:
     """Writes the rule, if nothing stands against it."""
     new = Standing("", rules.FIREWALL, match, frozenset(sources), ip.network_id)
-    firewall.refuse_conflict(new, map(rule_lists.standing, rules.of_address(call.tx, ip.id)))
+    near = rules.near(call.tx, ip, match.protocol, match.first, match.last)
+    firewall.refuse_conflict(new, map(rule_lists.standing, near))
     id_ = call.tx.insert(
         tables.firewall_rule,
         uuid=call.ids.uuid(),

@@ -50,7 +50,8 @@ def _plain_address(call: Call) -> Row:
 
 def _add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], values: dict[str, Any]) -> Row:
     new = Standing("", rules.FORWARDING, match, network_id=ip.network_id)
-    firewall.refuse_conflict(new, map(rule_lists.standing, rules.of_address(call.tx, ip.id)))
+    near = rules.near(call.tx, ip, match.protocol, match.first, match.last)
+    firewall.refuse_conflict(new, map(rule_lists.standing, near))
     related = None
     if call.get("openfirewall", True):
         related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id

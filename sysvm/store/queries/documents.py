@@ -5,6 +5,7 @@ import binascii
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -238,7 +239,14 @@ RULED = """
 select id, address from public_ip
 where id in (select public_ip_id from firewall_rule where network_id = :network and removed is null)
 """
-RULES = "network_id = :network and removed is null and state in ('Add', 'Active')"
+LIVE = "network_id = :network and removed is null and state in ('Add', 'Active')"
+OTHERS = f"{LIVE} and purpose <> 'PortForwarding'"
+# There may be thousands of them: only what is needed, as the driver gives it.
+FORWARDS = f"""
+select uuid, public_ip_id, protocol, first_port, last_port, guest_address, private_first_port, private_last_port
+from firewall_rule where purpose = 'PortForwarding' and {LIVE}
+"""
+PROTOCOL = {str(protocol): protocol for protocol in Protocol}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,14 +254,17 @@ class _Rules:
     """A network's rules by purpose, and the addresses that they are about."""
 
     of: dict[str, list[Row]]
-    address: dict[int | None, bytes]
+    forwards: list[tuple[Any, ...]]
+    address: dict[int | None, str]
 
 
 def _rules(tx: Tx, network_id: int) -> _Rules:
     of: dict[str, list[Row]] = {}
-    for row in tx.rows(tables.firewall_rule, RULES, network=network_id):
+    for row in tx.rows(tables.firewall_rule, OTHERS, network=network_id):
         of.setdefault(row.purpose, []).append(row)
-    return _Rules(of, dict(tx.sql(RULED, network=network_id)) if of else {})
+    forwards = tx.sql(FORWARDS, network=network_id)
+    ruled = tx.sql(RULED, network=network_id) if of or forwards else ()
+    return _Rules(of, forwards, {id_: unpack_address(address) for id_, address in ruled})
 
 
 def _ports(first: int | None, last: int | None) -> Ports | None:
@@ -269,14 +280,14 @@ def _static_nats(tx: Tx, network_id: int) -> Iterator[StaticNat]:
 
 
 def _port_forwards(rules: _Rules) -> Iterator[PortForward]:
-    for row in rules.of.get("PortForwarding", ()):
+    for uuid, public_ip, protocol, first, last, guest, to_first, to_last in rules.forwards:
         yield PortForward(
-            rule=row.uuid,
-            public=unpack_address(rules.address[row.public_ip_id]),
-            protocol=Protocol(row.protocol),
-            ports=Ports(row.first_port, row.last_port or row.first_port),
-            private=unpack_address(row.guest_address),
-            private_ports=Ports(row.private_first_port, row.private_last_port or row.private_first_port),
+            rule=uuid,
+            public=rules.address[public_ip],
+            protocol=PROTOCOL[protocol],
+            ports=Ports(first, last or first),
+            private=unpack_address(guest),
+            private_ports=Ports(to_first, to_last or to_first),
         )
 
 
@@ -284,7 +295,7 @@ def _firewall(rules: _Rules) -> Iterator[FirewallRule]:
     for row in rules.of.get("Firewall", ()):
         yield FirewallRule(
             rule=row.uuid,
-            public=unpack_address(rules.address[row.public_ip_id]),
+            public=rules.address[row.public_ip_id],
             protocol=Protocol(row.protocol),
             sources=tuple(row.sources or ANY),
             ports=_ports(row.first_port, row.last_port),

@@ -55,6 +55,24 @@ def of_address(tx: Tx, public_ip_id: int, *purposes: str) -> list[Row]:
     return list(tx.all(found.order_by(rule.c.id)))
 
 
+NEAR = """
+public_ip_id = :ip and removed is null and (
+    network_id <> :network or purpose = 'StaticNat' or (protocol = :protocol and (
+        first_port is null or last_port is null or (first_port <= :last and last_port >= :first)
+    ))
+) order by id
+"""
+
+
+def near(tx: Tx, ip: Row, protocol: str, first: int | None, last: int | None) -> list[Row]:
+    """Living rules on an address that a new one with this protocol and these ports (None: all) could stand in the way of.
+
+    Whether it does is `api/rules/firewall.py`'s to say; an address may have thousands of others.
+    """
+    ports = {"first": 0 if first is None else first, "last": 65535 if last is None else last}
+    return tx.rows(tables.firewall_rule, NEAR, ip=ip.id, network=ip.network_id, protocol=protocol, **ports)
+
+
 def egress_of(tx: Tx, network_id: int) -> list[Row]:
     """Living egress rules of a network."""
     rule = tables.firewall_rule
