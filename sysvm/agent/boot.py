@@ -15,7 +15,7 @@ import msgspec
 from sysvm.agent.command import CommandFailed, finish
 from sysvm.agent.paths import Paths
 from sysvm.basics.log import get_logger
-from sysvm.wire.machines import BootData, Nic
+from sysvm.wire.machines import BootData, Nic, Runtime
 
 _SIOCGIFHWADDR = 0x8927
 log = get_logger()
@@ -76,6 +76,12 @@ def bring_up(boot: BootData) -> None:
             socket.sethostname(boot.hostname)
         except OSError as error:
             log.warning("hostname_not_set", why=str(error))
+    if not boot.standby or boot.runtime is Runtime.VM:  # else another incarnation serves in this very namespace
+        bring_nics_up(boot)
+
+
+def bring_nics_up(boot: BootData) -> None:
+    """NICs of this machine under their names, with their first addresses."""
     there = links()
     wanted = {nic.mac.lower(): f"eth{nic.device}" for nic in boot.nics}
     for mac in sorted(wanted.keys() - there.keys()):

@@ -2,6 +2,9 @@
 
 Documents are applied one at a time, in the order of their calls. The server repeats what it wants, so nothing is queued
 beyond that. A task's outcome is written before it is said; a crash in between is one more run of an idempotent task.
+
+A container that stands by (right.py) checks its document and changes nothing until the host says that it takes over. A VM
+has a kernel of its own: standing by, it does everything, and its ports are dark.
 """
 
 import asyncio
@@ -9,8 +12,10 @@ from typing import assert_never
 
 import msgspec
 
+from sysvm.agent.boot import bring_nics_up
 from sysvm.agent.documents import Documents
 from sysvm.agent.ledger import Entry, Ledger
+from sysvm.agent.right import Right
 from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.transport import NoHost, connect
 from sysvm.basics.digest import digest
@@ -32,13 +37,15 @@ from sysvm.wire.channel import (
     TaskReport,
 )
 from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.link import Nothing
-from sysvm.wire.machines import OperationSeen, OperationState, ServiceFault
+from sysvm.wire.machines import OperationSeen, OperationState, Runtime, ServiceFault
 from sysvm.wire.peer import Peer
 
 _calls: msgspec.msgpack.Decoder[AgentCallBody] = msgspec.msgpack.Decoder(AgentCallBody)
 _RETRY = (0.05, 1.0)  # seconds between attempts to reach the host: first, longest
 _TELL_EVERY = 1.0  # seconds between progress notices of one task
+_GRABS = (100, 0.02)  # how often, and with which pause, a right is asked for that its last holder has just left
 log = get_logger()
 
 
@@ -52,6 +59,9 @@ class Agent:
         self._nonce = nonce
         self._documents = Documents(context.paths.state, context.seal)
         self._ledger = Ledger(context.paths.state / "tasks.sealed", context.seal)
+        self._right = Right(context.paths, context.boot)
+        self._shares_kernel = context.boot.runtime is not Runtime.VM
+        self._ready = ""
         self._applying = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: Tasks | None = None
@@ -61,6 +71,7 @@ class Agent:
     async def run(self, tasks: Tasks) -> None:
         """Restores what was, then serves the host for ever; everything it starts is a child of `tasks`."""
         self._tasks = tasks
+        self._right.resume()
         await self._role.start(tasks)
         for document in self._documents.restored():
             await self._restore(document)
@@ -107,6 +118,10 @@ class Agent:
             case ForgetTask():
                 await self._forget_task(body.name)
                 return Nothing()
+            case StandBy():
+                return await self._stand_by()
+            case TakeOver():
+                return await self._take_over()
             case PowerOff():
                 self._children().start(self._power_off(), "power-off")
                 return Nothing()
@@ -136,24 +151,67 @@ class Agent:
 
     async def _make_true(self, document: SystemVmDocument) -> None:
         async with self._applying:
+            if self._watches_only:
+                self._faults = await self._role.stage(document)
+                self._ready = "" if self._faults else digest(document)
+                return
             self._faults = await self._role.apply(document)
             if not self._faults and await self._role.live() == digest(document):
                 self._documents.remember_good(document)
 
+    @property
+    def _watches_only(self) -> bool:
+        return self._shares_kernel and not self._right.held
+
+    async def _stand_by(self) -> AgentReport:
+        async with self._applying:
+            if self._shares_kernel:
+                await self._role.rest()
+                self._ready, self._faults = "", ()
+            self._right.leave()
+        log.info("stood_by")
+        return await self._report()
+
+    async def _take_over(self) -> AgentReport:
+        document = self._documents.newest
+        if document is None:
+            raise Refused("there is no document to take over with")
+        attempts, pause = _GRABS
+        while not self._right.take():
+            attempts -= 1
+            if not attempts:
+                raise Refused("another incarnation still serves in this network namespace")
+            await self._context.clock.sleep(pause)
+        if self._shares_kernel:
+            await asyncio.to_thread(bring_nics_up, self._context.boot)
+        await self._make_true(document)
+        log.info("took_over", faults=len(self._faults))
+        return await self._report()
+
     async def _report(self) -> AgentReport:
-        live = await self._role.live()
+        live, ready = await self._standing()
         faults = await self._role.faults()
         return AgentReport(
             boot=self._nonce,
             live=live,
-            faults=self._faults if faults is None else faults,
+            faults=self._faults if faults is None or self._watches_only else faults,
+            standby=not self._right.held,
+            ready=ready,
             services=self._role.services(),
             operations=self._ledger.operations(),
             counters=await self._role.counters(),
         )
 
+    async def _standing(self) -> tuple[str, str]:
+        """What is live, and what would be."""
+        if self._watches_only:
+            return "", self._ready
+        live = await self._role.live()
+        return live, live
+
     async def _hello(self) -> None:
         boot = self._context.boot
+        live, ready = await self._standing()
         await self._context.line.notify(
             AgentHello(
                 protocol=PROTOCOL,
@@ -162,7 +220,9 @@ class Agent:
                 kind=boot.kind,
                 version=self._version,
                 boot=self._nonce,
-                live=await self._role.live(),
+                live=live,
+                standby=not self._right.held,
+                ready=ready,
             )
         )
 

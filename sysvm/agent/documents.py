@@ -27,6 +27,11 @@ class Documents:
         self._kept: SystemVmDocument | None = None
         self._is_good = False
 
+    @property
+    def newest(self) -> SystemVmDocument | None:
+        """The one that was asked for last."""
+        return self._kept
+
     def remember_wanted(self, document: SystemVmDocument) -> None:
         """`document` is what the next life begins with. A full or broken disk is said, and stops nothing."""
         if self._kept == document:

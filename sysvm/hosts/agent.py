@@ -26,13 +26,14 @@ from sysvm.hosts.agentlayer import choose_agent
 from sysvm.hosts.channels import Channels
 from sysvm.hosts.document import Document
 from sysvm.hosts.driver import Capabilities, ChannelEnd, Driver
+from sysvm.hosts.handover import DurableJournal
 from sysvm.hosts.identity import Identity, pinned_ca
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.memory import DurableMemory
 from sysvm.hosts.network import HostNetwork, Underlay
-from sysvm.hosts.relay import keep_relay
 from sysvm.hosts.qmp import Lines
+from sysvm.hosts.relay import keep_relay
 from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
@@ -40,6 +41,7 @@ from sysvm.hosts.specs import SpecsOnDisk
 from sysvm.hosts.volumes import Volumes
 from sysvm.hosts.work import Work
 from sysvm.wire import link
+from sysvm.wire.channel import AgentHello
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import Runtime
 
@@ -90,9 +92,9 @@ class HostAgent:
         self._network = HostNetwork(layout, Underlay(config.uplink, config.underlay_link, config.underlay))
         self._document = Document(layout, self._network)
         self._drivers: dict[Runtime, Driver] = {}
+        self._lines: Lines | None = None
         self._service: HostService
         self._capabilities: tuple[Capabilities, ...] = ()
-        self._lines: Lines | None = None
         self._features: tuple[str, ...] = ()
 
     async def run(self, tasks: Tasks) -> None:
@@ -132,7 +134,7 @@ class HostAgent:
 
         # Parts that speak to the server are made before the link that carries them.
         channels = Channels(
-            self._end_of, tasks, self._clock, lambda notice: server.notify(notice), lambda ask: server.ask(ask)
+            self._end_of, tasks, self._clock, lambda notice: heard(notice), lambda ask: server.ask(ask)
         )
         work = Work(volumes, tasks, self._clock, lambda notice: server.notify(notice), self._layout.host / "tasks")
         service = HostService(
@@ -143,6 +145,8 @@ class HostAgent:
             work=work,
             storage=volumes,
             apply_host=self._document.apply,
+            journal=DurableJournal(self._layout.host / "handovers"),
+            clock=self._clock,
         )
         server = ServerLink(
             self._config.servers,
@@ -168,6 +172,7 @@ class HostAgent:
             for incarnation in specs.incarnations(machine):
                 await channels.ensure(machine, incarnation)
         work.resume()
+        await self._service.resume()
 
     async def _apply_again(self, document: HostDocument) -> None:
         try:

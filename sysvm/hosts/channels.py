@@ -19,6 +19,7 @@ from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.driver import ChannelEnd, DialTo, ListenAt
 from sysvm.wire import channel, link
+from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.machines import AgentSeen, OperationSeen
 from sysvm.wire.peer import Peer
 
@@ -69,7 +70,7 @@ class Channels:
         found = self._channels.get((machine, incarnation))
         if found is None or found.peer is None or found.seen is None:
             raise NotYet(1, "the agent is not connected")
-        if isinstance(body, channel.Apply | channel.Report):
+        if isinstance(body, channel.Apply | channel.Report | StandBy | TakeOver):
             report = await found.peer.call(body, channel.AgentReport, seconds=_APPLY_S)
             _take_report(found, report)
             return report
@@ -192,9 +193,13 @@ class Channels:
     def _take_hello(self, found: Channel, hello: channel.AgentHello) -> None:
         same = found.seen is not None and found.seen.boot == hello.boot
         if same and found.seen is not None:
-            found.seen = msgspec.structs.replace(found.seen, live=hello.live)
+            found.seen = msgspec.structs.replace(
+                found.seen, live=hello.live, standby=hello.standby, ready=hello.ready
+            )
             return
-        found.seen = AgentSeen(boot=hello.boot, version=hello.version, live=hello.live)
+        found.seen = AgentSeen(
+            boot=hello.boot, version=hello.version, live=hello.live, standby=hello.standby, ready=hello.ready
+        )
         log.info("agent_connected", machine=found.machine, incarnation=found.incarnation, version=hello.version)
         self._notify(link.MachineChanged(machine=found.machine))
 
@@ -202,7 +207,13 @@ class Channels:
 def _take_report(found: Channel, report: channel.AgentReport) -> None:
     if found.seen is not None:
         found.seen = msgspec.structs.replace(
-            found.seen, boot=report.boot, live=report.live, faults=report.faults, operations=report.operations
+            found.seen,
+            boot=report.boot,
+            live=report.live,
+            faults=report.faults,
+            operations=report.operations,
+            standby=report.standby,
+            ready=report.ready,
         )
 
 

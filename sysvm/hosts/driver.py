@@ -86,7 +86,7 @@ class Driver(Protocol):
     async def look(self, machine: str) -> tuple[MachineSeen, ...]:
         """Every incarnation of the machine that this driver has; empty means proved absent.
 
-        `agent`, `fence` and `operations` are filled in by the host agent. `spec` is `layout.spec_digest`.
+        `agent`, `fence` and `operations` are filled in by the host agent. `spec` is `wire.machines.spec_digest`.
         Raises DriverUnavailable when nobody can look.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a host agent must not forget when it dies: the highest fence of each machine, and the highest epoch it has obeyed.
+"""What a host agent must not forget when it dies: the highest fence of each placement, and the highest epoch it has obeyed.
 
 A number is on disk before anything is done in its name: a worker that was overtaken stays overtaken, whatever crashes.
 Fences of machines that have been gone for a month are dropped at the start; no worker is that late.

@@ -2,7 +2,7 @@
 host are this class with other parts.
 
 Promises:
-- a fence lower than the highest seen for a machine changes nothing, also when the higher one came while
+- a fence lower than the highest seen for an incarnation changes nothing, also when the higher one came while
   the lower one waited in line;
 - acts about one machine happen one after another, and looking shows the one that is going on;
 - a server whose epoch is lower than one that the host has obeyed may look, and nothing else;
@@ -16,16 +16,18 @@ from typing import Protocol
 
 import msgspec
 
+from sysvm.basics.clock import Clock
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.basics.log import get_logger
 from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
+from sysvm.hosts.handover import FAILURES, Handovers, Journal
 from sysvm.hosts.memory import Memory
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentCallBody, Apply, PowerOff
 from sysvm.wire.documents import HostDocument
-from sysvm.wire.machines import AgentSeen, MachineSeen, OperationSeen, OperationState, Power, Runtime
+from sysvm.wire.machines import AgentSeen, MachineSeen, MachineSpec, OperationSeen, OperationState, Power, Runtime
 
 log = get_logger()
 ApplyHostDocument = Callable[[HostDocument], Awaitable[link.HostReport]]
@@ -76,7 +78,10 @@ class HostService:
         work: Work,
         storage: Storage,
         apply_host: ApplyHostDocument,
+        journal: Journal,
+        clock: Clock,
     ) -> None:
+        self._handovers = Handovers(agents=agents, specs=specs, kill=self._kill, journal=journal, clock=clock)
         self._drivers = drivers
         self._specs = specs
         self._agents = agents
@@ -100,6 +105,20 @@ class HostService:
     def adopt(self, document: HostDocument) -> None:
         """A document of an earlier life: its pools are ours to list."""
         self._pools = document.pools
+
+    async def reconcile(self, machine: str) -> None:
+        """An agent of this machine has said hello: those inside are told who serves, unless they know."""
+        if len(self._specs.incarnations(machine)) > 1 or self._handovers.is_known(machine):
+            async with self._alone(machine):
+                try:
+                    await self._handovers.reconcile(machine)
+                except FAILURES as error:
+                    log.warning("agents_not_reconciled", machine=machine, why=str(error))
+
+    async def resume(self) -> None:
+        """Handovers that an earlier life of this agent has left half done are done, or taken back."""
+        for machine in self._specs.machines():
+            await self.reconcile(machine)
 
     async def serve(self, body: link.HostCallBody) -> msgspec.Struct:
         """Does or answers one call."""
@@ -155,8 +174,9 @@ class HostService:
         return msgspec.structs.replace(
             seen,
             agent=self._agents.seen(seen.machine, seen.incarnation),
-            fence=self._memory.fence(seen.machine),
+            fence=self._memory.fence(_fence_key(seen.machine, seen.incarnation)),
             operations=() if acting is None else (acting,),
+            returned=self._handovers.returned(seen.machine, seen.incarnation),
         )
 
     # ------------------------------------------------------------ acting
@@ -168,10 +188,11 @@ class HostService:
     async def _do(self, do: link.Do) -> link.Done:
         self._may_act()
         await edge("host.do.received")
-        self._memory.raise_fence(do.machine, do.fence)
+        key = _fence_key(do.machine, _incarnation(do.act))
+        self._memory.raise_fence(key, do.fence)
         async with self._alone(do.machine):
             # Somebody newer may have come while this one waited.
-            self._memory.raise_fence(do.machine, do.fence)
+            self._memory.raise_fence(key, do.fence)
             name = type(do.act).__struct_config__.tag
             self._acting[do.machine] = OperationSeen(name=str(name), state=OperationState.RUNNING)
             try:
@@ -183,18 +204,22 @@ class HostService:
 
     async def _act(self, machine: str, act: link.ActBody) -> None:
         match act:
-            case link.EnsureCreated() | link.EnsureRunning() | link.EnsureNics() if act.spec.machine != machine:
+            case (
+                link.EnsureCreated() | link.EnsureRunning() | link.EnsureNics() | link.EnsureHandover()
+            ) if act.spec.machine != machine:
                 raise Refused(f"the spec is about {act.spec.machine}, the act about {machine}")
             case link.EnsureCreated():
-                await self._driver(act.spec.runtime).ensure_created(act.spec)
+                await self._driver(act.spec.runtime).ensure_created(self._placed(act.spec))
             case link.EnsureRunning():
-                driver = self._driver(act.spec.runtime)
-                await driver.ensure_created(act.spec)
-                await self._agents.ensure(machine, act.spec.incarnation)
-                await driver.ensure_running(act.spec)
+                driver, spec = self._driver(act.spec.runtime), self._placed(act.spec)
+                await driver.ensure_created(spec)
+                await self._agents.ensure(machine, spec.incarnation)
+                await driver.ensure_running(spec)
             case link.EnsureNics():
-                await self._driver(act.spec.runtime).ensure_nics(act.spec)
+                await self._driver(act.spec.runtime).ensure_nics(self._placed(act.spec))
                 await self._driver(act.spec.runtime).ensure_disks(act.spec)
+            case link.EnsureHandover():
+                await self._hand_over(act.spec)
             case link.EnsureStopped():
                 for driver in self._drivers_of(machine, act.incarnation):
                     await driver.ensure_stopped(machine, act.incarnation, act.grace_s)
@@ -202,12 +227,27 @@ class HostService:
                 await self._agents.drop(machine, act.incarnation)
                 for driver in self._drivers_of(machine, act.incarnation) or self._keepers():
                     await driver.ensure_removed(machine, act.incarnation, act.kept_network)
+                self._handovers.forget(machine, act.incarnation)
+
+    def _placed(self, spec: MachineSpec) -> MachineSpec:
+        """The spec, with what this host knows: whether another incarnation serves."""
+        return msgspec.structs.replace(spec, standby=self._handovers.stands_by(spec.machine, spec.incarnation))
+
+    async def _hand_over(self, spec: MachineSpec) -> None:
+        # Its addresses have to be its ports' before it speaks from them.
+        if not self._handovers.returned(spec.machine, spec.incarnation):
+            await self._driver(spec.runtime).ensure_nics(spec)
+        await self._handovers.ensure(spec.machine, spec.incarnation)
+
+    async def _kill(self, machine: str, incarnation: int) -> None:
+        for driver in self._drivers_of(machine, incarnation):
+            await driver.ensure_stopped(machine, incarnation, 0.0)
 
     async def _to_agent(self, body: link.ToAgent) -> msgspec.Struct:
         self._may_act()
         if isinstance(body.body, Apply | PowerOff):
             # Tasks have names of their own, and are started by other turns than the machine's.
-            self._memory.raise_fence(body.machine, body.fence)
+            self._memory.raise_fence(_fence_key(body.machine, body.incarnation), body.fence)
         return await self._agents.call(body.machine, body.incarnation, body.body)
 
     async def _apply(self, document: HostDocument) -> link.HostReport:
@@ -243,3 +283,12 @@ class HostService:
             lock, users = self._locks.pop(key)
             if users > 1:
                 self._locks[key] = (lock, users - 1)
+
+
+def _fence_key(machine: str, incarnation: int) -> str:
+    """Fences are those of a placement's turn; while a router is replaced it has two."""
+    return f"{machine}.{incarnation}"
+
+
+def _incarnation(act: link.ActBody) -> int:
+    return act.incarnation if isinstance(act, link.EnsureStopped | link.EnsureRemoved) else act.spec.incarnation

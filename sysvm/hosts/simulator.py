@@ -16,8 +16,9 @@ hears of it), `host.driver.unavailable = "why"`, `host.driver.failures["ensure-r
 packets, disks, the insides of guests.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -25,6 +26,7 @@ from sysvm.basics.digest import digest
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import Refused, Unreachable
 from sysvm.basics.tasks import Tasks
+from sysvm.hosts.handover import PassingJournal
 from sysvm.hosts.memory import PassingMemory
 from sysvm.hosts.service import HostService
 from sysvm.hosts.simulated.agents import SimulatedAgents
@@ -33,7 +35,7 @@ from sysvm.hosts.simulated.storage import SimulatedStorage
 from sysvm.hosts.simulated.world import World
 from sysvm.hosts.work import Work
 from sysvm.wire import link
-from sysvm.wire.channel import AgentAskBody
+from sysvm.wire.channel import AgentAskBody, AgentHello
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import Runtime
 
@@ -44,6 +46,23 @@ Hear = Callable[[link.HostNoticeBody], None]
 Ask = Callable[[link.FromAgent], Awaitable[msgspec.Struct]]
 
 
+class Died(BaseException):
+    """This host agent is dead: whatever it was about to do is not done. No Exception, so that it catches nothing of it."""
+
+
+class Mortal:
+    """Something as an agent sees that may die; afterwards it gets at nothing."""
+
+    def __init__(self, inner: object, lives: Callable[[], bool]) -> None:
+        self._inner = inner
+        self._lives = lives
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._lives():
+            raise Died
+        return getattr(self._inner, name)
+
+
 class SimulatedHost:
     """One pretended host. Its `name` is its id as well."""
 
@@ -52,6 +71,7 @@ class SimulatedHost:
         self.link_up = True
         self.lose_answers = 0
         self.boots = 1
+        self._agent_lives = 0  # which life of the host agent this is
         self._world = world
         self._tasks = tasks
         self._hear: Hear | None = None
@@ -60,6 +80,7 @@ class SimulatedHost:
         self.agents = SimulatedAgents(world, self.driver, self.notify)
         self.storage = SimulatedStorage(world)
         self.memory = PassingMemory()
+        self.journal = PassingJournal()
         self.facts = link.HostFacts(
             name=name,
             cpus=cpus,
@@ -101,7 +122,10 @@ class SimulatedHost:
         self._must_be_up()
         await edge("host.call.sent")
         self._must_be_up()
-        result = await self._service.serve(body)  # type: ignore[arg-type]
+        try:
+            result = await self._service.serve(body)  # type: ignore[arg-type]
+        except Died:
+            raise Unreachable("the host agent died meanwhile") from None
         await edge("host.call.answered")
         self._must_be_up()
         if self.lose_answers:
@@ -120,8 +144,14 @@ class SimulatedHost:
 
     def notify(self, notice: link.HostNoticeBody) -> None:
         """News for the server; lost when the link is down."""
+        if isinstance(notice, link.FromAgent) and isinstance(notice.notice, AgentHello):
+            self._tasks.start(self._reconcile(notice.machine), "reconcile")
         if self.link_up and self._hear is not None:
             self._hear(notice)
+
+    async def _reconcile(self, machine: str) -> None:
+        with contextlib.suppress(Died):
+            await self._service.reconcile(machine)
 
     async def inventory(self) -> link.InventoryDigest:
         """What a real host sends every ten seconds; whoever drives the simulation says when."""
@@ -150,14 +180,22 @@ class SimulatedHost:
         self._service = self._new_service()
 
     def _new_service(self) -> HostService:
+        self._agent_lives += 1
+        life = self._agent_lives
+
+        def lives() -> bool:
+            return life == self._agent_lives
+
         return HostService(
             drivers={Runtime.SIMULATED: self.driver, Runtime.CONTAINER: self.driver, Runtime.VM: self.driver},
             specs=self.driver,
-            agents=self.agents,
+            agents=cast(SimulatedAgents, Mortal(self.agents, lives)),
             memory=self.memory,
             work=Work(self.storage, self._tasks, self._world.clock, self.notify, None),
             storage=self.storage,
             apply_host=self._apply,
+            journal=cast(PassingJournal, Mortal(self.journal, lives)),
+            clock=self._world.clock,
         )
 
     async def _apply(self, document: HostDocument) -> link.HostReport:

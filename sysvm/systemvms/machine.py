@@ -14,6 +14,11 @@ The evidence table. What a host says is believed; what nobody could look at is u
 | cannot look (driver)     | unknown           | wait, with the reason                                  |
 | no link                  | unreachable       | wait and alert; never destroyed, never made elsewhere  |
 | operator gave it up      | lost              | made elsewhere                                         |
+
+A replacement is the next incarnation. A router's is made beside the one that serves, where a host can do that: it starts,
+takes its document and checks it, then the host hands the service over in one act, and only then the old one is retired. If
+it has not come that far within its time, or did not serve when it was tried, it goes, and the old one is the wanted one
+again. Whatever else is replaced stops before the next one is placed.
 """
 
 from dataclasses import dataclass
@@ -28,6 +33,8 @@ Wanted = Literal["running", "stopped", "gone"]
 AGENT_PATIENCE_S = {Runtime.CONTAINER: 90.0, Runtime.VM: 300.0, Runtime.SIMULATED: 90.0}
 DEATHS_BEFORE_ALERT = 3
 STABLE_S = 300.0  # one that has run so long dies for the first time
+# How long the next incarnation of a router may take until it serves in the place of the one that does.
+REPLACE_PATIENCE_S = {Runtime.CONTAINER: 90.0, Runtime.VM: 420.0, Runtime.SIMULATED: 90.0}
 RESTART_PAUSES_S = (0.0, 0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # by how often in a row it has died
 
 
@@ -47,6 +54,7 @@ class PlacementWanted:
     runtime: Runtime = Runtime.CONTAINER
     deaths: int = 0  # in a row
     down_s: float = 0.0  # since it was last seen running
+    current: bool = True  # False: another incarnation is wanted, and this one serves until that one does
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,11 @@ class Configure:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """EnsureHandover: it serves instead of the incarnation that does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing can be done for `seconds`, because of `why`."""
 
@@ -101,7 +114,7 @@ class Settled:
     """The placement is as it is wanted."""
 
 
-PlacementAct = Prepare | Create | Start | Renic | Stop | Remove | Configure | Wait | Settled
+PlacementAct = Prepare | Create | Start | Renic | Stop | Remove | Configure | HandOver | Wait | Settled
 
 
 def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
@@ -117,6 +130,8 @@ def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float)
             return _towards_gone(want, seen)
         case "stopped":
             return _towards_stopped(want, seen)
+        case "running" if not want.current:
+            return _as_long_as_it_serves(want, seen)
         case "running":
             return _towards_running(want, seen, up_s)
 
@@ -135,6 +150,13 @@ def _towards_stopped(want: PlacementWanted, seen: MachineSeen | None) -> Placeme
     return Stop(want.grace_s)
 
 
+def _as_long_as_it_serves(want: PlacementWanted, seen: MachineSeen | None) -> PlacementAct:
+    """It is told what is new, and otherwise left alone: once it is dead, it is not started again beside the next one."""
+    if seen is None or seen.power is not Power.RUNNING or seen.agent is None or seen.agent.standby:
+        return Settled()
+    return Settled() if want.document in (None, seen.agent.live) else Configure()
+
+
 def _towards_running(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
     if seen is None or seen.power in (Power.ABSENT, Power.STOPPED):
         return _start(want) if want.prepared else Prepare()
@@ -143,6 +165,13 @@ def _towards_running(want: PlacementWanted, seen: MachineSeen | None, up_s: floa
     if want.document is None:
         return _towards_spec(want, seen)
     return _towards_configured(want, seen, up_s)
+
+
+def _towards_spec(want: PlacementWanted, seen: MachineSeen) -> PlacementAct:
+    """A running guest gets what is on its host by then: disks, the image in its drive."""
+    if not want.prepared:
+        return Prepare()
+    return Settled() if seen.spec == want.spec else Renic()
 
 
 def _start(want: PlacementWanted) -> PlacementAct:
@@ -160,20 +189,15 @@ def _towards_configured(want: PlacementWanted, seen: MachineSeen, up_s: float) -
         return Wait(1, "its agent has not connected yet")  # its hello makes the turn due; this is for a lost one
     if seen.spec != want.spec:
         return Renic()
-    if seen.agent.live != want.document:
+    if seen.returned:
+        return Wait(60, f"the service was handed back: {seen.returned}")
+    if want.document not in (seen.agent.live, seen.agent.ready):
         return Configure()
-    return Settled()
+    return HandOver() if seen.agent.standby else Settled()
 
 
 # ---------------------------------------------------------------- the machine
 @dataclass(frozen=True, slots=True)
-def _towards_spec(want: PlacementWanted, seen: MachineSeen) -> PlacementAct:
-    """A running guest gets what is on its host by then: disks, the image in its drive."""
-    if not want.prepared:
-        return Prepare()
-    return Settled() if seen.spec == want.spec else Renic()
-
-
 class PlacementSeen:
     """What the database says about a placement."""
 
@@ -185,6 +209,11 @@ class PlacementSeen:
     power: Power
     told: int
     settled: int
+    runtime: Runtime = Runtime.CONTAINER
+    serves: bool = False  # a document of it is live
+    age_s: float = 0.0  # since it was placed
+    failures: int = 0  # in a row
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +225,14 @@ class MachineWanted:
     incarnation: int
     wish: int
     moves_to: int | None = None  # host that it shall run on
+    beside: int | None = None  # host on which the next incarnation can run beside the one that serves there
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Choose a host for the wanted incarnation."""
+    """Choose a host for the wanted incarnation; `beside`: this one, where the previous one serves."""
+
+    beside: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +257,15 @@ class Served:
     outcome: Wanted
 
 
-MachineStep = Place | Tell | Drop | Served | Wait
+@dataclass(frozen=True, slots=True)
+class FallBack:
+    """The next incarnation does not come to serve: the one that does is the wanted one again."""
+
+    incarnation: int
+    why: str
+
+
+MachineStep = Place | Tell | Drop | Served | FallBack | Wait
 
 
 def plan_machine(want: MachineWanted, placements: tuple[PlacementSeen, ...]) -> MachineStep:
@@ -233,6 +273,9 @@ def plan_machine(want: MachineWanted, placements: tuple[PlacementSeen, ...]) -> 
     for placement in placements:
         if placement.host_lost:
             return Drop(placement.id)
+    step = _replace_beside(want, placements)
+    if step is not None:
+        return step
     for placement in placements:
         if _is_old(want, placement):
             step = _retire(want, placement)
@@ -254,7 +297,37 @@ def _is_old(want: MachineWanted, placement: PlacementSeen) -> bool:
     if want.wanted == "gone":
         return False
     moved = want.moves_to is not None and placement.host != want.moves_to and want.wanted == "running"
-    return placement.incarnation < want.incarnation or moved
+    return placement.incarnation != want.incarnation or moved
+
+
+def _replace_beside(want: MachineWanted, placements: tuple[PlacementSeen, ...]) -> MachineStep | None:
+    """What comes before the incarnation that serves may be retired; None: nothing, or it cannot be done so."""
+    if want.kind is not Kind.ROUTER or want.wanted != "running":
+        return None
+    old = [p for p in placements if _is_old(want, p) and p.wanted == "running" and p.power is Power.RUNNING]
+    if not old:
+        return None
+    serving = next((p for p in reversed(old) if p.serves), old[-1])
+    for placement in placements:
+        if _is_old(want, placement) and placement.id != serving.id and not placement.serves:
+            return _retire(want, placement)  # one that never came to serve
+    current = next((p for p in placements if not _is_old(want, p)), None)
+    if current is None:
+        return Place(want.beside) if want.beside == serving.host else None
+    if current.host != serving.host:
+        return None
+    if current.told < want.wish or current.wanted != "running":
+        return Tell(current.id, "running")
+    if current.settled >= want.wish:
+        return None
+    return _until_it_serves(current, serving)
+
+
+def _until_it_serves(current: PlacementSeen, serving: PlacementSeen) -> MachineStep:
+    left = REPLACE_PATIENCE_S[current.runtime] - current.age_s
+    if current.incarnation > serving.incarnation and (left <= 0 or current.failures >= DEATHS_BEFORE_ALERT):
+        return FallBack(serving.incarnation, current.note or "it did not come to serve in time")
+    return Wait(min(60.0, max(left, 1.0)), "the next incarnation is made ready beside the one that serves")
 
 
 def _retire(want: MachineWanted, placement: PlacementSeen) -> MachineStep | None:

@@ -173,7 +173,14 @@ class EnsureNics(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-nics"):
     spec: MachineSpec
 
 
-ActBody = EnsureCreated | EnsureRunning | EnsureStopped | EnsureRemoved | EnsureNics
+class EnsureHandover(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-handover"):
+    """This incarnation, which runs and stands by, serves, and no other of its machine does. It completes or returns by
+    itself, also when no server is left; a return is told as `MachineSeen.returned`."""
+
+    spec: MachineSpec
+
+
+ActBody = EnsureCreated | EnsureRunning | EnsureStopped | EnsureRemoved | EnsureNics | EnsureHandover
 
 
 class Do(msgspec.Struct, frozen=True, kw_only=True, tag="do"):

@@ -118,11 +118,12 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[ImageStoreMount, ...] = ()
     boot_from_iso: bool = False
     state_key: str = ""  # seals the state disk; given anew at each start, never stored by the host
+    standby: bool = False  # said by the host: another incarnation of the machine serves here
 
 
 def spec_digest(spec: MachineSpec) -> str:
-    """The identity of a spec; the state key is no part of it."""
-    return digest(msgspec.structs.replace(spec, state_key=""))
+    """The identity of a spec; the state key, and who serves, are no part of it."""
+    return digest(msgspec.structs.replace(spec, state_key="", standby=False))
 
 
 class BootData(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +138,7 @@ class BootData(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str
     nics: tuple[Nic, ...] = ()
     state_key: str = ""
+    standby: bool = False  # it begins beside another incarnation, which serves
 
 
 class Power(StrEnum):
@@ -184,6 +186,8 @@ class AgentSeen(msgspec.Struct, frozen=True, kw_only=True):
     live: str  # digest of the document that is live in kernel and daemons; empty before the first
     faults: tuple[ServiceFault, ...] = ()
     operations: tuple[OperationSeen, ...] = ()
+    standby: bool = False  # another incarnation is the holder (handover.py)
+    ready: str = ""  # standing by: digest of the document that it has checked and would make live
 
 
 class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,3 +201,4 @@ class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[OperationSeen, ...] = ()  # of the host, about this machine
     spec: str = ""  # digest of the spec it was created from
     why: str = ""  # for UNKNOWN and failed starts: what stands in the way
+    returned: str = ""  # it was made the holder and did not serve: why the service was handed back

@@ -7,8 +7,7 @@ the machine lacks root altogether.
 import msgspec
 import pytest
 
-from sysvm.hosts.layout import spec_digest
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, spec_digest
 from tests.contract.stages import STAGES, Stage
 from tests.hosts import ground
 

@@ -8,8 +8,7 @@ import pytest
 
 from sysvm.hosts.kvm.domain import Label, Places, domain_name, domain_xml, label_of, label_of_name
 from sysvm.hosts.kvm.power import power_of
-from sysvm.hosts.layout import spec_digest
-from sysvm.wire.machines import Disk, ImageStoreMount, Kind, Power, Runtime
+from sysvm.wire.machines import Disk, ImageStoreMount, Kind, Power, Runtime, spec_digest
 from tests.hosts.ground import nic, spec
 
 SYSTEM = spec(10, runtime=Runtime.VM, nics=(nic(10), nic(11, device=1, mtu=1450)))

@@ -16,6 +16,7 @@ from sysvm.agent.line import Line
 from sysvm.agent.paths import Paths
 from sysvm.agent.seal import Seal
 from sysvm.basics.clock import Clock
+from sysvm.basics.errors import Refused
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.channel import Counter, ServiceSeen, TaskBody
 from sysvm.wire.documents import SystemVmDocument
@@ -49,6 +50,14 @@ class Role(Protocol):
         Raises Refused when the document is of another kind.
         """
         ...
+
+    async def stage(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
+        """Checks `document` and makes ready what changes nothing; another incarnation serves in the same namespace."""
+        raise Refused("a machine of this kind does not stand by")
+
+    async def rest(self) -> None:
+        """Another incarnation serves from now on: ends the daemons, mends nothing, leaves the kernel as it is."""
+        return
 
     async def live(self) -> str:
         """The digest of the document that is live, read back from kernel and daemons; empty when none is."""

@@ -29,6 +29,7 @@ def boot_data(spec: MachineSpec) -> BootData:
         hostname=spec.hostname,
         nics=spec.nics,
         state_key=spec.state_key,
+        standby=spec.standby,
     )
 
 

@@ -21,7 +21,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DriverUnavailable, ListenAt, TextCommand
 from sysvm.hosts.durable import remove_durably, write_durably
-from sysvm.hosts.layout import Layout, spec_digest
+from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import cgroups, config, roots
 from sysvm.hosts.lxc.containers import Containers
 from sysvm.hosts.lxc.ids import Ids
@@ -29,7 +29,7 @@ from sysvm.hosts.lxc.pinned import Pinned
 from sysvm.hosts.lxc.watch import Watch
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
-from sysvm.wire.machines import BootData, Kind, MachineSeen, MachineSpec, Power, Runtime
+from sysvm.wire.machines import BootData, Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
 
 class LxcDriver:
@@ -104,13 +104,24 @@ class LxcDriver:
         """Ports are those of `spec`, in number and rights; new ones appear in the running container."""
         inside, number = self._pinned(spec).net, _port_incarnation(spec)
         wanted = {self._layout.port(spec.machine, number, nic.device): nic for nic in spec.nics}
-        for port in await self._network.ports_of(f"{spec.machine}:{number}:"):
-            if port not in wanted:
+        there = await self._network.ports_of(f"{spec.machine}:{number}:")
+        for port in there:
+            if port not in wanted and not spec.standby:
                 await self._network.remove_port(port)
         await self._network.ensure_ports(
-            [Port(port, nic, note_of(spec.machine, number, nic.device), inside) for port, nic in wanted.items()]
+            [
+                Port(port, nic, note_of(spec.machine, number, nic.device), inside)
+                for port, nic in wanted.items()
+                # What is there is in use by the incarnation that serves.
+                if not (spec.standby and port in there)
+            ]
         )
         self._write_boot_data(spec)
+
+    async def ensure_disks(self, spec: MachineSpec) -> None:
+        """Containers have folders, which do not come or go while they run. It is of this spec from now on."""
+        if await self._power(spec.machine, spec.incarnation) is Power.RUNNING:
+            self._write_spec(spec)
 
     async def watch(self, changed: Changed) -> None:
         """Tells of containers that end by themselves."""
@@ -118,11 +129,6 @@ class LxcDriver:
             stack.callback(self._watch.close)
             self._watch.tell(changed)
             for seen in await self.look_all():
-    async def ensure_disks(self, spec: MachineSpec) -> None:
-        """Containers have folders, which do not come or go while they run. It is of this spec from now on."""
-        if await self._power(spec.machine, spec.incarnation) is Power.RUNNING:
-            self._write_spec(spec)
-
                 if seen.power is Power.RUNNING:
                     await self._watch_init(seen.machine, seen.incarnation)
             await asyncio.get_running_loop().create_future()
@@ -159,16 +165,16 @@ class LxcDriver:
         self._write_config(spec, stage, base, pinned)
         await edge("lxc.configured")
 
+    def _write_spec(self, spec: MachineSpec) -> None:
+        path = self._layout.spec(spec.machine, spec.incarnation)
+        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+
     async def _start(self, spec: MachineSpec) -> None:
         folder = self._layout.incarnation(spec.machine, spec.incarnation)
         cgroups.remove(self._cgroup(spec.machine, spec.incarnation))
         await self._containers.start(_name(spec.machine, spec.incarnation), folder / "lxc.log")
         await edge("lxc.started")
         await self._watch_init(spec.machine, spec.incarnation)
-    def _write_spec(self, spec: MachineSpec) -> None:
-        path = self._layout.spec(spec.machine, spec.incarnation)
-        write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
-
 
     async def _watch_init(self, machine: str, incarnation: int) -> None:
         name = _name(machine, incarnation)
@@ -292,6 +298,7 @@ def boot_data(spec: MachineSpec) -> BootData:
         hostname=spec.hostname,
         nics=spec.nics,
         state_key=spec.state_key,
+        standby=spec.standby,
     )
 
 

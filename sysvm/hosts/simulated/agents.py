@@ -15,7 +15,8 @@ from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
 from sysvm.hosts.simulated.world import World
 from sysvm.wire import channel, link
-from sysvm.wire.machines import AgentSeen, Kind, OperationSeen, OperationState, ServiceFault
+from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
 
 BOOT_S = 0.5
 TASK_S = 2.0
@@ -31,6 +32,9 @@ class Inside:
     boot: int = 0
     connected: bool = False
     live: str = ""
+    ready: str = ""  # standing by: what it has checked
+    told: bool | None = None  # to serve or to stand by, as its host said last; None: nothing yet
+    held: bool = False  # it serves
     faults: tuple[ServiceFault, ...] = ()
     tasks: dict[str, OperationSeen] = field(default_factory=dict)
     loads: channel.LoadReport = field(default_factory=channel.LoadReport)
@@ -63,6 +67,7 @@ class SimulatedAgents:
         self.boot_s = BOOT_S
         self.task_s = TASK_S
         self.fault_of: Callable[[msgspec.Struct], tuple[ServiceFault, ...]] = lambda document: ()
+        self.fault_of_taking: Callable[[MachineSpec], tuple[ServiceFault, ...]] = lambda spec: ()
 
     # ------------------------------------------------------------ service.Agents
     def seen(self, machine: str, incarnation: int) -> AgentSeen | None:
@@ -76,6 +81,8 @@ class SimulatedAgents:
             live=inside.live,
             faults=inside.faults,
             operations=tuple(inside.tasks.values()),
+            standby=not inside.held,
+            ready=inside.ready,
         )
 
     async def call(self, machine: str, incarnation: int, body: channel.AgentCallBody) -> msgspec.Struct:
@@ -87,6 +94,11 @@ class SimulatedAgents:
         match body:
             case channel.Apply():
                 return self._apply(life, inside, body)
+            case StandBy():
+                inside.told, inside.held, inside.live = False, False, ""
+                return self._report(life, inside)
+            case TakeOver():
+                return self._take_over(life, inside)
             case channel.Report():
                 return self._report(life, inside)
             case channel.RunTask():
@@ -149,6 +161,10 @@ class SimulatedAgents:
             return
         inside.connected = True
         inside.boot += new
+        if new:
+            inside.told = not life.spec.standby if inside.told is None else inside.told
+            inside.held = inside.told and not self._another_serves(life.spec)
+            inside.live = inside.live if inside.held else ""
         self._hello(life, inside)
         self._notify(link.MachineChanged(machine=place[0]))
 
@@ -162,6 +178,8 @@ class SimulatedAgents:
             version=VERSION,
             boot=self._boot(machine, incarnation, inside),
             live=inside.live,
+            standby=not inside.held,
+            ready=inside.ready,
         )
         self._say(life, hello)
 
@@ -171,8 +189,26 @@ class SimulatedAgents:
     def _apply(self, life: Life, inside: Inside, body: channel.Apply) -> channel.AgentReport:
         inside.faults = self.fault_of(body.document)
         if not inside.faults:
-            inside.live = digest(body.document)
+            inside.ready = digest(body.document)
+            inside.live = inside.ready if inside.held else ""
         return self._report(life, inside)
+
+    def _take_over(self, life: Life, inside: Inside) -> channel.AgentReport:
+        if self._another_serves(life.spec):
+            raise Refused("another incarnation still serves in this network namespace")
+        inside.told, inside.held = True, True
+        inside.faults = self.fault_of_taking(life.spec)
+        inside.live = "" if inside.faults else inside.ready
+        return self._report(life, inside)
+
+    def serves(self, machine: str, incarnation: int) -> bool:
+        """Whether it runs and is the one that writes rules and answers guests."""
+        inside = self._inside.get((machine, incarnation))
+        return inside is not None and inside.held and self._runs(machine, incarnation)
+
+    def _another_serves(self, spec: MachineSpec) -> bool:
+        others = (number for number in self._driver.incarnations(spec.machine) if number != spec.incarnation)
+        return any(self.serves(spec.machine, number) for number in others)
 
     def _report(self, life: Life, inside: Inside) -> channel.AgentReport:
         return channel.AgentReport(
@@ -180,6 +216,8 @@ class SimulatedAgents:
             live=inside.live,
             faults=inside.faults,
             operations=tuple(inside.tasks.values()),
+            standby=not inside.held,
+            ready=inside.ready,
         )
 
     def _run_task(self, life: Life, inside: Inside, body: channel.RunTask) -> OperationSeen:

@@ -18,9 +18,8 @@ from sysvm.hosts.driver import (
     DriverUnavailable,
     TextCommand,
 )
-from sysvm.hosts.layout import spec_digest
 from sysvm.hosts.simulated.world import World
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
 Place = tuple[str, int]  # machine, incarnation
 
@@ -100,13 +99,13 @@ class SimulatedDriver:
         """See Driver."""
         await self._begin("ensure-nics", spec.machine, spec.incarnation)
         life = self.life(spec.machine, spec.incarnation)
+        if life is not None:
             life.spec = spec
 
     async def ensure_disks(self, spec: MachineSpec) -> None:
         """See Driver."""
         await self._begin("ensure-disks", spec.machine, spec.incarnation)
         life = self.life(spec.machine, spec.incarnation)
-        if life is not None:
         if life is not None:
             life.spec = spec
 

@@ -11,7 +11,7 @@ from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
 from sysvm.systemvms import safety
 from sysvm.systemvms.machine import MachineStep, MachineWanted, PlacementSeen
-from sysvm.wire.machines import Kind, Power
+from sysvm.wire.machines import Kind, Power, Runtime
 
 SETTLED_S = 600.0
 
@@ -28,12 +28,14 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Gone(lambda tx: _served(tx, turn, "gone"))
         case plans.Served(outcome):
             return Result(SETTLED_S, lambda tx: _served(tx, turn, outcome))
-        case plans.Place():
+        case plans.Place(beside):
             # Not by the release: why there is no place (NotYet) must be written although nothing else is.
-            await context.store.run(lambda tx: _place(tx, context, turn))
+            await context.store.run(lambda tx: _place(tx, context, turn, beside))
             return Result(60.0)
         case plans.Tell(placement, wanted):
             return Result(60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
+        case plans.FallBack(incarnation, why):
+            return Result(0.0, lambda tx: _fall_back(tx, turn.id, incarnation, why))
         case plans.Drop(placement):
             return Result(0.0, lambda tx: _drop(tx, placement))
 
@@ -49,8 +51,9 @@ def decide(tx: Tx, turn: Turn) -> MachineStep | None:
         incarnation=machine.incarnation,
         wish=turn.wish,
         moves_to=machine.wanted_host_id,
+        beside=_beside(tx, machine),
     )
-    placed = tuple(_seen(tx, row) for row in machines.placements_of(tx, machine.id))
+    placed = tuple(_seen(tx, machine, row) for row in machines.placements_of(tx, machine.id))
     step = plans.plan_machine(want, placed)
     if safety.is_rebuilding(step, machine.wanted, machine.incarnation, placed):
         why = brakes.why_not(tx, machine.zone_id, elsewhere=True)
@@ -58,7 +61,7 @@ def decide(tx: Tx, turn: Turn) -> MachineStep | None:
     return step
 
 
-def _seen(tx: Tx, row: Row) -> PlacementSeen:
+def _seen(tx: Tx, machine: Row, row: Row) -> PlacementSeen:
     host = tx.get(tables.host, row.host_id)
     return PlacementSeen(
         id=row.id,
@@ -69,13 +72,26 @@ def _seen(tx: Tx, row: Row) -> PlacementSeen:
         power=Power(row.power),
         told=row.told,
         settled=row.settled,
+        runtime=Runtime(machine.runtime),
+        serves=bool(row.document_live),
+        age_s=tx.now - row.created,
+        failures=row.failures,
+        note=row.note,
     )
 
 
-def _place(tx: Tx, context: Context, turn: Turn) -> None:
+def _beside(tx: Tx, machine: Row) -> int | None:
+    """The host on which the next incarnation of a router can run beside the one that serves."""
+    if machine.kind != Kind.ROUTER or machine.forced or machine.wanted != "running":
+        return None
+    old = [row for row in machines.placements_of(tx, machine.id) if row.incarnation != machine.incarnation]
+    return old[-1].host_id if old and placing.has_room_beside(tx, machine, old[-1].host_id) else None
+
+
+def _place(tx: Tx, context: Context, turn: Turn, beside: int | None) -> None:
     if not turns.holds(tx, context.session, turn):
         raise Stale("the turn was taken")
-    _tell(tx, placing.place(tx, context, turn.id), "running", turn.wish)
+    _tell(tx, placing.place(tx, context, turn.id, beside), "running", turn.wish)
 
 
 def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
@@ -97,6 +113,15 @@ def _drop(tx: Tx, placement: int) -> None:
     tx.update(tables.machine, machine.id, fence=max(machine.fence, fence))
     placements.recount(tx, row.host_id)
     ending.leave_host(tx, row)
+
+
+def _fall_back(tx: Tx, machine_id: int, incarnation: int, why: str) -> None:
+    machine = tx.get(tables.machine, machine_id)
+    assert machine is not None
+    tx.update(tables.machine, machine_id, incarnation=incarnation)
+    placements.show(tx, machine_id)
+    turns.wish(tx, "machine", machine_id)
+    jobs.fail(tx, "machine", machine_id, ending.not_replaced(tx, machine, why), outcome="running")
 
 
 def _served(tx: Tx, turn: Turn, outcome: str) -> None:

@@ -91,7 +91,7 @@ def _take(tx: Tx, host: Row, step: Evacuation) -> None:
 def _move(tx: Tx, host: Row, machine_id: int) -> None:
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
-    tx.update(tables.machine, machine.id, incarnation=machine.incarnation + 1)
+    machines.begin_next(tx, machine)
     machines.want(tx, machine, machine.wanted)
     kind = Kind(machine.kind)
     text = f"{TITLE_OF[kind]} {machine.name} leaves host {host.name}, which goes into maintenance"

@@ -16,7 +16,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, preparation
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
-from sysvm.store.queries import brakes, documents, specs, strays, turns, volumes
+from sysvm.store.queries import brakes, documents, placements, specs, strays, turns, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -134,6 +134,7 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         deaths=_deaths_before(placement),
         down_s=0.0 if placement.power == Power.RUNNING else tx.now - (placement.since or 0.0),
         runtime=spec.runtime if spec is not None else Runtime.CONTAINER,
+        current=placement.incarnation == machine.incarnation,
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
     return Job(placement, machine.uuid, host.id, want, spec, document, steps, _lived(placement, host))
@@ -194,6 +195,8 @@ def _order(job: Job, act: PlacementAct) -> link.ActBody:
             return link.EnsureRunning(spec=job.spec)
         case plans.Renic():
             return link.EnsureNics(spec=job.spec)
+        case plans.HandOver():
+            return link.EnsureHandover(spec=job.spec)
     raise AssertionError(f"{act} is no order")
 
 
@@ -208,9 +211,10 @@ async def _configure(
         body=channel.Apply(job.document),
     )
     report = await context.links.to(job.host).call(order, channel.AgentReport, seconds=ACT_S)
-    agent = seen.agent and msgspec.structs.replace(seen.agent, live=report.live, faults=report.faults)
+    said_now = {"live": report.live, "faults": report.faults, "standby": report.standby, "ready": report.ready}
+    agent = seen.agent and msgspec.structs.replace(seen.agent, **said_now)
     after = msgspec.structs.replace(seen, agent=agent)
-    if report.live == job.want.document:
+    if job.want.document in (report.live, report.ready):
         return after, 0.0, ""
     said = "; ".join(f"{fault.service}: {fault.why}" for fault in report.faults)
     raise NotYet(5.0, said or "the agent has not made its document live")
@@ -231,7 +235,9 @@ def record(
     died = _found_dead(old, before)
     counts = (bool(died) and job.lived) or _nobody_home(job, act)  # a host that was booted is no death of its machines
     new["failures"] = _deaths(tx, old, settled=settled, died=counts)
-    if new["failures"] == plans.DEATHS_BEFORE_ALERT > old.failures:
+    if seen is not None and seen.returned:
+        new["failures"] = plans.DEATHS_BEFORE_ALERT  # it has had its try
+    elif new["failures"] == plans.DEATHS_BEFORE_ALERT > old.failures:
         ending.keeps_dying(tx, old, died or "its agent does not answer")
     if died:
         ending.found_dead(tx, old, died)
@@ -245,7 +251,8 @@ def record(
     if not changed:
         return
     tx.update(tables.placement, old.id, **changed)
-    _mirror(tx, old.machine_id, old.incarnation, changed)
+    if changed.keys() & set(placements.MIRRORED):
+        placements.show(tx, old.machine_id)
     # A machine that waits for its host waits for the wish to be served, whatever happens on the way.
     if changed.keys() - {"note", "spec_seen", "agent_since"} and ("settled" in changed or old.settled >= old.told):
         turns.look_again(tx, "machine", old.machine_id)
@@ -289,20 +296,10 @@ def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:
     }
 
 
-MIRRORED = ("power", "agent_up", "document_wanted", "document_live", "faults", "note")
-
-
-def _mirror(tx: Tx, machine_id: int, incarnation: int, changed: dict[str, Any]) -> None:
-    """The machine's row shows the facts of its wanted incarnation, so that lists need no join."""
-    shown = {name: changed[name] for name in MIRRORED if name in changed}
-    if shown and tx.sql("select 1 from machine where id = :id and incarnation = :n", id=machine_id, n=incarnation):
-        tx.update(tables.machine, machine_id, **shown)
-
-
 def complain(tx: Tx, id_: int, why: str) -> None:
     """The reason stands in the placement's and the machine's note."""
     placement = tx.get(tables.placement, id_)
     if placement is None or placement.note == why:
         return
     tx.update(tables.placement, id_, note=why)
-    _mirror(tx, placement.machine_id, placement.incarnation, {"note": why})
+    placements.show(tx, placement.machine_id)

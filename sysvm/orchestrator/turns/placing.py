@@ -39,33 +39,49 @@ def _choose(tx: Tx, machine_id: int) -> HostSeen:
     return chosen
 
 
-def place(tx: Tx, context: Context, machine_id: int) -> int:
-    """Chooses a host and writes the placement, with what it needs of the host; the placement's id."""
+BESIDE = (Runtime.CONTAINER, Runtime.SIMULATED)  # what hosts can hand over
+
+
+def has_room_beside(tx: Tx, machine: Row, host_id: int) -> bool:
+    """Whether the next incarnation of a router can run on this host beside the one that serves there, and take over."""
+    host = tx.get(tables.host, host_id)
+    if host is None or host.removed is not None or machine.wanted_host_id not in (None, host_id):
+        return False
+    runtime, _ = runtime_on(tx, machine, host)
+    if not runtime == machine.runtime in BESIDE or strays.must_not_place(tx, machine.zone_id):
+        return False
+    return not isinstance(choose_host(_demand(tx, machine), (_seen(tx, machine, host),)), str)
+
+
+def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) -> int:
+    """Chooses a host (`beside`: this one) and writes the placement, with what it needs of the host; the placement's id."""
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
-    host = choose(tx, machine_id)
-    row = tx.get(tables.host, host.id)
+    if beside is not None and not has_room_beside(tx, machine, beside):
+        raise NotYet(1, "the host has no room any more for the next incarnation beside the one that serves")
+    host_id = beside if beside is not None else choose(tx, machine_id).id
+    row = tx.get(tables.host, host_id)
     assert row is not None
     runtime, why = runtime_on(tx, machine, row)
+    # While another incarnation serves, the row shows that one.
+    shown = {} if beside is not None else {"power": "absent", "agent_up": False, "document_live": ""}
     tx.update(
         tables.machine,
         machine.id,
-        host_id=host.id,
-        last_host_id=machine.host_id if machine.host_id != host.id else machine.last_host_id,
+        host_id=host_id,
+        last_host_id=machine.host_id if machine.host_id != host_id else machine.last_host_id,
         runtime=runtime,
         runtime_why=why,
         template_version=_template_version(row) if machine.kind != Kind.GUEST else "",
-        power="absent",
-        agent_up=False,
-        document_live="",
         state_key=machine.state_key or context.keys.vault.seal(context.ids.token()),
         note="",
+        **shown,
     )
     _system_template(tx, machine, row, runtime)
-    _control_address(tx, machine, host.id)
+    _control_address(tx, machine, host_id)
     _volumes(tx, machine, row)
-    placement = _add_placement(tx, machine, host.id)
-    placements.recount(tx, host.id)
+    placement = _add_placement(tx, machine, host_id)
+    placements.recount(tx, host_id)
     return placement
 
 

@@ -119,10 +119,11 @@ def settle(tx: Tx, kind: str, id_: int, wish: int, outcome: str) -> None:
             _close(tx, part, FAILED_PART, f"superseded: it is now {outcome}, not {part.outcome}")
 
 
-def fail(tx: Tx, kind: str, id_: int, why: str) -> None:
-    """(kind, id) has been given up: the jobs that waited for it fail with the reason."""
+def fail(tx: Tx, kind: str, id_: int, why: str, *, outcome: str = "") -> None:
+    """(kind, id) has been given up: the jobs that waited for it (for this outcome of it) fail with the reason."""
     for part in _open_parts(tx, kind, id_):
-        _close(tx, part, FAILED_PART, why)
+        if outcome in ("", part.outcome):
+            _close(tx, part, FAILED_PART, why)
 
 
 def _serves(outcome: str, wanted: str) -> bool:
@@ -176,7 +177,6 @@ def overdue(tx: Tx) -> list[Row]:
     return list(tx.all(sa.select(table).where(table.c.status == PENDING, table.c.deadline < tx.now).limit(100)))
 
 
-def open_parts_of(tx: Tx, job_id: int) -> list[Row]:
 def prolong(tx: Tx, kind: str, id_: int) -> None:
     """What (kind, id) has to do is going on: the jobs that wait for it have as long again. No copy is too large for that."""
     later = tx.now + DEADLINE_S
@@ -187,6 +187,7 @@ def prolong(tx: Tx, kind: str, id_: int) -> None:
     )  # fmt: skip
 
 
+def open_parts_of(tx: Tx, job_id: int) -> list[Row]:
     """What a job still waits for."""
     table = tables.job_part
     return list(tx.all(sa.select(table).where(table.c.job_id == job_id, table.c.state == OPEN)))

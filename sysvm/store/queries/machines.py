@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
+
 from sysvm.store import tables
 from sysvm.store.queries import turns
 from sysvm.store.queries.jobs import Part
@@ -21,8 +23,15 @@ def want(tx: Tx, machine: Row, wanted: str, *, forced: bool = False, host_id: in
 
 def replace(tx: Tx, machine: Row, *, forced: bool = False, host_id: int | None = None) -> Part:
     """The machine shall live its next incarnation (reboot, upgrade, move)."""
-    tx.update(tables.machine, machine.id, incarnation=machine.incarnation + 1)
+    begin_next(tx, machine)
     return want(tx, machine, "running", forced=forced, host_id=host_id)
+
+
+def begin_next(tx: Tx, machine: Row) -> None:
+    """A new incarnation is the wanted one: one higher than all that ever were, also those that did not come to serve."""
+    table = tables.placement
+    highest = tx.value(sa.select(sa.func.max(table.c.incarnation)).where(table.c.machine_id == machine.id))
+    tx.update(tables.machine, machine.id, incarnation=max(machine.incarnation, highest or 0) + 1)
 
 
 def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:

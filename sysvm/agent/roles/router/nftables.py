@@ -46,6 +46,14 @@ class Nftables:
         """The whole table. Raises Wrong."""
         return rules.render(document)
 
+    def stage(self, rendering: Ruleset) -> None:
+        """The kernel says whether it would take the table; one that is there already, and right, is known from now on."""
+        if not self.difference(rendering):
+            return
+        found = self._listed(terse=True)
+        there = Names() if found is None else listing.names(found)
+        run("nft", "--check", "-f", "-", said=whole(rendering, there))
+
     def apply(self, rendering: Ruleset) -> None:
         """Makes the kernel's table exactly `rendering`."""
         before = self._live

@@ -24,7 +24,7 @@ from sysvm.agent.roles.router.haproxy import Haproxy
 from sysvm.agent.roles.router.interfaces import Interfaces
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
-from sysvm.agent.roles.router.service import Service, Wrong
+from sysvm.agent.roles.router.service import Service, Staged, Wrong
 from sysvm.agent.supervision import Supervision
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
@@ -89,6 +89,19 @@ class Holder:
             self.fault = ServiceFault(service=name, why=words, remedy=remedy) if words else None
         if self.fault is not None:
             log.error("service_not_applied", service=name, why=self.fault.why)
+
+    def stage(self, document: RouterDocument) -> ServiceFault | None:
+        """Checks the document's part, changing nothing; what is wrong with it."""
+        name = self.service.name
+        try:
+            rendering = self.service.render(document)
+            if isinstance(self.service, Staged):
+                self.service.stage(rendering)
+        except Wrong as error:
+            return ServiceFault(service=name, why=error.why, remedy=error.remedy)
+        except (CommandFailed, OSError) as error:
+            return ServiceFault(service=name, why=str(error), remedy="it is tried again with the next document")
+        return None
 
     def drift(self) -> DriftReport | None:
         """Looks if something may have changed, mends what has, and says it."""
@@ -162,6 +175,7 @@ class RouterRole(Role):
         self._thread = ThreadPoolExecutor(1, "router")
         self._seen: tuple[ServiceSeen, ...] = ()
         self._ending = False
+        self._resting = False  # another incarnation serves
         self._ticks = 0
 
     async def start(self, tasks: Tasks) -> None:
@@ -174,6 +188,7 @@ class RouterRole(Role):
         """Every service in order. Raises Refused for a document that is none of a router."""
         if not isinstance(document, RouterDocument):
             raise Refused("this machine is a router and takes documents of routers only")
+        self._resting = False
         await self._on_thread(lambda: self._apply(document))
         return await self.faults()
 
@@ -186,6 +201,25 @@ class RouterRole(Role):
             seconds[holder.service.name] = round(self._context.clock.now() - began, 3)
         self._seen = self._daemons()
         log.info("document_applied", digest=self._digest[:12], seconds=seconds)
+
+    async def stage(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
+        """Every service's part is checked, and made ready as far as that changes nothing that is shared."""
+        if not isinstance(document, RouterDocument):
+            raise Refused("this machine is a router and takes documents of routers only")
+        return await self._on_thread(lambda: self._stage(document))
+
+    def _stage(self, document: RouterDocument) -> tuple[ServiceFault, ...]:
+        found = (holder.stage(document) for holder in self._holders)
+        return tuple(fault for fault in found if fault is not None)
+
+    async def rest(self) -> None:
+        """The daemons end, last one first; rules and addresses are the next holder's."""
+        self._resting = True
+        await self._on_thread(self._rest)
+
+    def _rest(self) -> None:
+        for holder in reversed(self._holders):
+            holder.service.stop()
 
     async def live(self) -> str:
         """The last document's digest, if all services are what it says."""
@@ -201,7 +235,7 @@ class RouterRole(Role):
 
     def services(self) -> tuple[ServiceSeen, ...]:
         """The daemons."""
-        return self._daemons()
+        return () if self._resting else self._daemons()
 
     async def counters(self) -> tuple[Counter, ...]:
         """Bytes per public address."""
@@ -227,7 +261,7 @@ class RouterRole(Role):
                 await self._context.line.notify(report)
 
     def _mend(self) -> list[DriftReport | MembersReport]:
-        if self._ending or self._document is None:
+        if self._ending or self._resting or self._document is None:
             return []
         self._ticks += 1
         reports: list[DriftReport | MembersReport] = []

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Hashable
 from ipaddress import AddressValueError, IPv4Interface, IPv4Network, NetmaskValueError
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import RouterDocument
@@ -49,6 +49,14 @@ class Service(Protocol):
 
     def stop(self) -> None:
         """The machine ends."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A service that can make itself ready beside another incarnation that serves in the same network namespace."""
+
+    def stage(self, rendering: Any) -> None:
+        """Checks and prepares; changes nothing that the other one could notice. Raises CommandFailed or OSError."""
 
 
 def mac(text: str, where: str) -> str:

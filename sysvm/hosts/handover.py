@@ -1,0 +1,275 @@
+"""Handing a router's service from one incarnation to another on this host: one act, which completes or returns by itself.
+
+The journal names the holder of each machine, and what is under way. It is on disk before anything is done, so whoever is
+killed, the next life of this agent finds what to finish:
+
+1. the one that comes runs, stands by and has a document ready; the journal says that it comes
+2. the holder stands by: its daemons end, the kernel's part (rules, addresses, connections) stays. One that does not
+   answer is killed
+3. the one that comes takes over, makes its document live and reads it back
+4. it is live: the journal names it the holder. It is not: it stands by again, the old one takes over again, and the
+   journal keeps the reason until that incarnation is removed
+
+Without an entry the oldest incarnation on the host is the holder. Agents that say hello are told what the journal says.
+What it does not do: decide when, and stop or remove anybody who answers (the server does, when the new one is settled).
+All of it is called for one machine at a time (the service's lock).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from sysvm.basics.clock import Clock
+from sysvm.basics.edge import edge
+from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
+from sysvm.basics.log import get_logger
+from sysvm.hosts.durable import remove_durably, write_durably
+from sysvm.wire.channel import AgentCallBody, AgentReport
+from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.machines import AgentSeen, Runtime
+
+TAKE_S = 10.0  # the kernel forwards meanwhile; what waits is DHCP, DNS and metadata
+REST_S = 5.0
+RESUME_S = 2.0  # how long agents may take to connect again to a host agent that finds a handover half done
+_LOOK_S = 0.02
+FAILURES = (NotYet, Refused, Stale, Broken, Unreachable, TimeoutError)
+log = get_logger()
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal says about one machine."""
+
+    holder: int
+    comes: int | None = None  # a handover to this incarnation is under way
+    returned: dict[int, str] = {}  # incarnations that did not serve, and why
+
+
+class Journal(Protocol):
+    """Entries by machine."""
+
+    def entry(self, machine: str) -> Entry | None:
+        """What is known."""
+        ...
+
+    def write(self, machine: str, entry: Entry | None) -> None:
+        """Remembers; None forgets."""
+        ...
+
+    def machines(self) -> tuple[str, ...]:
+        """Those that have an entry."""
+        ...
+
+
+class PassingJournal:
+    """In memory only: for a simulated host, whose memory outlives its simulated agent."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def entry(self, machine: str) -> Entry | None:
+        """See Journal."""
+        return self._entries.get(machine)
+
+    def write(self, machine: str, entry: Entry | None) -> None:
+        """See Journal."""
+        if entry is None:
+            self._entries.pop(machine, None)
+        else:
+            self._entries[machine] = entry
+
+    def machines(self) -> tuple[str, ...]:
+        """See Journal."""
+        return tuple(sorted(self._entries))
+
+
+class DurableJournal(PassingJournal):
+    """On disk, one small file for each machine that was ever handed over."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            if not file.name.startswith("."):
+                self._entries[file.name] = msgspec.json.decode(file.read_bytes(), type=Entry)
+
+    def write(self, machine: str, entry: Entry | None) -> None:
+        """See Journal."""
+        if entry is not None:
+            write_durably(self._folder / machine, msgspec.json.encode(entry))
+        elif machine in self._entries:
+            remove_durably(self._folder / machine)
+        super().write(machine, entry)
+
+
+class Agents(Protocol):
+    """The agents inside, as far as they are needed here."""
+
+    def seen(self, machine: str, incarnation: int) -> AgentSeen | None:
+        """What it last said, while it is connected."""
+        ...
+
+    async def call(self, machine: str, incarnation: int, body: AgentCallBody) -> msgspec.Struct:
+        """Its answer. Raises NotYet while it is not connected."""
+        ...
+
+
+class Specs(Protocol):
+    """What this host has been asked to have."""
+
+    def incarnations(self, machine: str) -> Mapping[int, Runtime]:
+        """Incarnation -> runtime."""
+        ...
+
+
+class Kill(Protocol):
+    """How an incarnation is ended that does not answer."""
+
+    async def __call__(self, machine: str, incarnation: int) -> None:
+        """It does not run afterwards."""
+        ...
+
+
+class Handovers:
+    """All handovers of a host."""
+
+    def __init__(self, *, agents: Agents, specs: Specs, kill: Kill, journal: Journal, clock: Clock) -> None:
+        self._agents = agents
+        self._specs = specs
+        self._kill = kill
+        self._journal = journal
+        self._clock = clock
+
+    # ------------------------------------------------------------ who serves
+    def holder(self, machine: str) -> int | None:
+        """The incarnation that serves here, or would; None where there is none."""
+        there = self._specs.incarnations(machine)
+        entry = self._journal.entry(machine)
+        if entry is not None and entry.holder in there:
+            return entry.holder
+        return min(there, default=None)
+
+    def stands_by(self, machine: str, incarnation: int) -> bool:
+        """Whether another incarnation is the holder."""
+        return self.holder(machine) not in (None, incarnation)
+
+    def returned(self, machine: str, incarnation: int) -> str:
+        """Why the service was handed back by this incarnation; empty when it was not."""
+        entry = self._journal.entry(machine)
+        return entry.returned.get(incarnation, "") if entry is not None else ""
+
+    def is_known(self, machine: str) -> bool:
+        """Whether the machine was ever handed over."""
+        return self._journal.entry(machine) is not None
+
+    def forget(self, machine: str, incarnation: int) -> None:
+        """The incarnation is no more on this host."""
+        entry = self._journal.entry(machine)
+        if entry is None:
+            return
+        left = [number for number in self._specs.incarnations(machine) if number != incarnation]
+        if not left:
+            self._journal.write(machine, None)
+            return
+        comes = entry.comes if entry.comes != incarnation else None
+        holder = entry.holder
+        if holder == incarnation:
+            holder, comes = comes if comes is not None else min(left), None
+        # Whoever is the holder now has nobody to hand back to.
+        returned = {number: why for number, why in entry.returned.items() if number in left and number != holder}
+        self._journal.write(machine, Entry(holder=holder, comes=comes, returned=returned))
+
+    # ------------------------------------------------------------ handing over
+    async def ensure(self, machine: str, comes: int) -> None:
+        """`comes` is the holder, or the one that was serves again and `returned` says why."""
+        await self.settle(machine)
+        holder = self.holder(machine)
+        if holder is None or self.returned(machine, comes):
+            return
+        if holder == comes:
+            await self.reconcile(machine)
+            return
+        seen = self._agents.seen(machine, comes)
+        if seen is None or not seen.ready:
+            raise NotYet(1, "the incarnation that comes is not ready")
+        entry = self._journal.entry(machine) or Entry(holder=holder)
+        self._journal.write(machine, msgspec.structs.replace(entry, holder=holder, comes=comes))
+        await edge("handover.begun")
+        await self._flip(machine, holder, comes)
+
+    async def settle(self, machine: str) -> None:
+        """What an earlier life of this agent has left half done is done, or taken back."""
+        entry = self._journal.entry(machine)
+        if entry is None or entry.comes is None:
+            return
+        end = self._clock.now() + RESUME_S
+        while self._agents.seen(machine, entry.comes) is None and self._clock.now() < end:
+            await self._clock.sleep(_LOOK_S)
+        if self._agents.seen(machine, entry.comes) is None:
+            self._journal.write(machine, msgspec.structs.replace(entry, comes=None))
+            log.warning("handover_taken_back", machine=machine, holder=entry.holder, comes=entry.comes)
+        else:
+            await self._flip(machine, entry.holder, entry.comes)
+
+    async def reconcile(self, machine: str) -> None:
+        """Agents are what the journal says: after a hello, or after a handover that could not be finished."""
+        await self.settle(machine)
+        holder = self.holder(machine)
+        for incarnation in self._specs.incarnations(machine):
+            seen = self._agents.seen(machine, incarnation)
+            if incarnation != holder and seen is not None and not seen.standby:
+                await self._rest(machine, incarnation)
+        if holder is not None:
+            seen = self._agents.seen(machine, holder)
+            if seen is not None and seen.standby and seen.ready:
+                why = await self._take(machine, holder)
+                log.info("holder_told", machine=machine, incarnation=holder, why=why)
+
+    async def _flip(self, machine: str, holder: int, comes: int) -> None:
+        began = self._clock.now()
+        why = await self._hand(machine, holder, comes)
+        known = self._journal.entry(machine) or Entry(holder=holder)
+        if not why:
+            self._journal.write(machine, msgspec.structs.replace(known, holder=comes, comes=None))
+            took = round(self._clock.now() - began, 3)
+            log.info("handed_over", machine=machine, old=holder, new=comes, seconds=took)
+            return
+        log.error("handover_returned", machine=machine, old=holder, new=comes, why=why)
+        returned = {**known.returned, comes: why}
+        self._journal.write(machine, Entry(holder=holder, returned=returned))
+        await edge("handover.returning")
+        await self._rest(machine, comes)
+        await self._take(machine, holder)
+
+    async def _hand(self, machine: str, holder: int, comes: int) -> str:
+        """The two steps; why the new one does not serve, or nothing."""
+        if self._agents.seen(machine, comes) is None:
+            return "its agent is not connected"
+        await self._rest(machine, holder)
+        await edge("handover.rested")
+        why = await self._take(machine, comes)
+        await edge("handover.taken")
+        return why
+
+    async def _rest(self, machine: str, incarnation: int) -> None:
+        try:
+            async with asyncio.timeout(REST_S):
+                await self._agents.call(machine, incarnation, StandBy())
+        except FAILURES as error:
+            # Dead, or as good as dead: what is left of it must not answer guests beside the other one.
+            log.warning("holder_did_not_answer", machine=machine, incarnation=incarnation, why=str(error))
+            await self._kill(machine, incarnation)
+
+    async def _take(self, machine: str, incarnation: int) -> str:
+        try:
+            async with asyncio.timeout(TAKE_S):
+                report = await self._agents.call(machine, incarnation, TakeOver())
+        except FAILURES as error:
+            return str(error) or "its agent did not answer in time"
+        assert isinstance(report, AgentReport)
+        if report.live and not report.standby:
+            return ""
+        return "; ".join(f"{fault.service}: {fault.why}" for fault in report.faults) or "its document is not live"
