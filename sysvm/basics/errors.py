@@ -55,6 +55,14 @@ class Unreachable(Exception):
     """The link died or was silent for too long: the outcome of what was asked is unknown, so look again."""
 
 
+class Elsewhere(Unreachable):
+    """The host is not linked to this process; another server may hold its link."""
+
+    def __init__(self, host: int) -> None:
+        super().__init__("the host is not linked to this server")
+        self.host = host
+
+
 class DatabaseAway(Unreachable):
     """The database cannot be used now. Nothing was done, unless `unknown`: it went away in the very commit."""
 

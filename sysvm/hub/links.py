@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from sysvm.basics.errors import Unreachable
+from sysvm.basics.errors import Elsewhere
 from sysvm.wire.peer import Peer
 
 T = TypeVar("T")
@@ -61,10 +61,10 @@ class Links:
         return host_id in self._links
 
     def to(self, host_id: int) -> Link:
-        """The link of a host. Raises Unreachable."""
+        """The link of a host. Raises Elsewhere."""
         link = self._links.get(host_id)
         if link is None:
-            raise Unreachable("the host is not linked to this server")
+            raise Elsewhere(host_id)
         return link
 
     def __len__(self) -> int:

@@ -10,6 +10,8 @@ outcome is unknown is done again (the fence tells whether it was done), a claim 
 no beat has reached the database for a session's whole time, the session is lost and all workers stop: another server may
 have their turns by now. What comes then is not here (session.py).
 
+What needs the link of a host that another server holds is sent there (sessions.send).
+
 A server whose database was rolled back is read-only: it claims, so that each thing shows why it stands still, and does
 nothing about it, whatever its kind.
 
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sysvm.basics.edge import edge
-from sysvm.basics.errors import Broken, DatabaseAway, NotYet, Refused, Stale, Unreachable
+from sysvm.basics.errors import Broken, DatabaseAway, Elsewhere, NotYet, Refused, Stale, Unreachable
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.orchestrator.context import Context
@@ -197,12 +199,24 @@ class Engine:
             return self._note(kind, turn, why.after, why.why, failed=False)
         except DatabaseAway:
             return Result(AWAY_S)  # nothing is wrong with the thing
+        except Elsewhere as why:
+            return self._send(kind, turn, why)
         except (Unreachable, Broken, Refused, Stale) as why:
             return self._note(kind, turn, backoff(turn.tries, self._jitter), str(why), failed=True)
         except Exception as bug:
             log.exception("turn_failed", kind=turn.kind, id=turn.id)
             why_text = f"internal error, see the log: {type(bug).__name__}: {bug}"
             return self._note(kind, turn, backoff(turn.tries, self._jitter), why_text, failed=True)
+
+    def _send(self, kind: Kind, turn: Turn, why: Elsewhere) -> Result:
+        """To the server that holds the link, if there is one."""
+        session = self._context.session
+
+        def write(tx: Tx) -> None:
+            if not sessions.send(tx, session, turn, why.host):
+                kind.complain(tx, turn.id, str(why))
+
+        return Result(backoff(turn.tries, self._jitter), write, failed=True)
 
     def _note(self, kind: Kind, turn: Turn, after: float, why: str, *, failed: bool) -> Result:
         return Result(after, lambda tx: kind.complain(tx, turn.id, why), failed)

@@ -31,6 +31,7 @@ async def run(context: Context) -> None:
 def sweep(tx: Tx) -> None:
     """One round."""
     sessions.bury(tx)
+    sessions.bring_back(tx)
     turns.mend_clock_step(tx)
     links.alert_unreachable(tx)
     for job in jobs.overdue(tx):

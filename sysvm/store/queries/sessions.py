@@ -1,6 +1,8 @@
 """What becomes of sessions: the dead are buried, one that lost its database is succeeded, turns that nobody works on go back.
 
-Claims, releases and beats are those of `turns`.
+Claims, releases and beats are those of `turns`. Turns of most kinds are about one host, or about none. Those of the WANDERING
+kinds speak to now this and now that host, through whatever machine does the work; they are sent to the server that
+holds its link, and are anybody's again when that link ends.
 
 Races thought of: a server that is slow hears of its burial by its next beat. `succeed` may be run again after a commit
 whose outcome is unknown: it begins by undoing what it did then. A link that comes up in the name of a session that ends
@@ -11,8 +13,11 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from sysvm.store.queries import turns
+from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
 
+WANDERING = ("snapshot", "task", "template")
+_WANDERING = ", ".join(f"'{kind}'" for kind in WANDERING)
 Held = tuple[str, int, int]  # kind, id, fence
 
 
@@ -71,6 +76,30 @@ def succeed(tx: Tx, old: str, new: str, server: Server, linked: Set[int]) -> fro
         tx.sql("update host set link_session = null, disconnected = :now where id = :id", now=tx.now, id=id_)
     tx.wake("session", 0)
     return had & linked
+
+
+SEND = f"""
+update turn set host = :host, due = 0 where kind = :kind and id = :id and kind in ({_WANDERING}) and :host in (
+    select host.id from host join session on session.id = host.link_session
+    where session.until > :now and session.id <> :session)
+returning fence
+"""
+
+
+def send(tx: Tx, session: str, turn: Turn, host: int) -> bool:
+    """A turn that needs this host goes to the server that holds its link. False: no other one does, or it does not wander."""
+    sent = tx.sql(SEND, kind=turn.kind, id=turn.id, host=host, now=tx.now, session=session)
+    if sent:
+        tx.wake(turn.kind, turn.id)
+    return bool(sent)
+
+
+def bring_back(tx: Tx) -> None:
+    """Turns that were sent to a server whose host has lost its link are anybody's."""
+    tx.sql(
+        f"update turn set host = null where kind in ({_WANDERING}) and host is not null"
+        " and host not in (select id from host where link_session is not null)"
+    )
 
 
 def give_back(tx: Tx, session: str, held: Set[Held]) -> int:
