@@ -23,8 +23,19 @@ def want(wanted: str = "running", **more: Any) -> PlacementWanted:
     return PlacementWanted(wanted=wanted, **facts)
 
 
-def seen(power: Power, *, agent: str | None = None, spec: str = SPEC, busy: str = "") -> MachineSeen:
-    """What a host says of it; `agent` is the digest that its agent has live."""
+def seen(
+    power: Power,
+    *,
+    agent: str | None = None,
+    spec: str = SPEC,
+    busy: str = "",
+    ready: str | None = None,
+    returned: str = "",
+) -> MachineSeen:
+    """What a host says of it; `agent` is the digest that its agent has live, `ready` what one that stands by has."""
+    if ready is not None:
+        aside = AgentSeen(boot="b", version="1", live="", standby=True, ready=ready)
+        return MachineSeen(machine=MACHINE, incarnation=3, power=power, spec=spec, agent=aside, returned=returned)
     return MachineSeen(
         machine=MACHINE,
         incarnation=3,
@@ -53,6 +64,20 @@ CASES = [
     (want(), seen(Power.RUNNING, agent=DOCUMENT, spec=OTHER_SPEC), plans.Renic()),
     (want(kind=Kind.GUEST, document=None), seen(Power.RUNNING), plans.Settled()),
     (want(kind=Kind.GUEST, document=None), seen(Power.RUNNING, spec=OTHER_SPEC), plans.Renic()),
+    # one that stands by, beside another incarnation that serves
+    (want(), seen(Power.RUNNING, ready=""), plans.Configure()),
+    (want(), seen(Power.RUNNING, ready=OTHER_DOCUMENT), plans.Configure()),
+    (want(), seen(Power.RUNNING, ready=DOCUMENT, spec=OTHER_SPEC), plans.Renic()),
+    (want(), seen(Power.RUNNING, ready=DOCUMENT), plans.HandOver()),
+    (want(), seen(Power.RUNNING, ready=DOCUMENT, returned="no"), plans.Wait(60, "the service was handed back: no")),
+    # the one that serves while another is wanted: told what is new, else left alone
+    (want(current=False), seen(Power.RUNNING, agent=DOCUMENT, spec=OTHER_SPEC), plans.Settled()),
+    (want(current=False), seen(Power.RUNNING, agent=OTHER_DOCUMENT), plans.Configure()),
+    (want(current=False), seen(Power.RUNNING, ready=""), plans.Settled()),
+    (want(current=False), seen(Power.RUNNING), plans.Settled()),
+    (want(current=False), seen(Power.STOPPED), plans.Settled()),
+    (want(current=False), None, plans.Settled()),
+    (want("gone", current=False), seen(Power.RUNNING), plans.Stop(10.0)),
     # wanted stopped
     (want("stopped"), None, plans.Settled()),
     (want("stopped"), seen(Power.STOPPED), plans.Settled()),
@@ -120,6 +145,10 @@ class IdealHost:
                 self._now(power=Power.STOPPED, agent=None)
             case plans.Remove():
                 self.seen = None
+            case plans.HandOver():
+                self._now(agent=AgentSeen(boot="b", version="1", live=DOCUMENT, ready=DOCUMENT))
+            case plans.Configure() if self.seen is not None and self.seen.agent is not None and self.seen.agent.standby:
+                self._now(agent=msgspec.structs.replace(self.seen.agent, ready=DOCUMENT))
             case plans.Configure():
                 self._now(agent=AgentSeen(boot="b", version="1", live=DOCUMENT))
             case plans.Wait():
