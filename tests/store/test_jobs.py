@@ -59,6 +59,15 @@ async def test_a_job_waits_for_all_its_parts(stage: Stage):
     assert jobs.DONE == await status(stage, uuid)
 
 
+async def test_many_jobs_are_ended_a_few_at_a_time(stage: Stage):
+    """Oldest first; who settles is told whether some are left."""
+    await sown(stage)
+    uuids = [await open_job(stage, Part("machine", 1, wish, "live")) for wish in (1, 2, 3)]
+    whole = [await stage.store.run(lambda tx: jobs.settle(tx, "machine", 1, 3, "live", most=2)) for _ in range(2)]
+    assert [False, True] == whole
+    assert [jobs.DONE] * 3 == [await status(stage, uuid) for uuid in uuids]
+
+
 async def test_a_job_without_parts_is_done_at_once(stage: Stage):
     """Nothing has to become true."""
     await sown(stage)

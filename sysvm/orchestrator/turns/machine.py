@@ -14,6 +14,7 @@ from sysvm.systemvms.machine import MachineStep, MachineWanted, PlacementSeen
 from sysvm.wire.machines import Kind, Power, Runtime
 
 SETTLED_S = 600.0
+JOBS_AT_ONCE = 32
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -131,7 +132,9 @@ def _served(tx: Tx, turn: Turn, outcome: str) -> None:
         ending.end(tx, machine)
     else:
         ending.reached(tx, machine, outcome)
-    jobs.settle(tx, "machine", machine.id, turn.wish, outcome)
+    most = None if outcome == "gone" else JOBS_AT_ONCE
+    if not jobs.settle(tx, "machine", machine.id, turn.wish, outcome, most=most):
+        turns.look_again(tx, "machine", machine.id)
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:

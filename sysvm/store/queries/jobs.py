@@ -108,15 +108,18 @@ def open_job(tx: Tx, new: NewJob) -> str:
     return uuid
 
 
-def settle(tx: Tx, kind: str, id_: int, wish: int, outcome: str) -> None:
-    """(kind, id) has come to `outcome` and nothing newer than `wish` is wanted: closes the parts that waited."""
-    for part in _open_parts(tx, kind, id_):
-        if part.wish > wish:
-            continue
+def settle(tx: Tx, kind: str, id_: int, wish: int, outcome: str, *, most: int | None = None) -> bool:
+    """(kind, id) has come to `outcome` and nothing newer than `wish` is wanted: closes the parts that waited.
+
+    `most` bounds how many at once, so that a thousand jobs hold up nobody; False: some still wait.
+    """
+    waiting = [part for part in _open_parts(tx, kind, id_) if part.wish <= wish]
+    for part in waiting[:most]:
         if part.outcome == outcome or _serves(outcome, part.outcome):
             _close(tx, part, SATISFIED, "")
         else:
             _close(tx, part, FAILED_PART, f"superseded: it is now {outcome}, not {part.outcome}")
+    return most is None or len(waiting) <= most
 
 
 def fail(tx: Tx, kind: str, id_: int, why: str, *, outcome: str = "") -> None:
