@@ -17,6 +17,8 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "rule.live_ms.p95_at_1000": ("< 100 ms", "value", 100.0),
     "rules.apply_1000_ms": ("< 200 ms", "value", 200.0),
     "rules.apply_10000_ms": ("< 2 s", "value", 2000.0),
+    "lb.change_dropped": ("0 failed", "value", 1.0),
+    "lb.req_per_s": ("ratio > 0.95", "ratio", 0.95),
     "heal.router_s": ("< 2 s", "value", 2.0),
     "engine.turns_per_s.sqlite": ("> 1,000/s", "value", 1000.0),
     "engine.turns_per_s.postgresql": ("> 1,000/s", "value", 1000.0),

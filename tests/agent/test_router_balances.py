@@ -404,6 +404,8 @@ def test_members_come_and_go_without_a_new_process(world: Lab) -> None:
     assert process == worker(world)
     assert sum(load.served.values()) == total(world, section)
     assert set(MEMBERS[:2]) == answers(world, 6, 91)
+    pools = haproxy_socket.ask(control(world), f"show servers conn {section}").splitlines()
+    assert {"5000"} == {line.split()[5] for line in pools if line.startswith(section)}, "who is added keeps connections, too"
     config = (world.paths.run / "haproxy/haproxy.cfg").read_text()
     assert 2 == config.count("server 10_1_1_"), "the next process begins with the same members"
 

@@ -18,9 +18,10 @@ def test_a_group_gives_all_its_rows(name: str):
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_rules_are_measured_in_namespaces_of_their_own():
+@pytest.mark.parametrize("name", ["rules", "balancer"])
+def test_what_a_router_does_is_measured_in_namespaces_of_their_own(name: str):
     """Peers included."""
-    _well_formed("rules", groups.run("rules", tiny=True))
+    _well_formed(name, groups.run(name, tiny=True))
 
 
 def test_a_group_that_dies_loses_only_what_it_had_not_measured(monkeypatch: pytest.MonkeyPatch):
@@ -35,6 +36,6 @@ def _well_formed(name: str, found: list[Row]) -> None:
     assert list(groups.load(name).NAMES) == [row.name for row in found]
     for row in found:
         assert row.value is not None, row.note
-        assert row.value > 0 or row.unit == "KB"
+        assert row.value > 0 or row.unit in ("KB", "requests")
         assert row.unit
         assert (row.against is None) == (row.ratio is None)

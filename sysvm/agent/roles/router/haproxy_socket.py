@@ -12,6 +12,8 @@ _SECONDS = 5.0
 _OUT_OF_WORK = 0x01 | 0x08  # admin state: in maintenance or draining, because somebody has said so
 _CHECKED = 0x04
 _RUNNING = 2
+# A server of the configuration has these by itself; one that is added has not, and would make a connection per request.
+_POOL = "pool-max-conn -1 pool-purge-delay 5s"
 
 
 class NoAnswer(OSError):
@@ -86,7 +88,7 @@ def _server(row: dict[str, str]) -> ServerSeen:
 def add(path: Path, section: str, name: str, at: str, options: str) -> str:
     """A new member takes connections; what HAProxy has against it, or nothing. Raises NoAnswer."""
     known = f"{section}/{name}"
-    said = ask(path, f"add server {known} {at} {options}")
+    said = ask(path, f"add server {known} {at} {options} {_POOL}")
     if "New server registered" not in said:
         return said.strip() or "HAProxy has not said that it has the server"
     return employ(path, section, name)
