@@ -161,10 +161,6 @@ class Handovers:
         entry = self._journal.entry(machine)
         return entry.returned.get(incarnation, "") if entry is not None else ""
 
-    def is_known(self, machine: str) -> bool:
-        """Whether the machine was ever handed over."""
-        return self._journal.entry(machine) is not None
-
     def forget(self, machine: str, incarnation: int) -> None:
         """The incarnation is no more on this host."""
         entry = self._journal.entry(machine)

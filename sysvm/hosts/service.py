@@ -108,12 +108,14 @@ class HostService:
 
     async def reconcile(self, machine: str) -> None:
         """An agent of this machine has said hello: those inside are told who serves, unless they know."""
-        if len(self._specs.incarnations(machine)) > 1 or self._handovers.is_known(machine):
-            async with self._alone(machine):
-                try:
-                    await self._handovers.reconcile(machine)
-                except FAILURES as error:
-                    log.warning("agents_not_reconciled", machine=machine, why=str(error))
+        async with self._alone(machine):
+            await self._reconcile(machine)
+
+    async def _reconcile(self, machine: str) -> None:
+        try:
+            await self._handovers.reconcile(machine)
+        except FAILURES as error:
+            log.warning("agents_not_reconciled", machine=machine, why=str(error))
 
     async def resume(self) -> None:
         """Handovers that an earlier life of this agent has left half done are done, or taken back."""
@@ -228,6 +230,7 @@ class HostService:
                 for driver in self._drivers_of(machine, act.incarnation) or self._keepers():
                     await driver.ensure_removed(machine, act.incarnation, act.kept_network)
                 self._handovers.forget(machine, act.incarnation)
+                await self._reconcile(machine)
 
     def _placed(self, spec: MachineSpec) -> MachineSpec:
         """The spec, with what this host knows: whether another incarnation serves."""

@@ -130,3 +130,21 @@ async def test_a_router_keeps_its_network_for_the_next_incarnation(stage: Stage)
 async def test_capabilities_say_what_it_is(stage: Stage):
     found = await stage.driver.capabilities()
     assert (stage.hypervisor, True) == (found.hypervisor, found.usable)
+
+
+async def test_the_next_incarnation_of_a_router_runs_beside_the_one_that_serves(stage: Stage):
+    """In one network, where networks are kept: its ports stay as they are until it serves itself."""
+    driver, old = stage.driver, stage.spec(18, kind=Kind.ROUTER)
+    if not stage.keeps_networks:
+        return
+    new = msgspec.structs.replace(old, incarnation=2, standby=True)
+    await driver.ensure_running(old)
+    for _ in range(2):
+        await driver.ensure_running(new)
+    assert seen(old, Power.RUNNING) + seen(new, Power.RUNNING) == await driver.look(old.machine)
+    assert await stage.network_of(old) == await stage.network_of(new)
+    await driver.ensure_nics(msgspec.structs.replace(new, standby=False))
+    await driver.ensure_removed(old.machine, 1, kept_network=True)
+    assert seen(new, Power.RUNNING) == await driver.look(old.machine)
+    await driver.ensure_removed(old.machine, 2, kept_network=False)
+    assert await stage.leftovers() == []
