@@ -152,7 +152,7 @@ class ServerLink:
             except Unreachable as error:
                 log.warning("server_silent", why=str(error))
                 self._silent = server
-                peer.close()
+                peer.abort()
             except (Refused, NotYet, Broken, Stale):
                 pass  # whatever it says, it is there
 

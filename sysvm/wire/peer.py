@@ -110,6 +110,11 @@ class Peer:
         self._waiting.clear()
         self._writer.close()
 
+    def abort(self) -> None:
+        """The same for an end that is silent: nobody waits for its part of TLS's good-bye, which takes 30 s."""
+        self.close()
+        self._writer.transport.abort()
+
     async def call(self, body: msgspec.Struct, answer: type[T], *, seconds: float = 20.0) -> T:
         """The answer to `body`. Raises NotYet, Refused, Stale, Broken (the other side's words) or Unreachable."""
         if not self._open:

@@ -8,7 +8,7 @@ from tests.boot.patience import NotYet, until
 from tests.cluster.ground import Ground, build
 from tests.cluster.hosts import hosts_in
 from tests.cluster.servers import Server, answered
-from tests.store.postgres import SAFE, Postgres, running_postgres
+from tests.store.postgres import SAFE, TEMPLATE, Postgres, running_postgres
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def database() -> Iterator[Postgres]:
 def cluster(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The zone and both servers."""
     folder = tmp_path_factory.mktemp("cluster")
-    database.execute("create database cloud")
+    database.execute(f"create database cloud template {TEMPLATE}")
     one, two = (Server(folder / name, database.url("cloud")) for name in ("one", "two"))
     with hosts_in(folder) as hosts:
         try:

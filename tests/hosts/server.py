@@ -91,6 +91,8 @@ class Server:
                 self.peer = peer
                 self.hellos.append(hello)
                 return link.Welcome(protocol=1, session="s", epoch=self.epoch, cloud="cloud")
+            case link.Beat():
+                return link.Nothing()
             case link.FromAgent() as ask:
                 self.asked.append(ask)
                 return link.Nothing()
