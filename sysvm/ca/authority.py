@@ -7,8 +7,10 @@ an IP name too. What is revoked is the database's knowledge, not this module's.
 
 import hashlib
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -213,12 +215,7 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def common_name_of(der: bytes) -> str:
-    """The common name of a peer's certificate (DER), which TLS has already verified."""
-    names = x509.load_der_x509_certificate(der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value) if names else ""
-
-
-def serial_of(der: bytes) -> str:
-    """The serial (hex) of a peer's certificate (DER)."""
-    return f"{x509.load_der_x509_certificate(der).serial_number:x}"
+def name_and_serial(shown: Mapping[str, Any]) -> tuple[str, str]:
+    """The common name and the serial (hex) of a peer's certificate, which TLS has verified and taken apart."""
+    names = {key: value for part in shown.get("subject", ()) for key, value in part}
+    return names.get("commonName", ""), f"{int(shown['serialNumber'], 16):x}"

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sysvm.basics.allocator import keep_large_blocks_apart
 from sysvm.basics.clock import Clock
 from sysvm.basics.errors import DatabaseAway, NotYet, Refused, Why
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.ca.authority import Authority, common_name_of, key_fingerprint, parse_request, serial_of
+from sysvm.ca.authority import Authority, key_fingerprint, name_and_serial, parse_request
 from sysvm.hub.links import Links
 from sysvm.store.queries import links as queries
 from sysvm.store.queries import sessions
@@ -68,6 +69,7 @@ def server_context(certificate_file: str, key_file: str, ca_pem: str) -> ssl.SSL
     """TLS 1.3 only; client certificates of our CA are verified when they are shown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0  # hosts dial for days, not again and again: nothing to be kept for the next time
     context.load_cert_chain(certificate_file, key_file)
     context.load_verify_locations(cadata=ca_pem)
     context.verify_mode = ssl.CERT_OPTIONAL
@@ -95,6 +97,7 @@ class Hub:
     async def listen(self, host: str, port: int, tasks: Tasks) -> asyncio.Server:
         """Accepts links on an address; each is a child of `tasks`. Raises OSError."""
         self._address, self._tasks = (host, port), tasks
+        keep_large_blocks_apart()  # each link has a buffer of 256 KB, nearly all of which is never touched
         return await self._listen()
 
     async def _listen(self) -> asyncio.Server:
@@ -126,8 +129,8 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True)
-        connection = _Connection(self, certificate)
+        shown = tls.getpeercert()
+        connection = _Connection(self, *name_and_serial(shown) if shown else ("", ""))
         async with Tasks() as tasks:
             peer = Peer(reader, writer, serve=connection.serve, hear=connection.hear)
             connection.peer = peer
@@ -151,15 +154,14 @@ class Hub:
     # ------------------------------------------------------------ what peers ask
     async def hello(self, hello: HostHello, connection: "_Connection") -> Welcome:
         """A host comes with its certificate."""
-        certificate = connection.certificate
-        if certificate is None or common_name_of(certificate) != hello.host:
+        if not connection.name or connection.name != hello.host:
             raise Refused("a host says hello with its own certificate", Why.NOT_ALLOWED)
         session = self._session
 
         def link_up(tx: Tx) -> Linked:
             if not sessions.is_alive(tx, session):
                 raise NotYet(AWAY_S, "this server has no session at the moment")
-            return queries.link_up(tx, hello, session, serial_of(certificate))
+            return queries.link_up(tx, hello, session, connection.serial)
 
         async with self._accepts:
             linked = await self._store.run(link_up)
@@ -208,9 +210,10 @@ class Hub:
 class _Connection:
     """One accepted connection: before its hello it may do next to nothing."""
 
-    def __init__(self, hub: Hub, certificate: bytes | None) -> None:
+    def __init__(self, hub: Hub, name: str, serial: str) -> None:
         self._hub = hub
-        self.certificate = certificate
+        self.name = name  # and serial, of its certificate; empty: it has shown none
+        self.serial = serial
         self.peer: Peer | None = None
         self.host_id: int | None = None
         self.connected = 0.0

@@ -80,7 +80,8 @@ class Peer:
         self._frames = FrameReader(strict=strict)
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
-        self._notices: asyncio.Queue[Notice] = asyncio.Queue()
+        self._unheard: list[Notice] = []
+        self._listener: asyncio.Task[None] | None = None  # while there is something to hear: most links are silent
         self._open = True
 
     @property
@@ -90,7 +91,6 @@ class Peer:
 
     async def run(self, tasks: Tasks) -> None:
         """Reads until the stream ends; serving tasks are children of `tasks`. Never raises for a dead peer."""
-        listener = tasks.start(self._listen(), "listen")
         try:
             while data := await self._reader.read(256 * 1024):
                 for payload in self._frames.feed(data):
@@ -98,7 +98,8 @@ class Peer:
         except (OSError, BadFrame, msgspec.DecodeError, RecursionError) as error:
             log.warning("link_broken", why=f"{type(error).__name__}: {error}")
         finally:
-            listener.cancel()
+            if self._listener is not None:
+                self._listener.cancel()
             self.close()
 
     def close(self) -> None:
@@ -155,7 +156,9 @@ class Peer:
             case Call():
                 tasks.start(self._answer(envelope), "serve")
             case Notice():
-                self._notices.put_nowait(envelope)
+                self._unheard.append(envelope)
+                if self._listener is None:
+                    self._listener = tasks.start(self._listen(), "listen")
 
     async def _answer(self, call: Call) -> None:
         # The one border where a bug here becomes a fault there.
@@ -172,9 +175,12 @@ class Peer:
             self.close()
 
     async def _listen(self) -> None:
-        while True:
-            notice = await self._notices.get()
-            try:
-                await self._hear(notice.body)
-            except (msgspec.ValidationError, RecursionError) as error:
-                log.warning("notice_not_understood", why=str(error))
+        try:
+            while self._unheard:
+                notice = self._unheard.pop(0)
+                try:
+                    await self._hear(notice.body)
+                except (msgspec.ValidationError, RecursionError) as error:
+                    log.warning("notice_not_understood", why=str(error))
+        finally:
+            self._listener = None

@@ -130,10 +130,12 @@ def raise_alert(
     )
 
 
+OVER = """
+update alert set resolved = :now where type = :type and resolved is null and coalesce(zone_id, 0) = :zone
+and (:subject = '' or subject = :subject)
+"""
+
+
 def resolve(tx: Tx, type_: AlertType, *, zone: int | None = None, subject: str | None = None) -> None:
     """The condition is over: the next one makes a row of its own."""
-    table = tables.alert
-    ended = sa.update(table).where(table.c.type == int(type_), table.c.resolved.is_(None), table.c.zone_id == zone)
-    if subject is not None:
-        ended = ended.where(table.c.subject == subject)
-    tx.change(ended.values(resolved=tx.now))
+    tx.sql(OVER, now=tx.now, type=int(type_), zone=zone or 0, subject=subject or "")

@@ -35,11 +35,10 @@ def token_hash(token: str) -> str:
 
 
 def _host(tx: Tx, uuid: str) -> Row:
-    table = tables.host
-    row = tx.one(sa.select(table).where(table.c.uuid == uuid, table.c.removed.is_(None)))
-    if row is None:
+    found = tx.rows(tables.host, "uuid = :uuid and removed is null", uuid=uuid)
+    if not found:
         raise Refused(f"host {uuid} is not a host of this cloud")
-    return row
+    return found[0]
 
 
 def _about(host: Row) -> About:
@@ -48,18 +47,18 @@ def _about(host: Row) -> About:
 
 def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linked:
     """The host's link is held by `session` from now on; everything on it is looked at again."""
-    (cloud,) = tx.all(sa.select(tables.cloud))
-    if hello.cloud and hello.cloud != cloud.uuid:
-        raise Refused(f"this is cloud {cloud.uuid}, not {hello.cloud}")
+    ((cloud_id, cloud, epoch),) = tx.sql("select id, uuid, epoch from cloud")
+    if hello.cloud and hello.cloud != cloud:
+        raise Refused(f"this is cloud {cloud}, not {hello.cloud}")
     host = _host(tx, hello.host)
     if serial is not None and _is_revoked(tx, serial):
         raise Refused("this certificate has been revoked", Why.NOT_ALLOWED)
-    if hello.epoch > cloud.epoch:
-        tx.update(tables.cloud, cloud.id, read_only=True)
+    if hello.epoch > epoch:
+        tx.update(tables.cloud, cloud_id, read_only=True)
         alerts.raise_alert(
             tx,
             AlertType.MANAGEMENT_SERVER,
-            f"Host {host.name} has obeyed epoch {hello.epoch}, this database is of epoch {cloud.epoch}: it was rolled "
+            f"Host {host.name} has obeyed epoch {hello.epoch}, this database is of epoch {epoch}: it was rolled "
             "back. Nothing is changed on hosts until `sysvm recover` has been run",
         )
     facts = hello.facts
@@ -69,7 +68,7 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         tables.host,
         host.id,
         link_session=session,
-        link_epoch=cloud.epoch,
+        link_epoch=epoch,
         boot_id=hello.boot,
         booted=booted,
         version=hello.version,
@@ -92,7 +91,7 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
     turns.wish(tx, "sweep", host.id, host=host.id)
     turns.wish(tx, "zone", host.zone_id)
     stir_placements(tx, host.id)
-    return Linked(host.id, cloud.uuid, cloud.epoch, tx.now)
+    return Linked(host.id, cloud, epoch, tx.now)
 
 
 def link_down(tx: Tx, host_id: int, connected: float) -> None:
@@ -172,9 +171,8 @@ def stir_machine(tx: Tx, host_id: int, machine: str) -> None:
 
 # ---------------------------------------------------------------- certificates
 def _is_revoked(tx: Tx, serial: str) -> bool:
-    table = tables.host_certificate
-    row = tx.one(sa.select(table.c.revoked).where(table.c.serial == serial))
-    return row is None or row.revoked is not None
+    found = tx.sql("select revoked from host_certificate where serial = :serial", serial=serial)
+    return not found or found[0][0] is not None
 
 
 def redeem_token(tx: Tx, token: str) -> Row | None:
