@@ -16,7 +16,7 @@ from sysvm.api.rules import guests as rules
 from sysvm.api.rules import subnets
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import guests, limits, machine_rows, machines
+from sysvm.store.queries import guests, limits, machine_rows, machines, volumes
 from sysvm.store.queries.guests import INTERNAL_DETAILS
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.limits import Kind as Limit
@@ -167,10 +167,12 @@ def _image_of(call: Call, row: Row, owner: Owner) -> Row:
 def _new_root(call: Call, row: Row, owner: Owner, image: Row) -> None:
     old = [volume for volume in guests.volumes_of(call.tx, row.id) if volume.type == "ROOT"]
     for volume in old:
-        call.tx.update(tables.volume, volume.id, machine_id=None, device=None, state="Destroy", removed=call.now)
+        volumes.remove(call.tx, volume)
     size = max([image.virtual_bytes or 0, *(volume.size_bytes for volume in old)])
     name = f"ROOT-{row.id}"
     guest_deploy.add_volume(call, row, owner, name, 0, NewDisk("ROOT", size, image.id))
+    if row.wanted != "running":  # a running one is placed anew, with its volumes
+        volumes.follow(call.tx, row)
     call.tx.update(tables.machine, row.id, template_id=image.id)
 
 

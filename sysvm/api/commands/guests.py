@@ -19,7 +19,7 @@ from sysvm.api.results import open_secret
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.prepared import Condition, constant, equals, rare
-from sysvm.store.queries import guests, machine_rows, machines, networks, nics, settings
+from sysvm.store.queries import guests, machine_rows, machines, networks, nics, settings, volumes
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -181,12 +181,23 @@ def destroy_virtual_machine(call: Call) -> Reply:
         )
     if row.delete_protection:
         raise Refused(f"Instance {row.display_name} ({row.uuid}) has delete protection enabled. Cannot be deleted.")
+    for volume in _doomed(call, row):
+        volumes.remove(call.tx, volume)
     if call.get("expunge"):
         return _accepted(call, row, "destroying", guests.expunge(call.tx, row))
     if row.destroyed is not None:
         return _accepted(call, row, "destroying")
     call.tx.update(tables.machine, row.id, destroyed=call.now)
     return _accepted(call, row, "destroying", machines.want(call.tx, row, "stopped", forced=True))
+
+
+def _doomed(call: Call, row: Row) -> list[Row]:
+    """The data volumes that go with the guest."""
+    found = [call.find(tables.volume, uuid, "volumeids") for uuid in call.get("volumeids", ())]
+    for volume in found:
+        if volume.machine_id != row.id or volume.type == "ROOT":
+            raise Refused(f"Volume {volume.name} is no data volume of the vm: volumeids names only such")
+    return found
 
 
 @handler("expungeVirtualMachine")
@@ -220,7 +231,7 @@ def recover_virtual_machine(call: Call) -> Reply:
     "deployVirtualMachine", "startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "destroyVirtualMachine",
     "restoreVirtualMachine", "scaleVirtualMachine", "migrateVirtualMachine", "addNicToVirtualMachine",
     "removeNicFromVirtualMachine", "updateDefaultNicForVirtualMachine", "updateVmNicIp", "resetPasswordForVirtualMachine",
-    "resetSSHKeyForVirtualMachine",
+    "resetSSHKeyForVirtualMachine", "attachIso", "detachIso",
 )  # fmt: skip
 def _guest_result(tx: Tx, job: Row) -> dict[str, Any]:
     """The guest; with its password when that was made by this job, whose result is then sealed."""

@@ -69,7 +69,7 @@ def new_image(call: Call, where: Sequence[Row], **columns: Any) -> int:
     system = call.row(tables.guest_os, "ostypeid")
     name = places.name(call["name"], "template")
     public = bool(call.get("ispublic"))
-    _may_be_public(call, public)
+    may_be_public(call, public)
     template_id = call.tx.insert(
         tables.template,
         uuid=call.ids.uuid(),
@@ -98,7 +98,8 @@ def new_image(call: Call, where: Sequence[Row], **columns: Any) -> int:
     return template_id
 
 
-def _may_be_public(call: Call, public: bool) -> None:
+def may_be_public(call: Call, public: bool) -> None:
+    """Refused where users may have private templates only."""
     if not public or call.caller.is_root or settings.find(PUBLIC_BY_USERS) is None:
         return
     if not settings.value(call.tx, PUBLIC_BY_USERS, account_id=call.caller.account_id):
@@ -251,7 +252,7 @@ def share(call: Call, row: Row) -> None:
     """Public or not, featured or not, and which accounts may use it."""
     found: dict[str, Any] = {}
     if "ispublic" in call:
-        _may_be_public(call, call["ispublic"])
+        may_be_public(call, call["ispublic"])
         found["is_public"] = call["ispublic"]
     for name, column in (("isfeatured", "is_featured"), ("isextractable", "is_extractable")):
         if name in call:

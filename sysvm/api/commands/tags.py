@@ -18,6 +18,7 @@ from sysvm.store.store import Row, Tx
 # The resource types that exist here, and where their things are.
 TYPES = {
     "UserVm": tables.machine, "Template": tables.template, "ISO": tables.template, "Volume": tables.volume,
+    "Snapshot": tables.snapshot, "SnapshotPolicy": tables.snapshot_policy,
     "Network": tables.network, "PublicIpAddress": tables.public_ip, "PortForwardingRule": tables.firewall_rule,
     "FirewallRule": tables.firewall_rule, "LoadBalancer": tables.firewall_rule, "Project": tables.project,
     "Zone": tables.zone, "Domain": tables.domain, "Account": tables.account, "User": tables.user,

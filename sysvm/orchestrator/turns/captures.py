@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns import hosttasks
@@ -38,7 +36,9 @@ def begin(tx: Tx, id_: int) -> None:
     volume = tx.get(tables.volume, row.volume_id)
     assert volume is not None
     if row.source_id is not None:
-        host = _some_host(tx, row, volume)
+        host = volumes.some_host(tx, row.zone_id, volume.host_id)
+        if host is None:
+            raise NotYet(10, "no host of the zone is up that could read the snapshot")
         _take_at(tx, row, host, live=False, parent_id=None)
         return
     if volume.removed is not None:
@@ -69,17 +69,6 @@ def _host_of(tx: Tx, volume: Row) -> Row:
     if host is None or host.removed is not None:
         raise NotYet(10, f"volume {volume.name} is on no host")
     return host
-
-
-def _some_host(tx: Tx, row: Row, volume: Row) -> Row:
-    """A chain can be read anywhere: where the volume is, if that host is up."""
-    table = tables.host
-    up = (table.c.zone_id == row.zone_id, table.c.removed.is_(None), table.c.state == "Up")
-    able = tx.all(sa.select(table).where(*up, table.c.hypervisor != "LXC").order_by(table.c.id))
-    found = next((host for host in able if host.id == volume.host_id), able[0] if able else None)
-    if found is None:
-        raise NotYet(10, "no host of the zone is up that could read the snapshot")
-    return found
 
 
 def _must_be_still(tx: Tx, row: Row, volume: Row) -> None:

@@ -35,6 +35,19 @@ union all select 1 from volume v where v.removed is null
 
 def statement() -> sa.Select[Any]:
     """Living snapshots with the names around them."""
+    snapshot = tables.snapshot.c
+    return everything().where(snapshot.removed.is_(None), snapshot.kind != TEMPLATE)
+
+
+def one(tx: Tx, id_: int) -> Row:
+    """A snapshot with the names around it, removed or not."""
+    row = tx.one(everything().where(tables.snapshot.c.id == id_))
+    assert row is not None
+    return row
+
+
+def everything() -> sa.Select[Any]:
+    """Snapshots with the names around them, removed ones as well."""
     snapshot, volume, zone = tables.snapshot, tables.volume, tables.zone
     account, domain, project, policy = tables.account, tables.domain, tables.project, tables.snapshot_policy
     template, os = tables.template, tables.guest_os
@@ -62,8 +75,17 @@ def statement() -> sa.Select[Any]:
         os.c.uuid.label("os_uuid"),
         os.c.name.label("os_name"),
     )
+    return sa.select(snapshot, *names).select_from(joined)
+
+
+def policies() -> sa.Select[Any]:
+    """Living policies with the volume's UUID."""
+    policy, volume = tables.snapshot_policy, tables.volume
     return (
-        sa.select(snapshot, *names).select_from(joined).where(snapshot.c.removed.is_(None), snapshot.c.kind != TEMPLATE)
+        sa.select(policy, volume.c.uuid.label("volume_uuid"))
+        .join(volume, volume.c.id == policy.c.volume_id)
+        .where(policy.c.removed.is_(None))
+        .order_by(policy.c.id)
     )
 
 

@@ -25,6 +25,18 @@ where v.machine_id = :machine and s.state = 'Creating' and not s.live and s.sour
 
 def statement() -> sa.Select[Any]:
     """Living volumes with the names around them."""
+    return everything().where(tables.volume.c.removed.is_(None))
+
+
+def one(tx: Tx, id_: int) -> Row:
+    """A volume with the names around it, removed or not."""
+    row = tx.one(everything().where(tables.volume.c.id == id_))
+    assert row is not None
+    return row
+
+
+def everything() -> sa.Select[Any]:
+    """Volumes with the names around them, removed ones as well."""
     volume, zone, machine, pool = tables.volume, tables.zone, tables.machine, tables.storage_pool
     account, domain, project = tables.account, tables.domain, tables.project
     joined = (
@@ -40,8 +52,9 @@ def statement() -> sa.Select[Any]:
         .outerjoin(tables.cluster, tables.cluster.c.id == tables.host.c.cluster_id)
         .outerjoin(tables.disk_offering, tables.disk_offering.c.id == volume.c.disk_offering_id)
         .outerjoin(tables.template, tables.template.c.id == volume.c.template_id)
+        .outerjoin(tables.snapshot, tables.snapshot.c.id == volume.c.snapshot_id)
     )
-    return sa.select(volume, *_names()).select_from(joined).where(volume.c.removed.is_(None))
+    return sa.select(volume, *_names()).select_from(joined)
 
 
 def _names() -> list[sa.ColumnElement[Any]]:
@@ -59,6 +72,7 @@ def _names() -> list[sa.ColumnElement[Any]]:
         pool.uuid.label("pool_uuid"),
         pool.name.label("pool_name"),
         pool.scope.label("pool_scope"),
+        tables.host.c.hypervisor.label("host_hypervisor"),
         tables.pod.c.uuid.label("pod_uuid"),
         tables.pod.c.name.label("pod_name"),
         tables.cluster.c.uuid.label("cluster_uuid"),
@@ -69,6 +83,7 @@ def _names() -> list[sa.ColumnElement[Any]]:
         service.uuid.label("service_offering_uuid"),
         service.name.label("service_offering_name"),
         service.display_text.label("service_offering_text"),
+        tables.snapshot.c.uuid.label("snapshot_uuid"),
         template.uuid.label("template_uuid"),
         template.name.label("template_name"),
         template.display_text.label("template_text"),
@@ -166,3 +181,11 @@ def withdraw(tx: Tx, id_: int) -> None:
 def of_machine(tx: Tx, machine_id: int) -> Sequence[Row]:
     """Living volumes of a guest by device."""
     return tx.rows(tables.volume, "machine_id = :id and removed is null order by device, id", id=machine_id)
+
+
+def some_host(tx: Tx, zone_id: int, rather: int | None) -> Row | None:
+    """A host of the zone that is up and runs guests with disks: `rather` this one."""
+    table = tables.host
+    up = (table.c.zone_id == zone_id, table.c.removed.is_(None), table.c.state == "Up", table.c.hypervisor != "LXC")
+    able = tx.all(sa.select(table).where(*up).order_by(table.c.id))
+    return next((host for host in able if host.id == rather), able[0] if able else None)
