@@ -26,6 +26,7 @@ from sysvm.api.passwords import Passwords
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import DatabaseAway, Refused, Why
 from sysvm.basics.ids import SystemIds
+from sysvm.basics.limits import raise_open_files
 from sysvm.basics.log import configure, get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
@@ -45,6 +46,7 @@ from sysvm.store.store import PostgresStore, SqliteStore, Store, Tx, lock_state_
 
 SERVER_CERTIFICATE_S = 365 * 24 * 3600.0
 START_S, PAUSE_S = 60.0, 1.0
+OPEN_FILES = 65_536  # one for each host's link, and for each client
 
 log = get_logger()
 
@@ -71,6 +73,7 @@ def split(address: str) -> tuple[str, int]:
 def run_server(config: ServerConfig) -> None:
     """Runs until SIGTERM or SIGINT."""
     configure()
+    raise_open_files(OPEN_FILES)
     uvloop.run(serve(config))
 
 

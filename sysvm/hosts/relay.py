@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sysvm.basics.clock import Clock, SystemClock
 from sysvm.basics.errors import NotYet
+from sysvm.basics.limits import raise_open_files
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.relay_files import RelayFiles, Settings
 from sysvm.wire.documents import HostDocument
@@ -93,10 +94,10 @@ def main() -> None:
     files = RelayFiles(layout)
     if not files.take_lock():
         return
-    from sysvm.hosts.relay_listener import Relay, configure_log, raise_file_limit
+    from sysvm.hosts.relay_listener import MAX_VISITORS, Relay, configure_log
 
     configure_log(files)
-    raise_file_limit()
+    raise_open_files(4 * MAX_VISITORS)  # each session needs two or three
     asyncio.run(Relay(layout, SystemClock(), namespace=layout.namespace).run())
 
 

@@ -171,15 +171,6 @@ async def _farewell(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def raise_file_limit() -> None:
-    """Each session needs two descriptors or three."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * MAX_VISITORS), hard))
-
-
 def configure_log(files: RelayFiles) -> None:
     """Two files of a megabyte."""
     from logging.handlers import RotatingFileHandler

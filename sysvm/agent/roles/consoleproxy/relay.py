@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 import aiofastnet
 
+from sysvm.agent.roles.serving import memory
 from sysvm.agent.roles.serving.door import notice_death
 from sysvm.basics.errors import Refused, Unreachable
 from sysvm.wire.channel import ConsoleTarget
@@ -161,8 +162,9 @@ async def open_screen(target: ConsoleTarget, context: ssl.SSLContext) -> Screen:
     try:
         async with asyncio.timeout(OPEN_SECONDS):
             _, screen = await aiofastnet.create_connection(
-                loop, Screen, target.relay_host, target.relay_port, ssl=context, server_hostname=target.relay_host
-            )
+                loop, Screen, target.relay_host, target.relay_port, ssl=context, server_hostname=target.relay_host,
+                ssl_incoming_bio_size=memory.MANY_RECORDS, ssl_outgoing_bio_size=memory.RECORD,
+            )  # fmt: skip
             try:
                 screen.write(f"{target.grant}\n".encode())
                 await screen.opened

@@ -26,13 +26,16 @@ from sysvm.agent.roles.serving.http import Site
 from sysvm.agent.roles.serving.tls import BadCertificate, relay_context, server_context
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
+from sysvm.basics.limits import raise_open_files
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.channel import ConsoleSession, ConsoleTarget, RedeemTicket, ResumeSession, ServiceSeen, TaskBody
 from sysvm.wire.documents import Certificate, ConsoleProxyDocument, SystemVmDocument
 from sysvm.wire.machines import BootData, ServiceFault, Traffic
 
+OPEN_FILES = 16_384  # two for each session
 MAX_FRAME = 16 * 1024 * 1024
+READ_BUFFER = 4096  # to begin with: browsers say little
 IDLE_LOOK_S = 1.0
 REPORT_GAP_S = 0.1  # a crowd that arrives at once is told in one report
 
@@ -74,6 +77,7 @@ class ConsoleProxyRole(Role):
     # ------------------------------------------------------------ the role
     async def start(self, tasks: Tasks) -> None:
         memory.keep_buffers()
+        raise_open_files(OPEN_FILES)
         # Below warnings picows writes whole requests into its log, and a ticket may be in them.
         logging.getLogger("picows").setLevel(logging.WARNING)
         self._desk = ProxyDesk(
@@ -170,12 +174,15 @@ class ConsoleProxyRole(Role):
 
     # ------------------------------------------------------------ browsers
     async def _accept(self, listening: socket, context: ssl.SSLContext | None) -> SocketAcceptor:
+        sizes = {"ssl_incoming_bio_size": memory.RECORD, "ssl_outgoing_bio_size": memory.MANY_RECORDS}
         server = await ws_create_server(
             self._knock,
             sock=listening,
             ssl=context,
+            **(sizes if context is not None else {}),
             use_aiofastnet=True,
             max_frame_size=MAX_FRAME,
+            read_buffer_init_size=READ_BUFFER,
             websocket_handshake_timeout=10,
         )
         return SocketAcceptor(server)
