@@ -37,6 +37,7 @@ def the_rule(call: Call, name: str = "id") -> Row:
 
 def changed(call: Call, row: Row, text: str) -> Accepted:
     """The rule is another one now: its network's routers take their new document."""
+    machines.need_reachable_router(call.tx, row.network_id)
     return Accepted(machines.wish_documents(call.tx, row.network_id), call.about(ABOUT, row), text)
 
 

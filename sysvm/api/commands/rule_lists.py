@@ -79,6 +79,7 @@ def changed(call: Call, row: Row, text: str, state: str | None = None) -> Accept
     """The rule is another one now: its network's routers take their new document."""
     if state is not None:
         call.tx.update(tables.firewall_rule, row.id, state=state)
+    machines.need_reachable_router(call.tx, row.network_id)
     parts = machines.wish_documents(call.tx, row.network_id)
     return Accepted(parts, call.about(ABOUT[row.purpose], row), text)
 

@@ -27,6 +27,7 @@ def enable_static_nat(call: Call) -> Reply:
     call.tx.update(
         tables.public_ip, ip.id, static_nat=True, machine_id=guest.id, guest_address=address, network_id=network.id
     )
+    machines.need_reachable_router(call.tx, network.id)
     machines.wish_documents(call.tx, network.id)
     return Success(about=call.about(ABOUT, ip), description=f"enabling static nat for ip {ip.uuid} to vm {guest.uuid}")
 
@@ -77,6 +78,7 @@ def disable_static_nat(call: Call) -> Reply:
         )
     rules.remove_of_address(call.tx, ip.id)
     call.tx.update(tables.public_ip, ip.id, static_nat=False, machine_id=None, guest_address=None)
+    machines.need_reachable_router(call.tx, ip.network_id)
     parts = machines.wish_documents(call.tx, ip.network_id)
     return Accepted(parts, call.about(ABOUT, ip), f"Disabling static nat for ip id={ip.uuid}")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import turns
 from sysvm.store.queries.jobs import Part
@@ -37,6 +38,18 @@ def begin_next(tx: Tx, machine: Row) -> None:
 def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
     """The living routers of a network."""
     return tx.rows(tables.machine, "kind = 'router' and network_id = :network and removed is null", network=network_id)
+
+
+def need_reachable_router(tx: Tx, network_id: int) -> None:
+    """Raises Refused when the evidence says that no running router of the network can be told anything: its host has been
+    without a link for so long that it is an alert. One that starts, moves or is replaced takes what is new when it is
+    there; one that is stopped, when it starts."""
+    found = [router for router in routers_of(tx, network_id) if router.wanted == "running" and router.power == "running"]
+    hosts = [tx.get(tables.host, router.host_id) for router in found if router.host_id is not None]
+    if hosts and all(host is not None and host.state == "Alert" for host in hosts):
+        names = ", ".join(host.name for host in hosts if host is not None)
+        text = f"Unable to apply rules on disconnected router {found[0].name}: host {names} is unreachable"
+        raise Refused(f"{text}. Bring it back, or remove it with deleteHost forced=true when it is lost", Why.UNAVAILABLE)
 
 
 def wish_documents(tx: Tx, network_id: int) -> tuple[Part, ...]:
