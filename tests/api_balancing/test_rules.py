@@ -301,3 +301,23 @@ async def test_what_the_router_sees_is_shown(scene: Scene):
         await land.stage.store.run(lambda tx, router=router, seen=seen: load_balancers.heard(tx, router, seen))
         (row,) = await land.admin("listLoadBalancerRuleInstances", id=rule["id"])
         assert word == row["servicestate"]
+
+
+# ---------------------------------------------------------------- what the routers are told besides
+async def test_settings_decide_about_connections_and_the_statistics_page(scene: Scene):
+    """A new value is told with the next document."""
+    await scene.rule()
+    found = await facts(scene)
+    assert found is not None and found.page is not None
+    assert (4096, "global", 8081, "admin1:AdMiN123") == (
+        found.max_connections, found.page.visibility, found.page.port, found.page.auth,
+    )  # fmt: skip
+    prefix = "network.loadbalancer.haproxy"
+    values = {"max.conn": "1000", "stats.visibility": "guest-network", "stats.uri": "/lb", "stats.auth": "me:secret"}
+    for name, value in values.items():
+        await scene.land.admin("updateConfiguration", name=f"{prefix}.{name}", value=value)
+    found = await facts(scene)
+    assert found is not None and found.page is not None
+    assert (1000, "guest-network", "/lb", "me:secret") == (
+        found.max_connections, found.page.visibility, found.page.uri, found.page.auth,
+    )  # fmt: skip

@@ -1,7 +1,6 @@
 """From rows to the facts about a router's load balancer. Keys are opened here, for the document alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from sysvm.store import tables
 from sysvm.store.queries import load_balancers, settings
@@ -11,7 +10,11 @@ from sysvm.store.tables import unpack_address
 from sysvm.systemvms.load_balancer import BalancerFacts, PageFacts
 from sysvm.wire.balancing import Algorithm, Carried, Certificate, HealthCheck, LoadBalancer, Stickiness, StickyBy
 
-SETTINGS = "network.loadbalancer.haproxy"
+VISIBILITY = "network.loadbalancer.haproxy.stats.visibility"
+PORT = "network.loadbalancer.haproxy.stats.port"
+URI = "network.loadbalancer.haproxy.stats.uri"
+AUTH = "network.loadbalancer.haproxy.stats.auth"
+CONNECTIONS = "network.loadbalancer.haproxy.max.conn"
 
 
 def facts(
@@ -25,23 +28,19 @@ def facts(
     assert offering is not None
     keep_alive = (offering.details or {}).get("keepaliveenabled") == "true"
     page = PageFacts(
-        visibility=_setting(tx, "stats.visibility", vault),
-        port=int(_setting(tx, "stats.port", vault)),
-        uri=_setting(tx, "stats.uri", vault),
-        auth=_setting(tx, "stats.auth", vault),
+        visibility=settings.value(tx, VISIBILITY),
+        port=int(settings.value(tx, PORT)),
+        uri=settings.value(tx, URI),
+        auth=settings.value(tx, AUTH, vault=vault),
         public=public,
         guest=guest,
         control=control,
     )
     return BalancerFacts(
         rules=_rules(tx, rows, vault, keep_alive=keep_alive),
-        max_connections=int(offering.max_connections or _setting(tx, "max.conn", vault)),
+        max_connections=int(offering.max_connections or settings.value(tx, CONNECTIONS)),
         page=page,
     )
-
-
-def _setting(tx: Tx, name: str, vault: Vault) -> Any:
-    return settings.value(tx, f"{SETTINGS}.{name}", vault=vault)
 
 
 def _rules(tx: Tx, rows: Sequence[Row], vault: Vault, *, keep_alive: bool) -> tuple[LoadBalancer, ...]:
