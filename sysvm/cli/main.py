@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 import sysvm
+from sysvm.basics.collector import loading
 from sysvm.basics.errors import NotYet, Refused
 
 app = App(name="sysvm", help="A cloud manager whose system VMs look after themselves.", version=sysvm.__version__)
@@ -37,7 +38,8 @@ def server(
     database: postgresql://user:password@host/name instead of the SQLite file
     name: further addresses or names that hosts reach the hub by
     """
-    from sysvm.cli.serve import ServerConfig, run_server
+    with loading():
+        from sysvm.cli.serve import ServerConfig, run_server
 
     run_server(ServerConfig(state.absolute(), listen, hub, database, name))
 
