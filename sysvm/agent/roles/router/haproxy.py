@@ -9,6 +9,9 @@ last connection. When the check or the reload fails, what ran before stays, on d
 The worker is the user haproxy in an empty folder; only the master, which carries nothing, may read keys. They lie in /run,
 which is memory. A change of members is written to the configuration as well: it is what the next process begins with.
 
+Another incarnation of the router in the same network namespace (a container's) can serve at the same doors, by
+SO_REUSEPORT; the one that ends teaches it its tables over the peers' port, which they share, too.
+
 HAProxy teaches tables only when it has been taught itself or is older than about ten seconds; two reloads within the first
 ten seconds of its life lose them, nothing else.
 
@@ -48,10 +51,17 @@ class Haproxy:
         self._supervision = supervision
         self._threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
         self._wanted: Config | None = None
+        self._lingers_since = 0.0
 
     def render(self, document: RouterDocument) -> Config | None:
         """The configuration. Raises Wrong."""
         return balancing.render(document.balancing, str(self._folder))
+
+    def stage(self, rendering: Config | None) -> None:
+        """HAProxy says whether it would take the configuration. Raises CommandFailed or OSError."""
+        if rendering is not None:
+            self._prepare(rendering)
+            self._checked(rendering.text(str(self._folder), self._threads)).unlink()
 
     def apply(self, rendering: Config | None) -> None:
         """By commands where the frame stays, else by a reload. Raises CommandFailed or OSError."""
@@ -106,6 +116,10 @@ class Haproxy:
     def stop(self) -> None:
         """Ends HAProxy with its connections."""
         self._supervision.stop(self.name)
+
+    def carries(self) -> bool:
+        """Whether it rests and has not ended yet."""
+        return self._retired and bool(self._supervision.pid(self.name))
 
     def tend(self) -> tuple[MemberSeen, ...]:
         """Forgets members whose last connection has ended; says how the others are."""
@@ -179,16 +193,11 @@ class Haproxy:
 
     # ------------------------------------------------------------ a new process
     def _reload(self, rendering: Config, text: str) -> None:
-        candidate = self._folder / "candidate.cfg"
-        write_if_changed(candidate, text.encode(), 0o600)
-        try:
-            self._check(candidate)
-            _try_doors(rendering)
-            before = self._read("haproxy.cfg")
-            self._keep_state()
-            candidate.replace(self._config)
-        finally:
-            candidate.unlink(missing_ok=True)
+        _try_doors(rendering)
+        candidate = self._checked(text)
+        before = self._read("haproxy.cfg")
+        self._keep_state()
+        candidate.replace(self._config)
         running = self._supervision.pid(self.name)
         self._supervision.ensure(Daemon(self.name, self._script()))
         if running and running == self._supervision.pid(self.name):
@@ -198,11 +207,16 @@ class Haproxy:
                 write_if_changed(self._config, before.encode(), 0o600)
             raise CommandFailed(self.name, "did not take its new configuration, and goes on with the one before")
 
-    def _check(self, candidate: Path) -> None:
+    def _checked(self, text: str) -> Path:
+        """A file with the configuration, which HAProxy would take. Raises CommandFailed."""
+        candidate = self._folder / "candidate.cfg"
+        write_if_changed(candidate, text.encode(), 0o600)
         done = finish("haproxy", "-W", "-c", "-f", str(candidate))
         if done.code != 0:
+            candidate.unlink()
             words = [line for line in done.err.splitlines() if "ALERT" in line] or done.err.splitlines()
             raise CommandFailed(self.name, "; ".join(words)[:500] or f"the check ended with {done.code}")
+        return candidate
 
     def _keep_state(self) -> None:
         """Who answers and who does not: the next process begins with it, and sends nobody to a dead member."""
