@@ -142,8 +142,10 @@ async def _first_start(config: ServerConfig, store: Store, vault: Vault, passwor
         sow = partial(
             seed.sow, ids=ids, vault=vault, version=sysvm.__version__, admin_password_hash=passwords.hash_now(password)
         )
-        await store.run(sow)
-        log.info("cloud_created", admin_password_in=str(config.state / PASSWORD_FILE))
+        if await store.run(sow):
+            log.info("cloud_created", admin_password_in=str(config.state / PASSWORD_FILE))
+        else:  # another server was quicker, and its password is the admin's
+            (config.state / PASSWORD_FILE).unlink()
     await store.read(lambda tx: seed.check_key(tx, vault))
 
 
@@ -163,7 +165,7 @@ async def _begin(config: ServerConfig, store: Store, vault: Vault) -> Context:
     server = _server(config)
 
     def begin(tx: Tx) -> keys.Keys:
-        turns.open_session(tx, session, server.uuid, server.name, server.address, server.version)
+        sessions.begin(tx, session, server)
         if not config.database:
             sessions.take_over_all(tx, session)
         return keys.ensure_keys(tx, vault, ids)

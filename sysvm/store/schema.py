@@ -1,6 +1,8 @@
 """The database's shape: brought to this release's by Alembic, before anybody works with it."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -9,6 +11,7 @@ from alembic.config import Config
 from sysvm.store.store import PostgresStore, SqliteStore, Store
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+LOCK = 0x53595356  # the number of our advisory lock in PostgreSQL
 
 
 def config() -> Config:
@@ -27,8 +30,22 @@ async def ensure(store: Store) -> None:
 def upgrade(store: SqliteStore | PostgresStore) -> None:
     """The same, in the caller's thread."""
     made = config()
-    with store.engine.connect() as connection:
+    with _alone(store), store.engine.connect() as connection:
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
         if store.dialect == "postgresql":
             connection.commit()
+
+
+@contextmanager
+def _alone(store: SqliteStore | PostgresStore) -> Iterator[None]:
+    """Servers that start together wait for each other. On SQLite the lock of the state folder sees to that."""
+    if store.dialect != "postgresql":
+        yield
+        return
+    with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(f"select pg_advisory_lock({LOCK})")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql(f"select pg_advisory_unlock({LOCK})")

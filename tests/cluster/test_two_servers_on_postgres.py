@@ -91,6 +91,11 @@ def test_a_setting_that_is_changed_at_one_server_is_in_force_at_the_other(ground
     until(lambda: page_size(two) > 9, "many rows", lambda: None)
 
 
+def alerts(client: Client) -> list[str]:
+    """What an operator is told about servers."""
+    return [row["description"] for row in client.rows("listAlerts", "alert", name="ALERT.MANAGEMENT")]
+
+
 def test_when_a_server_is_killed_the_other_takes_its_turns_and_hosts(ground: Ground, database: Postgres):
     """Jobs that the dead one has accepted and begun come to their end at the other, each once."""
     victim, survivor = by_links(ground)
@@ -103,6 +108,7 @@ def test_when_a_server_is_killed_the_other_takes_its_turns_and_hosts(ground: Gro
     ground.all_end(client, jobs)
     assert [] == sessions(database, victim)
     assert {survivor.uuid: len(ground.hosts.all)} == ground.links(client)
+    assert any("is gone" in told and str(victim.hub_port) in told for told in alerts(client))
     ground.nothing_is_doubled(client, jobs)
     ground.fences_rose()
 
@@ -167,5 +173,7 @@ def test_a_database_that_stays_away_is_said_at_once_and_waited_for(ground: Groun
     database.start()
     until(lambda: all(happened() for happened in begun), "new sessions", lambda: [s.log_size() for s in ground.servers])
     ground.all_end(clients[1], jobs)
+    for server in ground.servers:
+        assert any("cut off" in told and str(server.hub_port) in told for told in alerts(clients[0]))
     ground.nothing_is_doubled(clients[0], jobs)
     ground.fences_rose()

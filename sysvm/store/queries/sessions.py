@@ -12,7 +12,8 @@ at the same moment is refused by `is_alive` (both read the session's row, so one
 from collections.abc import Set
 from dataclasses import dataclass
 
-from sysvm.store.queries import turns
+from sysvm.store.queries import alerts, turns
+from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
 
@@ -30,6 +31,21 @@ class Server:
     address: str
     version: str
 
+    @property
+    def shown(self) -> str:
+        """In texts for operators: servers on one machine differ by their addresses."""
+        return f"{self.name} ({self.address})" if self.address else self.name
+
+
+def begin(tx: Tx, session: str, server: Server) -> None:
+    """A server process begins, or begins anew."""
+    turns.open_session(tx, session, server.uuid, server.name, server.address, server.version)
+    alerts.resolve(tx, AlertType.MANAGEMENT_SERVER, subject=_gone(server))
+
+
+def _gone(server: Server) -> str:
+    return f"Management server {server.shown} is gone"
+
 
 def is_alive(tx: Tx, session: str) -> bool:
     """Whether the session's time is not over."""
@@ -44,9 +60,27 @@ def are_some_over(tx: Tx) -> bool:
 def bury(tx: Tx) -> None:
     """Drops sessions that are over. Their turns and links are free at once; a host that never links again is told of."""
     if are_some_over(tx):
+        for server in _gone_servers(tx):
+            alerts.raise_alert(
+                tx,
+                AlertType.MANAGEMENT_SERVER,
+                _gone(server),
+                f"It has not been heard of for {turns.SESSION_TTL_S:g} s: it has ended, stands still, or cannot reach the "
+                "database. Its work goes on at the other servers, and its hosts dial them. Look at its machine and its log.",
+            )
         _orphan(tx, "select id from session where until <= :now")
         turns.bury_dead_sessions(tx)
         tx.wake("session", 0)
+
+
+GONE = """
+select distinct server_uuid, server_name, address, version from session
+where until <= :now and server_uuid not in (select server_uuid from session where until > :now)
+"""
+
+
+def _gone_servers(tx: Tx) -> list[Server]:
+    return [Server(*row) for row in tx.sql(GONE.lstrip(), now=tx.now)]
 
 
 def take_over_all(tx: Tx, session: str) -> None:
@@ -62,10 +96,17 @@ def _orphan(tx: Tx, sessions: str, **params: object) -> None:
 
 def succeed(tx: Tx, old: str, new: str, server: Server, linked: Set[int]) -> frozenset[int]:
     """The process of `old` goes on as `new`. Its turns are free. Those of the `linked` hosts that no other server has got
-    meanwhile stay its own; they are returned."""
+    meanwhile stay its own; they are returned. An operator hears of it."""
     tx.sql("update turn set session = null where session = :old or session = :new", old=old, new=new)
     tx.sql("delete from session where id = :old or id = :new", old=old, new=new)
-    turns.open_session(tx, new, server.uuid, server.name, server.address, server.version)
+    begin(tx, new, server)
+    alerts.raise_alert(
+        tx,
+        AlertType.MANAGEMENT_SERVER,
+        f"Management server {server.shown} was cut off from its database",
+        f"For more than {turns.SESSION_TTL_S:g} s it could not reach it, or stood still. It has done nothing meanwhile and goes "
+        "on under a new session; hosts and guests were not touched. When this repeats, look at the database and at its log.",
+    )
     rows = tx.sql(
         "update host set link_session = :new where link_session = :old or link_session = :new returning id",
         old=old,
