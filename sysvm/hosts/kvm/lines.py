@@ -28,7 +28,7 @@ class GuestLine:
     async def find_node(self) -> bool:
         """Whether this QEMU has the volume open; must be called first."""
         nodes = await self.ask("query-named-block-nodes", flat=True)
-        mine = [node["node-name"] for node in nodes if node["drv"] == "qcow2" and node["file"] == str(self._volume)]
+        mine = [node["node-name"] for node in nodes if node["drv"] == "qcow2" and _file(node) == str(self._volume)]
         self.node = mine[0] if mine else ""
         return bool(mine)
 
@@ -62,3 +62,11 @@ class GuestLine:
         except libvirt.libvirtError:
             return False
         return True
+
+
+def _file(node: dict[str, Any]) -> str:
+    """The file of a node; one that stands on a template describes itself whole."""
+    name = str(node["file"])
+    if not name.startswith("json:"):
+        return name
+    return str(json.loads(name.removeprefix("json:")).get("file", {}).get("filename", ""))
