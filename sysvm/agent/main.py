@@ -59,6 +59,7 @@ async def serve(paths: "Paths", boot: "BootData") -> None:
     from sysvm.agent.line import Line
     from sysvm.agent.roles import Context, role_for
     from sysvm.agent.seal import Seal
+    from sysvm.agent.terminal import offer_login
     from sysvm.basics.clock import SystemClock
     from sysvm.basics.ids import SystemIds
     from sysvm.basics.tasks import Tasks
@@ -70,6 +71,7 @@ async def serve(paths: "Paths", boot: "BootData") -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, tasks.stop)
         tasks.start(agent.run(tasks), "agent")
+        tasks.start(offer_login(paths, boot), "login on the terminal")
 
 
 if __name__ == "__main__":

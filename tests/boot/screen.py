@@ -1,6 +1,8 @@
 """A browser's part at a console: the ticket of the page's address, a websocket, RFB, one picture."""
 
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -34,6 +36,25 @@ class Stream:
 
 async def picture(url: str) -> tuple[str, bytes]:
     """The name and the pixels of the screen that the page of `url` would show. Raises Turned."""
+    async with _opened(url) as stream:
+        return await _rfb(stream)
+
+
+async def typed(url: str, *turns: tuple[str, str]) -> str:
+    """Everything that a text console says: (what is typed, what has to come then), again and again. Raises Turned."""
+    said = ""
+    async with _opened(url) as stream:
+        for line, answer in turns:
+            await stream.send(line.encode())
+            fresh = ""
+            while answer not in fresh:
+                fresh += (await stream.take(1)).decode(errors="replace")
+            said += fresh
+    return said
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Stream]:
     parts = urlsplit(url)
     (token,) = parse_qs(parts.query)["token"]
     where = f"ws://{parts.hostname}:{parse_qs(parts.query)['port'][0]}/websockify?token={token}"
@@ -42,7 +63,7 @@ async def picture(url: str) -> tuple[str, bytes]:
             aiohttp.ClientSession() as web,
             web.ws_connect(where, protocols=("binary",), max_msg_size=0) as socket,
         ):
-            return await _rfb(Stream(socket))
+            yield Stream(socket)
     except aiohttp.WSServerHandshakeError as error:
         raise Turned(str(error.status)) from error
 

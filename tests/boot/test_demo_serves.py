@@ -10,7 +10,7 @@ from libcloud.compute.types import Provider
 from tests.api.rows import assert_row_matches_catalogue
 from tests.boot.conftest import outside
 from tests.boot.patience import NotYet
-from tests.boot.screen import Turned, picture
+from tests.boot.screen import Turned, picture, typed
 from tests.boot.serial import Serial
 from tests.boot.world import World, answers
 
@@ -104,6 +104,18 @@ async def test_a_console_shows_the_screen_once_for_each_ticket(demo: World):
     assert name and len(set(pixels[::4])) > 1
     with pytest.raises(Turned):
         await picture(answer["url"])
+
+
+@pytest.mark.parametrize("kind", ["router", "consoleproxy", "secondarystoragevm"])
+async def test_the_console_of_a_container_is_a_login_that_lets_nobody_in(demo: World, kind: str):
+    """Text, through proxy and relay; a second viewer after the first finds the same. Never a shell of root."""
+    machine = demo.machine(kind)
+    for _ in range(2):
+        answer = demo.client.call("createConsoleEndpoint", virtualmachineid=machine["id"])["consoleendpoint"]
+        said = await typed(
+            answer["url"], ("\r", f"{machine['name']} login: "), ("root\r", "Password: "), ("\r", "Login incorrect")
+        )
+        assert "#" not in said
 
 
 @pytest.mark.parametrize(
