@@ -137,6 +137,7 @@ class Lab:
         sh("ip", "-n", self.outside, "link", "set", "eth0", "up")
         for folder in (self.paths.boot_data.parent, self.paths.host_socket.parent, self.paths.state, self.paths.scan):
             folder.mkdir(parents=True)
+        self.paths.state.chmod(0o700)  # as a host makes it
         poweroff = self.paths.poweroff
         poweroff.parent.mkdir(parents=True)
         poweroff.write_text(f"#!/bin/sh\ntouch {self.root}/powered-off\n")

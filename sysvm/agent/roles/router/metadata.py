@@ -266,6 +266,8 @@ class Metadata:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
             os.chown(folder, _PASSWORD_UID, _PASSWORD_UID)
+        # The password server walks through the state disk, which is root's: it must not look around there.
+        self._delivered.parent.chmod(0o711)
         addresses = {guest.address for guest in guests if guest.password is not None}
         for path in self._delivered.iterdir():
             if path.name not in addresses:
