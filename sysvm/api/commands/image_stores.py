@@ -13,10 +13,11 @@ from sysvm.api.params import pairs
 from sysvm.api.rules import places, stores
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import alerts, hosts, storage_pools, templates, zones
+from sysvm.store.queries import alerts, hosts, machines, storage_pools, templates, zones
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.image_stores import why_not
 from sysvm.store.store import Row, Tx
+from sysvm.wire.machines import Kind
 
 NAMES = {"nfs": "NFS", "filesystem": "Filesystem", "sysvmdirectory": "SysvmDirectory", "defaultlayer": "Filesystem"}
 
@@ -54,7 +55,9 @@ def add_image_store(call: Call) -> Reply:
     if first:
         for template in templates.cross_zone(call.tx):
             templates.want_copy(call.tx, template.id, zone.id)
-    if why := why_not(url.url):
+    if not (why := why_not(url.url)):
+        _hand_to_workers(call.tx, zone.id)
+    else:
         text = f"Image store {name} of zone {zone.name} cannot be used: {why}"
         alerts.raise_alert(call.tx, AlertType.SECONDARY_STORAGE, text, zone=zone.id)
     zones.changed(call.tx, zone.id)
@@ -63,6 +66,13 @@ def add_image_store(call: Call) -> Reply:
     return One(
         _answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}"
     )
+
+
+def _hand_to_workers(tx: Tx, zone_id: int) -> None:
+    """Directories are handed over at the start: those that run live their next incarnation, in which downloads go on."""
+    here = "zone_id = :zone and kind = :kind and wanted = 'running' and removed is null"
+    for worker in tx.rows(tables.machine, here, zone=zone_id, kind=Kind.SECONDARY_STORAGE):
+        machines.replace(tx, worker)
 
 
 def _can_be_added(call: Call, zone: Row, url: stores.ImageStoreUrl) -> None:
