@@ -76,6 +76,12 @@ class Supervision:
         """SIGUSR2: a daemon that can, takes its new configuration without closing its doors."""
         run("s6-svc", "-2", str(self._scan / name))
 
+    def retire(self, name: str, signal: str) -> None:
+        """The daemon is told with this signal to end when its work is done; it is not started again meanwhile."""
+        if (self._scan / name).is_symlink():
+            write_if_changed(self._folder / name / "down-signal", f"{signal}\n".encode(), 0o644)
+            run("s6-svc", "-d", str(self._scan / name))
+
     def stop(self, name: str) -> None:
         """The daemon ends and is not started again; its link stays."""
         if (self._scan / name).is_symlink():

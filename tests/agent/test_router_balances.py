@@ -12,11 +12,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from sysvm.agent.paths import Paths
 from sysvm.agent.roles.router import haproxy_socket
 from sysvm.basics.digest import digest
 from sysvm.wire.balancing import (
@@ -31,7 +33,9 @@ from sysvm.wire.balancing import (
     Stickiness,
     StickyBy,
 )
-from sysvm.wire.channel import DriftReport, MembersReport
+from sysvm.wire.channel import AgentReport, DriftReport, MembersReport
+from sysvm.wire.documents import RouterDocument
+from sysvm.wire.handover import StandBy, TakeOver
 from tests.agent.documents import OUTSIDE, PUBLIC, ROUTER, SECOND, allow, interfaces, router
 from tests.agent.lab import Lab, until
 
@@ -200,7 +204,7 @@ def test_a_cookie_of_the_application_keeps_a_client(
     assert set(MEMBERS) == answers(world, 6, 82)
 
 
-def test_a_table_of_sources_keeps_a_client_over_a_reload(world: Lab) -> None:
+def test_a_table_of_sources_keeps_a_client_over_a_reload_and_a_handover(world: Lab) -> None:
     """The next process is told the table. HAProxy tells only when it has been told itself, or after its first ten seconds."""
     stay = rule(83, stickiness=sticky(StickyBy.SOURCE, tablesize="10k", expire="10m"))
     live(world, stay)
@@ -209,11 +213,72 @@ def test_a_table_of_sources_keeps_a_client_over_a_reload(world: Lab) -> None:
     live(world, stay, rule(84))
     until(lambda: knows(control(world), 83, OUTSIDE), "the table in the new process")
     assert {first} == answers(world, 3, 83)
+    hands_over(world, stay, first)
 
 
 def knows(path: Path, port: int, source: str) -> bool:
     """Whether the table of a rule has this source."""
     return source in haproxy_socket.ask(path, f"show table {PUBLIC.replace('.', '_')}-{port}")
+
+
+def hands_over(lab: Lab, stay: LoadBalancer, first: str) -> None:
+    """Another incarnation in the same namespace: nobody is refused, streams go on in the old one, tables come along."""
+    assert lab.host is not None
+    rules = (stay, rule(84), rule(8083, protocol=Carried.TCP))
+    live(lab, *rules)
+    until(lambda: knows(control(lab), 83, OUTSIDE), "the table in the last process of this incarnation")
+    document = router(firewall=OPEN, balancing=Balancing(rules=rules))
+    with second(lab) as stage, lab.connected(lab.outside, PUBLIC, 8083) as handle:
+        member = said(handle)
+        with Load(lab, 84) as load:
+            assert "staged" == stage(document)
+            assert lab.host.call(StandBy(), AgentReport).standby
+            other = lab.root / "second/run/sysvm/haproxy/control.sock"
+            until(lambda: knows(other, 83, OUTSIDE), "the table in the next incarnation")
+            count = sum(load.served.values())
+            until(lambda: sum(load.served.values()) > count + 20, "requests after the handover")
+        assert [] == load.failed
+        assert {first} == answers(lab, 3, 83)
+        assert member == said(handle), "the stream goes on in the one that rests"
+        handle.close()
+        until(lambda: not serving(lab), "the one that rests to end with its last connection")
+        report = lab.host.call(TakeOver(), AgentReport)
+        assert ((), digest(document)) == (report.faults, report.live), "it can take over again"
+    assert set(MEMBERS) == answers(lab, 6, 84)
+
+
+def serving(lab: Lab) -> bool:
+    """Whether HAProxy of the lab's own agent runs."""
+    return "true" in lab.out(lab.router, "s6-svstat", "-o", "up", str(lab.paths.scan / "haproxy"))
+
+
+@contextlib.contextmanager
+def second(lab: Lab) -> Iterator[Callable[[RouterDocument], str]]:
+    """The load balancer of another incarnation; gone afterwards."""
+    root = lab.root / "second"
+    scan = Paths(root).scan
+    scan.mkdir(parents=True)
+    with (root / "s6.log").open("wb") as log:
+        supervisor = lab.spawn(lab.router, "s6-svscan", str(scan), stdout=log, stderr=log)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    program = lab.spawn(lab.router, sys.executable, "-m", "tests.agent.second", str(root), **pipes)
+    assert program.stdin is not None and program.stdout is not None
+    stdin, stdout = program.stdin, program.stdout
+
+    def stage(document: RouterDocument) -> str:
+        stdin.write(msgspec.json.encode(document) + b"\n")
+        stdin.flush()
+        return stdout.readline().decode().strip()
+
+    try:
+        yield stage
+    finally:
+        stdin.close()
+        stdout.close()
+        program.wait()
+        subprocess.run(("s6-svunlink", "-t", "5000", str(scan), "haproxy"), check=False, capture_output=True)
+        subprocess.run(("s6-svscanctl", "-t", str(scan)), check=False, capture_output=True)
+        supervisor.wait()
 
 
 def info(lab: Lab, name: str) -> str:

@@ -9,8 +9,9 @@ last connection. When the check or the reload fails, what ran before stays, on d
 The worker is the user haproxy in an empty folder; only the master, which carries nothing, may read keys. They lie in /run,
 which is memory. A change of members is written to the configuration as well: it is what the next process begins with.
 
-Another incarnation of the router in the same network namespace (a container's) can serve at the same doors, by
-SO_REUSEPORT; the one that ends teaches it its tables over the peers' port, which they share, too.
+Another incarnation of the router in the same network namespace (a container's) serves at the same doors from when it is
+staged, by SO_REUSEPORT; the one that rests takes nothing new, teaches its tables to the other over the peers' port, which
+they share, too, and ends with its last connection.
 
 HAProxy teaches tables only when it has been taught itself or is older than about ten seconds; two reloads within the first
 ten seconds of its life lose them, nothing else.
@@ -51,20 +52,25 @@ class Haproxy:
         self._supervision = supervision
         self._threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
         self._wanted: Config | None = None
-        self._lingers_since = 0.0
+        self._retired = False
 
     def render(self, document: RouterDocument) -> Config | None:
         """The configuration. Raises Wrong."""
         return balancing.render(document.balancing, str(self._folder))
 
     def stage(self, rendering: Config | None) -> None:
-        """HAProxy says whether it would take the configuration. Raises CommandFailed or OSError."""
-        if rendering is not None:
-            self._prepare(rendering)
-            self._checked(rendering.text(str(self._folder), self._threads)).unlink()
+        """Serves beside the other incarnation's HAProxy, so that no door is shut when that one rests; where an address is
+        not there yet, HAProxy says whether it would take the configuration. Raises CommandFailed or OSError."""
+        if rendering is None or not _shut_door(rendering):
+            self.apply(rendering)
+            return
+        self._prepare(rendering)
+        self._checked(rendering.text(str(self._folder), self._threads)).unlink()
 
     def apply(self, rendering: Config | None) -> None:
         """By commands where the frame stays, else by a reload. Raises CommandFailed or OSError."""
+        if self._retired:  # it serves again after all; what ends cannot begin anew, so it ends now
+            self._end()
         if rendering is None:
             self._wanted = None
             self._supervision.remove(self.name)
@@ -115,7 +121,14 @@ class Haproxy:
 
     def stop(self) -> None:
         """Ends HAProxy with its connections."""
-        self._supervision.stop(self.name)
+        self._end()
+
+    def rest(self) -> None:
+        """Takes no new connections; the process ends with the last of those that it has, and teaches its tables before."""
+        self._wanted = None
+        if self._supervision.pid(self.name):
+            self._supervision.retire(self.name, "SIGUSR1")
+            self._retired = True
 
     def carries(self) -> bool:
         """Whether it rests and has not ended yet."""
@@ -138,6 +151,13 @@ class Haproxy:
             for each in seen
             if each.name in _names(wanted.get(each.section))
         )
+
+    def _end(self) -> None:
+        """At once: one that rests would wait for its last connection."""
+        if self.carries():
+            self._supervision.ensure(Daemon(self.name, self._script()))  # with the signal that ends it
+        self._retired = False
+        self._supervision.stop(self.name)
 
     # ------------------------------------------------------------ members
     def _seen(self) -> tuple[ServerSeen, ...]:
@@ -193,7 +213,8 @@ class Haproxy:
 
     # ------------------------------------------------------------ a new process
     def _reload(self, rendering: Config, text: str) -> None:
-        _try_doors(rendering)
+        if shut := _shut_door(rendering):
+            raise CommandFailed(self.name, shut)
         candidate = self._checked(text)
         before = self._read("haproxy.cfg")
         self._keep_state()
@@ -237,8 +258,8 @@ class Haproxy:
         return f"#!/bin/sh\nexec haproxy -W -f {self._config}\n"
 
 
-def _try_doors(rendering: Config) -> None:
-    """Raises CommandFailed for an address that the router does not have or a port that somebody else holds."""
+def _shut_door(rendering: Config) -> str:
+    """What is wrong with a door: an address that the router does not have, a port that somebody else holds. Else nothing."""
     for address, port in (section.door for section in rendering.sections):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as door:
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -246,7 +267,8 @@ def _try_doors(rendering: Config) -> None:
             try:
                 door.bind((address, port))
             except OSError as error:
-                raise CommandFailed(Haproxy.name, f"cannot listen on {address}:{port}: {error.strerror}") from None
+                return f"cannot listen on {address}:{port}: {error.strerror}"
+    return ""
 
 
 def _names(section: Section | None) -> frozenset[str]:
