@@ -24,7 +24,7 @@ from sysvm.agent.roles.router.haproxy import Haproxy
 from sysvm.agent.roles.router.interfaces import Interfaces
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
-from sysvm.agent.roles.router.service import Service, Staged, Wrong
+from sysvm.agent.roles.router.service import Resting, Service, Staged, Wrong
 from sysvm.agent.supervision import Supervision
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
@@ -219,7 +219,10 @@ class RouterRole(Role):
 
     def _rest(self) -> None:
         for holder in reversed(self._holders):
-            holder.service.stop()
+            if isinstance(holder.service, Resting):
+                holder.service.rest()
+            else:
+                holder.service.stop()
 
     async def live(self) -> str:
         """The last document's digest, if all services are what it says."""

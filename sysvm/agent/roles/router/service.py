@@ -59,6 +59,17 @@ class Staged(Protocol):
         """Checks and prepares; changes nothing that the other one could notice. Raises CommandFailed or OSError."""
 
 
+@runtime_checkable
+class Resting(Protocol):
+    """A service that does not end with all that it carries when another incarnation takes over."""
+
+    def rest(self) -> None:
+        """Takes nothing new; what it carries goes on to its end."""
+
+    def carries(self) -> bool:
+        """Whether that end has not come yet."""
+
+
 def mac(text: str, where: str) -> str:
     """A MAC in lower case."""
     if not _MAC.fullmatch(text.lower()):
