@@ -41,7 +41,7 @@ from sysvm.orchestrator.notices import Notices
 from sysvm.orchestrator.session import Sessions
 from sysvm.store import schema, seed
 from sysvm.store.queries import keys, sessions, settings, turns
-from sysvm.store.secrets import Vault, open_vault
+from sysvm.store.secrets import Vault, WrongKey, open_vault
 from sysvm.store.store import PostgresStore, SqliteStore, Store, Tx, lock_state_folder
 
 SERVER_CERTIFICATE_S = 365 * 24 * 3600.0
@@ -71,10 +71,13 @@ def split(address: str) -> tuple[str, int]:
 
 
 def run_server(config: ServerConfig) -> None:
-    """Runs until SIGTERM or SIGINT."""
+    """Runs until SIGTERM or SIGINT. Raises Refused."""
     configure()
     raise_open_files(OPEN_FILES)
-    uvloop.run(serve(config))
+    try:
+        uvloop.run(serve(config))
+    except* WrongKey as wrong:
+        raise Refused(f"{wrong.exceptions[0]}; {config.state} needs the secret.key of this cloud") from None
 
 
 async def serve(config: ServerConfig) -> None:

@@ -35,12 +35,20 @@ class Server:
 
     def start(self) -> None:
         """It answers afterwards."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Its process runs."""
         command = [program(), "server", "--state", str(self.state), "--listen", f"127.0.0.1:{self.api_port}",
                    "--hub", f"127.0.0.1:{self.hub_port}"]  # fmt: skip
         if self._database:
             command += ["--database", self._database]
         with (self.state / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        """It answers afterwards."""
         until(self._is_ready, f"the server on {self.state}", self.log_size)
 
     def _is_ready(self) -> bool:

@@ -1,8 +1,10 @@
 """Two servers on one PostgreSQL: each may die, stand still, or lose the database; what was accepted comes to its end, once."""
 
+import base64
 import signal
 from collections.abc import Callable
 from http.cookiejar import CookieJar
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
@@ -10,6 +12,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import pytest
 
 from sysvm.cli.client import Client
+from sysvm.cli.files import PASSWORD_FILE
 from tests.boot.patience import until
 from tests.cluster.ground import Ground, refusal
 from tests.cluster.servers import Server, answered
@@ -177,3 +180,29 @@ def test_a_database_that_stays_away_is_said_at_once_and_waited_for(ground: Groun
         assert any("cut off" in told and str(server.hub_port) in told for told in alerts(clients[0]))
     ground.nothing_is_doubled(clients[0], jobs)
     ground.fences_rose()
+
+
+def test_servers_that_start_together_before_their_database_make_one_cloud(database: Postgres, tmp_path: Path):
+    """They wait for it; one makes the tables and the admin, and only its password is written down."""
+    database.execute("create database fresh")
+    database.stop(signal.SIGINT)
+    servers = [Server(tmp_path / name, database.url("fresh")) for name in ("one", "two")]
+    try:
+        for server in servers:
+            (server.state / "secret.key").write_bytes(base64.b64encode(b"k" * 32))
+            (server.state / "secret.key").chmod(0o600)
+            server.launch()
+        for server in servers:
+            until(lambda asked=server: "database_awaited" in asked.log(), "a server that waits", server.log_size)  # type: ignore[misc]
+        database.start()
+        for server in servers:
+            server.wait()
+        assert 1 == sum((server.state / PASSWORD_FILE).exists() for server in servers)
+        assert [(1,)] == database.ask("fresh", "select count(*) from cloud")
+        assert [0, 0] == [server.end() for server in servers]
+        assert [(0,)] == database.ask("fresh", "select count(*) from session")
+    finally:
+        for server in servers:
+            server.kill()
+        if not database.is_running:
+            database.start()
