@@ -122,6 +122,26 @@ async def test_only_a_rule_that_ends_tls_shows_one(scene: Scene, chain: tuple[Ma
         await scene.land.admin("assignCertToLoadBalancer", lbruleid=rule["id"], certid=row["id"])
 
 
+async def test_a_certificate_goes_with_its_account(scene: Scene, chain: tuple[Made, Made, Made]):
+    """Its key too, at once; a router that still shows it is told of none."""
+    land = scene.land
+    user = await land.stage.user("leaver")
+    network = await land.network(user, name="own")
+    await land.deploy(user, networkids=network["id"], name="own")
+    address = await land.public_ip(await land.implemented(network["id"]), user)
+    row = await user("uploadSslCert", name="own", certificate=chain[2].pem, privatekey=chain[2].key_pem)
+    rule = await land.job("createLoadBalancerRule", who=user, **scene.given(publicipid=address["id"], protocol="ssl"))
+    await user("assignCertToLoadBalancer", lbruleid=rule["id"], certid=row["id"])
+    scene.network = network
+    found = await facts(scene)
+    assert found is not None and found.rules[0].certificate is not None
+    (account,) = await land.admin("listAccounts", name=user.account, listall=True)
+    await land.admin("deleteAccount", id=account["id"])
+    assert {""} == {kept.private_key for kept in await land.rows(sa.select(tables.ssl_certificate))}
+    found = await facts(scene)
+    assert found is None or found.rules[0].certificate is None
+
+
 async def test_a_certificate_is_its_owners(scene: Scene, chain: tuple[Made, Made, Made]):
     row = await upload(scene, chain[2])
     stranger = await scene.land.stage.user("stranger")

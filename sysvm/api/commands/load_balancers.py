@@ -64,7 +64,8 @@ def create_load_balancer_rule(call: Call) -> Reply:
 def _add(call: Call, ip: Row, public: int, private: int, algorithm: Algorithm, carried: Carried) -> Row:
     match = Match("tcp", public, public)
     new = Standing("", rules.BALANCING, match, network_id=ip.network_id)
-    firewall.refuse_conflict(new, map(rule_lists.standing, rules.of_address(call.tx, ip.id)))
+    near = rules.near(call.tx, ip, match.protocol, match.first, match.last)
+    firewall.refuse_conflict(new, map(rule_lists.standing, near))
     sources = firewall.cidrs(call.get("cidrlist", ()))
     related = None
     if call.get("openfirewall", True):

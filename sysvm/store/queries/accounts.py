@@ -208,7 +208,9 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     template = tables.template
     for row in tx.all(sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))):
         parts += templates.drop_copies(tx, row.id)
-    for table in (tables.ssh_key_pair, tables.user_data, tables.template):
+    certificate = tables.ssl_certificate
+    tx.change(sa.update(certificate).where(certificate.c.account_id == account_id).values(private_key=""))
+    for table in (tables.ssh_key_pair, tables.user_data, tables.template, certificate):
         mine = (table.c.account_id == account_id, table.c.removed.is_(None))
         tx.change(sa.update(table).where(*mine).values(removed=tx.now))
     tx.change(sa.delete(tables.tag).where(tables.tag.c.account_id == account_id))

@@ -93,6 +93,6 @@ def _health_check(rows: Sequence[Row]) -> HealthCheck | None:
 
 
 def _certificate(row: Row | None, vault: Vault) -> Certificate | None:
-    if row is None:
+    if row is None or not row.private_key:  # its account is going away, and its networks with it
         return None
     return Certificate(chain=f"{row.certificate}{row.chain}", key=vault.open(row.private_key))

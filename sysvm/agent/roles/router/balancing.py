@@ -115,7 +115,8 @@ def render(balancing: Balancing | None, folder: str) -> Config | None:
     page = balancing.statistics
     sections = [_section(rule, page, files, folder) for rule in served]
     if page is not None and page.port is not None:
-        sections += [_page(page, each, page.port) for each in page.addresses]
+        taken = {section.door for section in sections}
+        sections += [_page(page, each, page.port) for each in page.addresses if (each, page.port) not in taken]
     if not 1 <= balancing.max_connections <= 1_000_000:
         raise Wrong(f"load balancer: {balancing.max_connections} connections cannot be", "1 to 1,000,000")
     if not sections:
