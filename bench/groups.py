@@ -19,7 +19,7 @@ import msgspec
 
 from bench.rows import Row, failed
 
-GROUPS = ("server", "api", "links", "rules", "balancer", "engine", "simulated", "console", "real")
+GROUPS = ("server", "api", "links", "rules", "balancer", "engine", "simulated", "console", "replacement", "real", "snapshots")
 DEADLINE_S = 400.0
 
 

@@ -73,7 +73,7 @@ def run(*, tiny: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="sysvm-bench-") as above:
         state = Path(above) / "demo"
         try:
-            ground = _demo(state)
+            ground = demo(state)
             yield from _each(ground, tiny=tiny)
         finally:
             subprocess.run([SYSVM, "down", "--state", str(state)], check=False, capture_output=True)
@@ -96,7 +96,8 @@ def _each(ground: Ground, *, tiny: bool) -> Iterator[Row]:
                 yield failed(name, f"{type(error).__name__}: {error}")
 
 
-def _demo(state: Path) -> Ground:
+def demo(state: Path) -> Ground:
+    """The demo of this state folder, up."""
     words = [SYSVM, "demo", "--state", str(state), "--runtime", "container"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -226,7 +227,7 @@ def _first_connection(address: str, port: int) -> None:
     raise RuntimeError(f"port {port}: no connection within {PATIENCE_S:.0f} s")
 
 
-def _passes(address: str, port: int) -> bool:
+def passes(address: str, port: int) -> bool:
     """Whether a TCP connection is taken; a lost first packet costs 20 ms, not the kernel's second."""
     try:
         with socket.create_connection((address, port), 0.02):
@@ -256,7 +257,7 @@ def _heal_once(ground: Ground) -> tuple[float, float]:
     dark = 0.0
     os.kill(old, signal.SIGKILL)
     while True:
-        if _passes(ground.public, 80):
+        if passes(ground.public, 80):
             dark, last = max(dark, time.perf_counter() - last), time.perf_counter()
         now = _init(ground.state, container)
         if now not in (None, old) and _serves_dhcp(now) and last > began:

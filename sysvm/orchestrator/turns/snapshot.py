@@ -243,7 +243,7 @@ async def _settle(context: Context, turn: Turn, row: Row) -> Outcome:
     if row.kind == snapshots.TEMPLATE:
         return Gone(lambda tx: tx.update(tables.snapshot, turn.id, removed=tx.now, stored=False))
     if row.state == "BackedUp":
-        return Gone(lambda tx: jobs.settle(tx, "snapshot", turn.id, turn.wish, "ready"))
+        return Gone(lambda tx: _served(tx, turn, "ready"))
     return Gone(lambda tx: jobs.fail(tx, "snapshot", turn.id, row.error))
 
 
@@ -265,12 +265,12 @@ async def _clear(context: Context, turn: Turn, row: Row) -> Outcome:
     if row.staged:
         return await _settle(context, turn, row)
     if not row.stored:
-        return Gone(lambda tx: jobs.settle(tx, "snapshot", turn.id, turn.wish, "gone"))
+        return Gone(lambda tx: _served(tx, turn, "gone"))
     # It is gone for its owner. Who reads it now will have read it; later ones that need it wake this turn when they go.
     if await context.store.read(lambda tx: snapshots.is_read(tx, turn.id)):
-        return Result(READ_S, lambda tx: jobs.settle(tx, "snapshot", turn.id, turn.wish, "gone"))
+        return Result(READ_S, lambda tx: _served(tx, turn, "gone"))
     if await context.store.read(lambda tx: snapshots.is_needed(tx, turn.id)):
-        return Gone(lambda tx: jobs.settle(tx, "snapshot", turn.id, turn.wish, "gone"))
+        return Gone(lambda tx: _served(tx, turn, "gone"))
     job = await context.store.read(lambda tx: captures.deleting(tx, row))
     if job is None:  # the store is gone, and with it what was on it
         return Gone(lambda tx: _cleared(tx, turn, row))
@@ -303,6 +303,11 @@ def _cleared(tx: Tx, turn: Turn, row: Row) -> None:
 def snapshots_note(tx: Tx, id_: int, why: str) -> None:
     """Why it is not done yet."""
     tx.sql("update snapshot set note = :why where id = :id and note <> :why", id=id_, why=why)
+
+
+def _served(tx: Tx, turn: Turn, outcome: str) -> None:
+    """Whoever waited for this has it."""
+    jobs.settle(tx, "snapshot", turn.id, turn.wish, outcome)
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:

@@ -46,7 +46,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
         return Gone()
     order = await context.store.read(lambda tx: plan(tx, row))
     if order is None:
-        return Gone(lambda tx: jobs.settle(tx, "volume", turn.id, turn.wish, "ready"))
+        return Gone(lambda tx: _served(tx, turn, "ready"))
     name = f"volume:{turn.id}:{order.what}:{turn.wish}"
     await edge("volume before task")
     seen = await hosttasks.run(context, turn, order.host, name, _body(context, order))
@@ -117,6 +117,11 @@ def _made(tx: Tx, turn: Turn, order: Order) -> None:
     if row.machine_id is not None:
         for placement in machines.placements_of(tx, row.machine_id):
             turns.look_again(tx, "placement", placement.id)
+
+
+def _served(tx: Tx, turn: Turn, outcome: str) -> None:
+    """Whoever waited for this has it."""
+    jobs.settle(tx, "volume", turn.id, turn.wish, outcome)
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:
