@@ -1,5 +1,6 @@
 """Ports that others use, no root, missing programs, no addresses left: each a clear sentence, and nothing half made."""
 
+import itertools
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sysvm.cli.client import ApiError
-from sysvm.cli.demo import places
+from sysvm.cli.demo import needs, places
 from tests.boot.conftest import world
-from tests.boot.world import PROGRAM, World
+from tests.boot.world import PROGRAM, World, sysvm
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,40 @@ def test_a_full_public_range_is_533_and_an_alert(simulated: World):
             client.job("associateIpAddress", networkid=network["id"])
     assert refused.value.code == 533
     assert any("public" in text.lower() for text in simulated.alerts().values())
+
+
+@pytest.mark.parametrize("options", [(), ("--simulated",)])
+def test_what_is_missing_is_told_with_its_package(tmp_path: Path, options: tuple[str, ...]):
+    """All of it at once, before anything is made."""
+    words = [PROGRAM, "demo", "--state", str(tmp_path / "demo"), *options]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": str(tmp_path)})
+    wanted = needs.EVERYWHERE if options else needs.EVERYWHERE | needs.ON_A_HOST
+    told = ", ".join(f"{program} (package {package})" for program, package in wanted.items())
+    assert (done.returncode, done.stderr) == (1, f"sysvm: this machine lacks {told}: run `make packages` as root\n")
+    assert not (tmp_path / "demo").exists()
+
+
+def test_every_package_that_is_asked_for_is_installed_by_make_packages():
+    """Also those of the second file."""
+    listed = [Path(name).read_text().split() for name in ("packages/host.txt", "images/host-packages.txt")]
+    assert {*needs.EVERYWHERE.values(), *needs.ON_A_HOST.values()} <= set(itertools.chain(*listed))
+
+
+@pytest.mark.root
+@pytest.mark.template
+def test_an_interface_of_somebody_else_is_left_to_him(tmp_path: Path):
+    """The demo says which one; down does not remove it."""
+    made = World(tmp_path / "s")
+    ours, _ = made.places_uplink()
+    subprocess.run(["ip", "link", "add", ours, "type", "bridge"], check=True)
+    try:
+        done = sysvm("demo", "--state", str(made.state))
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+        assert f"the interface {ours} is in use by something else" in done.stderr
+        made.down()
+        assert Path(f"/sys/class/net/{ours}").exists()
+    finally:
+        subprocess.run(["ip", "link", "del", ours], check=True)
 
 
 NO_ROOT = "the demo makes network namespaces and machines: run it as root, or with --simulated"

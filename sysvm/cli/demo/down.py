@@ -6,10 +6,10 @@ from anybody's memory.
 
 import asyncio
 import shutil
-import subprocess
 from pathlib import Path
 
 from sysvm.cli.demo import places as demo_places
+from sysvm.cli.demo import uplink
 from sysvm.cli.demo.supervisor import Supervisor
 from sysvm.hosts.down import remove_everything
 from sysvm.hosts.layout import Layout
@@ -22,8 +22,6 @@ def run(state: Path) -> None:
         return
     Supervisor(state).stop()
     asyncio.run(remove_everything(Layout.of(state)))
-    for name in demo_places.of(state).uplink:
-        if Path(f"/sys/class/net/{name}").exists():
-            subprocess.run(["ip", "link", "del", name], check=True)
+    uplink.remove(demo_places.of(state))
     shutil.rmtree(state)
     print(f"{state} is down, and nothing of it is left")

@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import json
 import os
-import subprocess
 import sys
 import time
 import urllib.error
@@ -20,8 +19,8 @@ from sysvm import images
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.cli import client as api
 from sysvm.cli.client import ApiError, Client, Json, Keys
+from sysvm.cli.demo import needs, show, tenant, uplink, zone
 from sysvm.cli.demo import places as demo_places
-from sysvm.cli.demo import show, tenant, zone
 from sysvm.cli.demo.places import Places, write_secret
 from sysvm.cli.demo.supervisor import Supervisor, program
 from sysvm.cli.files import PASSWORD_FILE, READY_FILE
@@ -101,11 +100,12 @@ def run(state: Path, *, runtime: str = "auto", simulated: bool = False) -> None:
     """The whole demo."""
     if not simulated and os.geteuid() != 0:
         raise Refused("the demo makes network namespaces and machines: run it as root, or with --simulated")
+    needs.check(simulated=simulated, path=os.environ.get("PATH"))
     demo = Demo(demo_places.of(state), runtime, simulated, _paper())
     guest = None
     if not simulated:
         guest = _images(demo)
-        demo.step("Uplink", lambda: _uplink(demo.places))
+        demo.step("Uplink", lambda: uplink.ensure(demo.places))
     client = demo.step("Management server", lambda: _server(demo))
     _zone(demo, client)
     _tenant(demo, client, guest)
@@ -123,21 +123,6 @@ def _images(demo: Demo) -> images.Guest:
     demo.step("System VM template", lambda: images.ensure(cache, demo.say))
     demo.step("Agent layer", lambda: images.agent_layer(cache))
     return demo.step("Guest image", lambda: images.build_guest(cache, demo.say))
-
-
-def _uplink(places: Places) -> None:
-    """A veth from this machine to the public network: our end is the test host outside."""
-    ours, theirs = places.uplink
-    if not Path(f"/sys/class/net/{ours}").exists():
-        _ip("link", "add", ours, "type", "veth", "peer", "name", theirs)
-    _ip("addr", "replace", f"{places.outside}/24", "dev", ours)
-    _ip("link", "set", ours, "up")
-
-
-def _ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Refused(f"ip {' '.join(words)}: {done.stderr.strip()}")
 
 
 # ---------------------------------------------------------------- server
