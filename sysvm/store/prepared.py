@@ -15,6 +15,7 @@ Races: none; a text is a pure function of its combination, and two threads that 
 
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -80,7 +81,7 @@ class _Text:
         self._outward = _outward(columns, dialect)
         names = [str(getattr(column, "key", None) or f"column_{at}") for at, column in enumerate(columns)]
         # As quick to read as a field can be; a row of SQLAlchemy looks each name up.
-        self._row = cast(Any, namedtuple("Row", names, rename=True))._make
+        self._row = partial(tuple.__new__, cast(Any, namedtuple("Row", names, rename=True)))
 
     def _bound(self, values: dict[str, Any]) -> dict[str, Any]:
         for name in self._inward.keys() & values.keys():

@@ -8,6 +8,7 @@ from typing import Any
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.queries.routers import NetworkName
 
+TITLES = {"guest": "Guest", "control": "Control", "public": "Public"}  # looking is quicker than making
 LINK_LOCAL_NETMASK = "255.255.0.0"
 
 
@@ -26,18 +27,19 @@ def nic(
     row: NicRow, networks: Mapping[int, NetworkName], zone_uuid: str, machine_uuid: str, *, admin: bool = False
 ) -> dict[str, Any]:
     """One NIC; isolation and device are for administrators."""
-    network = networks.get(row.network_id) if row.network_id is not None else None
+    _, id_, _, network_id, traffic, device, mac, gateway, gateway6, netmask, _, mtu, _, is_default, addresses = row
+    network = networks.get(network_id) if network_id is not None else None
     answer = {
-        "id": row.uuid,
+        "id": id_,
         "virtualmachineid": machine_uuid,
-        "networkid": network.uuid if network else system_network_id(zone_uuid, row.traffic),
+        "networkid": network.uuid if network else system_network_id(zone_uuid, traffic),
         "networkname": network.name if network else "",
-        "traffictype": row.traffic.capitalize(),
-        "macaddress": row.mac,
-        "isdefault": row.is_default,
-        "deviceid": str(row.device),
-        "mtu": row.mtu,
-        "secondaryip": secondary(row) if len(row.addresses) > 1 else [],
+        "traffictype": TITLES.get(traffic) or traffic.capitalize(),
+        "macaddress": mac,
+        "isdefault": is_default,
+        "deviceid": str(device),
+        "mtu": mtu,
+        "secondaryip": secondary(row) if len(addresses) > 1 else [],
         "extradhcpoption": [],
     }
     # What is not known is not put in: taking it out again costs twice as much, and lists show thousands of NICs.
@@ -45,16 +47,17 @@ def nic(
         answer["type"] = network.guest_type
         if admin and (isolation := broadcast_uri(network.isolation, network.tag)):
             answer["broadcasturi"] = answer["isolationuri"] = isolation
-    if (primary := row.primary) is not None:
-        answer["ipaddress"] = primary.text
-    if (primary6 := row.primary6) is not None:
-        answer["ip6address"] = primary6.text
-    if netmask := row.netmask or (LINK_LOCAL_NETMASK if row.traffic == "control" else ""):
+    for held in addresses:
+        if held.is_primary:  # at most one of each family
+            answer["ip6address" if ":" in held.text else "ipaddress"] = held.text
+    if netmask:
         answer["netmask"] = netmask
-    if row.gateway:
-        answer["gateway"] = row.gateway
-    if row.gateway6:
-        answer["ip6gateway"] = row.gateway6
+    elif traffic == "control":
+        answer["netmask"] = LINK_LOCAL_NETMASK
+    if gateway:
+        answer["gateway"] = gateway
+    if gateway6:
+        answer["ip6gateway"] = gateway6
     return answer
 
 

@@ -7,16 +7,21 @@ from sysvm.store.store import Row
 
 def owner(row: Row) -> dict[str, Any]:
     """Account, domain and project of a row that carries their names (account_name, domain_uuid, ...)."""
-    answer = {
-        "account": row.account_name,
-        "domainid": row.domain_uuid,
-        "domain": row.domain_name,
-        "domainpath": row.domain_text,
-    }
+    answer: dict[str, Any] = {}
+    add_owner(answer, row)
+    return answer
+
+
+def add_owner(answer: dict[str, Any], row: Row) -> None:
+    """The same, into an answer."""
     if row.project_uuid is None:
-        return answer
-    project = {"projectid": row.project_uuid, "project": row.project_name}
-    return {**project, "domainid": row.domain_uuid, "domain": row.domain_name, "domainpath": row.domain_text}
+        answer["account"] = row.account_name
+    else:
+        answer["projectid"] = row.project_uuid
+        answer["project"] = row.project_name
+    answer["domainid"] = row.domain_uuid
+    answer["domain"] = row.domain_name
+    answer["domainpath"] = row.domain_text
 
 
 def without_empty(answer: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from typing import Any
 
 from sysvm.api.answers import nics
 from sysvm.api.answers.nics import system_network_id
-from sysvm.api.answers.owners import owner, without_empty
+from sysvm.api.answers.owners import add_owner, without_empty
 from sysvm.api.answers.times import stamp
 from sysvm.store.queries import machine_rows
+from sysvm.store.queries.nics import NicRow
 from sysvm.store.queries.routers import MachineView
 
 
@@ -39,9 +40,10 @@ def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str,
         "scriptsversion": row.version or None,
         "softwareversion": row.version or None,
         "requiresupgrade": row.template_version in ("", "UNKNOWN") or is_older(row.template_version, minimum_version),
-        **owner(row),
     }
-    _add_addresses(answer, view)
+    add_owner(answer, row)
+    of = {nic.traffic: nic for nic in reversed(view.nics)}  # the first NIC of each traffic
+    _add_addresses(answer, view, of.get("public"), of.get("guest"))
     if admin:
         _add_place(answer, view)
     answer = without_empty(answer)
@@ -64,15 +66,15 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in version.replace("-", ".").split("."))
 
 
-def _add_addresses(answer: dict[str, Any], view: MachineView) -> None:
-    if (public := view.nic("public")) is not None:
+def _add_addresses(answer: dict[str, Any], view: MachineView, public: NicRow | None, guest: NicRow | None) -> None:
+    if public is not None:
         primary = public.primary
         answer["publicip"] = primary.text if primary else None
         answer["publicmacaddress"] = public.mac
         answer["publicnetmask"] = public.netmask or None
         answer["publicnetworkid"] = system_network_id(view.row.zone_uuid, "public")
         answer["gateway"] = public.gateway or None
-    if (guest := view.nic("guest")) is not None:
+    if guest is not None:
         primary = guest.primary
         answer["guestipaddress"] = primary.text if primary else None
         answer["guestmacaddress"] = guest.mac

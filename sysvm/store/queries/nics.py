@@ -188,19 +188,22 @@ def of_machines(tx: Tx, machine_ids: Sequence[int]) -> dict[int, list[NicRow]]:
     if not machine_ids:
         return {}
     found: dict[int, list[NicRow]] = {}
-    nic: NicRow | None = None
+    last = 0
+    new = tuple.__new__  # past the constructors of named tuples: a page of routers makes a hundred of them
     for line in tx.sql(LIVE.format(ids=",".join(str(int(id_)) for id_ in machine_ids))):
-        held = () if line[NIC_COLUMNS] is None else (_address(*line[NIC_COLUMNS:]),)
-        if nic is not None and nic.id == line[0]:
-            nic = found[nic.machine_id][-1] = nic._replace(addresses=nic.addresses + held)
+        id_, uuid, packed, prefix, is_primary = line[NIC_COLUMNS:]
+        held = () if id_ is None else (new(NicAddress, (id_, uuid, unpack_address(packed), prefix, bool(is_primary))),)
+        if line[0] == last:
+            nics = found[line[2]]
+            nics[-1] = nics[-1]._replace(addresses=nics[-1].addresses + held)
+            continue
+        last = line[0]
+        nic = new(NicRow, (*line[: NIC_COLUMNS - 1], bool(line[NIC_COLUMNS - 1]), held))
+        if line[2] in found:
+            found[line[2]].append(nic)
         else:
-            nic = NicRow._make((*line[: NIC_COLUMNS - 1], bool(line[NIC_COLUMNS - 1]), held))
-            found.setdefault(nic.machine_id, []).append(nic)
+            found[line[2]] = [nic]
     return found
-
-
-def _address(id_: int, uuid: str, packed: bytes, prefix: int, is_primary: bool) -> NicAddress:
-    return NicAddress(id_, uuid, unpack_address(packed), prefix, bool(is_primary))
 
 
 def with_addresses(tx: Tx, rows: Sequence[Row]) -> list[NicRow]:
