@@ -1,10 +1,11 @@
 """A small cloud on simulated hosts in virtual time: the real store, turns, queries and host service, no mock anywhere."""
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -21,12 +22,23 @@ from sysvm.orchestrator.turns import KINDS
 from sysvm.store import seed, tables
 from sysvm.store.queries import addresses, keys, machines, nics, turns
 from sysvm.store.secrets import Vault
-from sysvm.store.store import Row, SqliteStore, Tx
+from sysvm.store.store import PostgresStore, Row, SqliteStore, Tx
 from sysvm.store.tables import pack_address
 
 PATIENCE_S = 600.0
 INVENTORY_S = 10.0
 OWNER = {"account_id": 2, "domain_id": 1, "domain_path": "/1/"}
+
+
+class Process(Tasks):
+    """The tasks of a server process. Who asks a dead one for work is not heard."""
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        try:
+            return super().start(work, name)
+        except RuntimeError:  # the group has ended, or is ending
+            work.close()
+            return cast("asyncio.Task[Any]", asyncio.get_running_loop().create_future())
 
 
 class Server:
@@ -50,11 +62,14 @@ class Server:
 class Cloud:
     """A database, some hosts, and as many servers as a test starts."""
 
-    def __init__(self, *, seed_number: int = 0) -> None:
+    def __init__(
+        self, *, seed_number: int = 0, store: Callable[[VirtualClock], SqliteStore | PostgresStore] | None = None
+    ) -> None:
         self.clock = VirtualClock()
         self.ids = SeededIds(seed_number)
-        self.store = SqliteStore(None, self.clock, inline=True)
-        self._driver().deserialize(_empty_database())
+        self.store = store(self.clock) if store is not None else SqliteStore(None, self.clock, inline=True)
+        if store is None:
+            self._driver().deserialize(_empty_database())
         self.vault = Vault(b"k" * 32)
         self.earth: Earth
         self.server_now: Server | None = None  # the latest one
@@ -66,6 +81,10 @@ class Cloud:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             return driver
+
+    def changes(self) -> int:
+        """How many rows have been written so far."""
+        return self._driver().total_changes
 
     def backup(self) -> bytes:
         """The database as it is now."""
@@ -99,6 +118,14 @@ class Cloud:
         host.link_up = False
         self._tasks.start(self._relink(host_id, seconds), "relink")
 
+    def later(self, seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+        """Something happens in a while, whatever becomes of servers."""
+        self._tasks.start(self._later(seconds, what), "later")
+
+    async def _later(self, seconds: float, what: Callable[[], Awaitable[None]]) -> None:
+        await self.clock.sleep(seconds)
+        await what()
+
     async def _relink(self, host_id: int, seconds: float) -> None:
         await self.clock.sleep(seconds)
         row = await self.row(tables.host, host_id)
@@ -109,7 +136,7 @@ class Cloud:
     async def running_server(self, *, alone: bool = True) -> AsyncIterator["Server"]:
         """A server runs until the block ends. `alone`: it knows its predecessor to be dead (the lock of SQLite)."""
         server = await self._begin(alone)
-        async with Tasks() as tasks:
+        async with Process() as tasks:
             self.server_now = server
             server.start(tasks)
             yield server
@@ -164,7 +191,7 @@ class Cloud:
 
     async def guest(self, network: int, name: str) -> int:
         """A guest wanted running on the network."""
-        return await self.store.run(lambda tx: _guest(tx, self.ids, network, name))
+        return await self.store.run(lambda tx: add_guest(tx, self.ids, network, name))
 
     async def row(self, table: sa.Table, id_: int) -> Row:
         """A row that is there."""
@@ -250,7 +277,8 @@ def _network(tx: Tx, ids: SeededIds, zone: int, name: str) -> int:
                      cidr="10.1.1.0/24", gateway="10.1.1.1", created=tx.now, **OWNER)  # fmt: skip
 
 
-def _guest(tx: Tx, ids: SeededIds, network_id: int, name: str) -> int:
+def add_guest(tx: Tx, ids: SeededIds, network_id: int, name: str) -> int:
+    """A guest wanted running on the network."""
     network = tx.get(tables.network, network_id)
     assert network is not None
     offering = tx.value(sa.select(tables.service_offering.c.id).where(tables.service_offering.c.unique_name == "small"))

@@ -1,11 +1,17 @@
 """Faults: what may befall a server, a host or the link between them, at every fault point of a story.
 
-Fault points are the `edge()`s that a server passes. A story is told once; at each of its fault points a fork of this
-process strikes there and tells the rest (`Forks`). `Crash` is no Exception, so nothing in the product can catch it.
+Fault points are the `edge()`s that a server passes. A story is told once; at its fault points a fork of this process
+strikes there and tells the rest (`Forks`). `Crash` is no Exception, so nothing in the product can catch it.
+
+Two fault points are told apart by what has happened: rows written, acts done, calls under way, time. What a server only
+thinks in between can be seen by nobody, so that a fault that strikes once for each such instant (`effects`) is every
+single fault there is. Where that is too many for every day only every so-and-so-manieth is taken (`every`);
+SIMULATION_ALL=1 takes all.
 """
 
 import asyncio
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -36,6 +42,11 @@ class Counter:
 
 
 Strike = Callable[[Cloud, str], Awaitable[None]]
+ALL = os.environ.get("SIMULATION_ALL") == "1"
+HOSTS_OWN = (
+    "handover."  # fault points in the middle of what a host does by itself: a server that stands still is not there
+)
+PHASES = ("host.call.sent", "host.do.received", "host.do.done", "host.call.answered")
 Story = Callable[[Cloud], Awaitable[None]]
 
 
@@ -44,17 +55,33 @@ async def crash(_cloud: Cloud, name: str) -> None:
     raise Crash(name)
 
 
-class Forks:
-    """A hook that forks at every `every`th fault point, from the `first` on: the child has the fault, the parent goes on."""
+def effects(cloud: Cloud) -> tuple[object, ...]:
+    """What has happened so far that a server, a host or a client could see."""
+    world = cloud.earth.world
+    acts = sum(len(host.driver.acts) for host in cloud.earth.hosts.values())
+    return cloud.changes(), acts, repr(world._order), len(world._due), cloud.clock.now()
 
-    def __init__(self, cloud: Cloud, strike: Strike, *, every: int = 1, first: int = 1, at_once: int = 2) -> None:
+
+class Forks:
+    """A hook that forks where something has happened since the last fault point (only at fault points `at`, if given): the
+    child has the fault, the parent goes on. `then` is the hook of a child from there on."""
+
+    def __init__(
+        self, cloud: Cloud, strike: Strike, *, at: tuple[str, ...] = (), every: int = 1,
+        then: edge.Hook | None = None, at_once: int = 2,
+    ) -> None:  # fmt: skip
         self.passed: list[str] = []
+        self.forked = 0
         self.child = 0  # the fault point at which this process was struck; 0: the one that tells the whole story
         self._cloud = cloud
         self._strike = strike
-        self._every = every
-        self._first = first
+        self._at = at
+        self._every = 1 if ALL else every
+        self._instants = 0
+        self._then = then
         self._at_once = at_once
+        self._phases = dict.fromkeys(PHASES, 0)
+        self._last: object = None
         self._running: dict[
             int, tuple[int, IO[str]]
         ] = {}  # process id -> fault point, and where it writes why it failed
@@ -62,13 +89,33 @@ class Forks:
         self._why: IO[str]
 
     async def __call__(self, name: str) -> None:
-        if name == HEART_BEAT or self.child:
-            return
+        if self.child:
+            return await self._then(name) if self._then is not None else None
+        if name == HEART_BEAT:
+            return None
         self.passed.append(name)
-        if (len(self.passed) - self._first) % self._every:
-            return
+        if self._is_new(name):
+            self._fork()
+            if self.child:
+                await self._strike(self._cloud, name)
+        return None
+
+    def _is_new(self, name: str) -> bool:
+        """Whether this instant can be told from the last fault point."""
+        if name in self._phases:
+            self._phases[name] += 1
+        now = (effects(self._cloud), *self._phases.values())
+        last, self._last = self._last, now
+        new = name in self._at if self._at else now != last
+        self._instants += new
+        return new and self._instants % self._every == 0
+
+    def _fork(self) -> None:
         while len(self._running) >= self._at_once:
             self._reap()
+        self.forked += 1
+        if self.forked == 1:
+            gc.freeze()  # what is there already need not be copied for a child by looking at it
         self._loop = asyncio.get_running_loop()
         self._why = tempfile.TemporaryFile("w+")  # noqa: SIM115 (nameless: nobody has to clean up)
         pid = os.fork()
@@ -76,12 +123,12 @@ class Forks:
             self._running[pid] = len(self.passed), self._why
             return
         self.child = len(self.passed)
+        gc.disable()
         # asyncio knows its running loop by process id.
         asyncio._set_running_loop(self._loop)
-        await self._strike(self._cloud, name)
 
     def tell(self, story: Callable[[], object]) -> int:
-        """Tells the story, everywhere; how many ends it had. Raises AssertionError with the ends that were bad."""
+        """Tells the story, everywhere; in how many forks. Raises AssertionError with the ends that were bad."""
         try:
             story()
         except BaseException:
@@ -92,10 +139,11 @@ class Forks:
             os._exit(1)
         if self.child:
             os._exit(0)
+        gc.unfreeze()
         while self._running:
             self._reap()
         assert self._failed == [], f"{len(self._failed)} bad ends:\n" + "\n".join(self._failed[:3])
-        return len(self.passed)
+        return self.forked
 
     def _reap(self) -> None:
         pid, status = os.wait()
@@ -107,11 +155,11 @@ class Forks:
                 self._failed.append(f"struck at fault point {point} ({self.passed[point - 1]}):\n{text[-6000:]}")
 
 
-def everywhere(story: Story, strike: Strike, *, every: int = 1, first: int = 1) -> int:
-    """Tells a story with a fault at each fault point; how many fault points it has."""
+def everywhere(story: Story, strike: Strike, *, at: tuple[str, ...] = (), every: int = 1) -> int:
+    """Tells a story with a fault at each instant that can be told from others; how many there are."""
     sys.stdout.flush()
     cloud = Cloud()
-    forks = Forks(cloud, strike, every=every, first=first)
+    forks = Forks(cloud, strike, at=at, every=every)
 
     async def main() -> None:
         async with cloud.world(), mortal_server(cloud, forks):
@@ -121,20 +169,21 @@ def everywhere(story: Story, strike: Strike, *, every: int = 1, first: int = 1) 
 
 
 class Pause:
-    """A server that stands still from one of its fault points on, heart-beat and all, until it is woken."""
+    """The hook of a server that stands still, heart-beat and all, until it is woken."""
 
-    def __init__(self, at: int | None) -> None:
-        self.at = at
-        self.passed: list[str] = []
+    def __init__(self) -> None:
         self.asleep = asyncio.Event()
         self._awake = asyncio.Event()
 
     async def __call__(self, name: str) -> None:
-        if name != HEART_BEAT:
-            self.passed.append(name)
-        if self.at is not None and len(self.passed) >= self.at:
-            self.asleep.set()
-            await self._awake.wait()
+        if name.startswith(HOSTS_OWN):
+            return
+        self.asleep.set()
+        await self._awake.wait()
+
+    async def strike(self, _cloud: Cloud, name: str) -> None:
+        """It falls asleep here."""
+        await self(name)
 
     def wake(self) -> None:
         """It goes on where it stood, not knowing that time has passed."""
@@ -168,7 +217,7 @@ class Mortal:
             try:
                 await asyncio.ensure_future(self._one_life())
             except BaseExceptionGroup as died:
-                if not _only(died, (Crash, SessionLost)):
+                if not only(died, (Crash, SessionLost)):
                     raise
                 self.deaths += 1
                 self._hook = None
@@ -183,11 +232,11 @@ class Mortal:
 
 
 @contextlib.asynccontextmanager
-async def paused_server(cloud: Cloud, pause: Pause) -> AsyncIterator["asyncio.Future[None]"]:
-    """A server that falls asleep at a fault point, and one that takes over when its session is over."""
+async def paused_server(cloud: Cloud, hook: edge.Hook, pause: Pause) -> AsyncIterator["asyncio.Future[None]"]:
+    """A server whose hook makes it fall asleep, and one that takes over when its session is over."""
 
     async def first() -> None:
-        edge.install(pause)
+        edge.install(hook)
         with contextlib.suppress(BaseExceptionGroup):
             async with cloud.running_server():
                 await asyncio.Event().wait()
@@ -208,11 +257,12 @@ async def paused_server(cloud: Cloud, pause: Pause) -> AsyncIterator["asyncio.Fu
                 await task
 
 
-def _only(group: BaseExceptionGroup[BaseException], kinds: tuple[type[BaseException], ...]) -> bool:
+def only(group: BaseExceptionGroup[BaseException], kinds: tuple[type[BaseException], ...]) -> bool:
+    """Whether nothing else happened."""
     return group.split(kinds)[1] is None
 
 
 __all__ = [
-    "Counter", "Crash", "Forks", "Mortal", "Pause", "Server", "Story", "Strike", "crash", "everywhere", "mortal_server",
-    "paused_server",
+    "HOSTS_OWN", "Counter", "Crash", "Forks", "Mortal", "Pause", "Server", "Story", "Strike", "crash", "effects", "everywhere",
+    "mortal_server", "only", "paused_server",
 ]  # fmt: skip

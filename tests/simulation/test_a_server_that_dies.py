@@ -23,5 +23,5 @@ def test_without_faults_there_are_many_fault_points():
 
 
 def test_a_server_killed_at_any_fault_point_loses_nothing():
-    """Every fault point once."""
-    assert everywhere(live, crash) > 100
+    """At each instant of it."""
+    assert everywhere(live, crash) > 50

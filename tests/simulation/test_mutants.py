@@ -13,17 +13,28 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Stale
 from sysvm.hosts import memory
+from sysvm.orchestrator.turns import placement
 from sysvm.store import tables
-from sysvm.store.queries import jobs, machines, strays, turns
+from sysvm.store.queries import brakes, jobs, machines, strays, turns
 from sysvm.store.store import Tx
 from sysvm.systemvms import machine as plans
+from sysvm.systemvms import safety
 from sysvm.wire.machines import Power
+from tests.simulation import test_the_brake as brake_stories
 from tests.simulation.cloud import Cloud, gone, running
-from tests.simulation.faults import Counter, everywhere, mortal_server
+from tests.simulation.faults import everywhere
 from tests.simulation.life import check, live
 from tests.simulation.loop import run
 from tests.simulation.test_a_server_that_wakes_late import tell as wake_late
+from tests.simulation.test_sweep_and_recovery import test_a_read_only_server_does_no_turn_of_any_kind as read_only
 from tests.simulation.test_sweep_and_recovery import test_a_recovered_database_adopts_what_runs as recovered
+
+boots = brake_stories.test_hosts_that_were_booted_are_healed_all_at_once
+many_die = brake_stories.test_many_that_die_at_once_are_not_all_started_again
+few_die = brake_stories.test_a_few_that_die_are_healed_whatever_their_share
+stay_away = brake_stories.test_hosts_that_stay_away_have_their_own_alerts_when_the_brake_is_let_go
+all_silent = brake_stories.test_agents_that_are_silent_everywhere_are_not_a_reason_to_kill_their_machines
+agent_is_silent = brake_stories.test_a_silent_agent_has_time_to_come_back_and_then_its_machine_is_started_again
 
 CPU_S = 240
 
@@ -45,16 +56,7 @@ def plain() -> None:
 
 def late(*where: str) -> None:
     """A server that stands still at such a fault point, at each of them, and wakes late."""
-    counter = Counter()
-    cloud = Cloud()
-
-    async def main() -> None:
-        async with cloud.world(), mortal_server(cloud, counter):
-            await live(cloud)
-
-    run(cloud.clock, main())
-    for at in [number for number, name in enumerate(counter.passed, 1) if name in where]:
-        wake_late(at)
+    assert wake_late(where) > 5
 
 
 def late_writer() -> None:
@@ -98,7 +100,7 @@ def quarrel() -> None:
         await cloud.until(_no_open_parts)
         await cloud.store.read(_parts_were_true)
 
-    everywhere(story, _stop, every=2)
+    everywhere(story, _stop)
 
 
 async def _stop(cloud: Cloud, _name: str) -> None:
@@ -131,6 +133,11 @@ def two_claimers() -> None:
         assert [] == list(await cloud.store.run(lambda tx: turns.claim(tx, "b")))
 
     run(cloud.clock, main())
+
+
+def few_hosts_go_away() -> None:
+    """As many as are many."""
+    brake_stories.many_hosts_go_away(8, 20)
 
 
 def dead_claimer() -> None:
@@ -197,6 +204,18 @@ def settles_newer(tx: Tx, kind: str, id_: int, wish: int, outcome: str) -> None:
     ORIGINAL_SETTLE(tx, kind, id_, wish + 100, outcome)
 
 
+def never_let_go(tx: Tx, zone: Any, brake: safety.Brake, reason: str) -> None:
+    """Once on, always on."""
+    if brake is not safety.Brake.OFF:
+        ORIGINAL_TURN(tx, zone, brake, reason)
+
+
+def at_once_silent(row: Any, now: float) -> float:
+    """It counts from the machine's start."""
+    return now - (row.since or now) if row.power == Power.RUNNING else 0.0
+
+
+ORIGINAL_TURN = brakes._turn
 ORIGINAL_PLAN, ORIGINAL_PLACEMENT = plans.plan_machine, plans.plan_placement
 ORIGINAL_SETTLE = jobs.settle
 
@@ -210,6 +229,15 @@ MUTANTS: dict[str, tuple[Mutation, tuple[Tale, ...]]] = {
     "documents are not applied": ((plans, "plan_placement", never_configured), (plain,)),
     "parts of newer wishes are closed": ((jobs, "settle", settles_newer), (quarrel,)),
     "a recovered database adopts nothing": ((strays, "_adopt", lambda tx, host, seen: None), (recovered,)),
+    "a rolled-back database is worked on": ((strays, "read_only", lambda tx: ""), (read_only,)),
+    "the brake holds nothing": ((brakes, "why_not", lambda tx, zone_id, elsewhere: ""), (many_die,)),
+    "hosts that are away are no reason to wait": ((safety, "FEWEST_HOSTS", 10**9), (few_hosts_go_away,)),
+    "the brake is never let go": ((brakes, "_turn", never_let_go), (few_hosts_go_away,)),
+    "a host's boot is a death of its machines": ((placement, "_ended_with_host", lambda row, host: False), (boots,)),
+    "few are many": ((safety, "FEWEST", 0), (few_die,)),
+    "an agent has no time to come back": ((placement, "_silent_s", at_once_silent), (agent_is_silent,)),
+    "silent agents are not counted": ((brakes, "SILENT", brakes.SILENT.replace("< :since", "< 0 * :since")), (all_silent,)),
+    "hosts' alerts are lost with the brake": ((brakes, "tells_of_hosts", lambda tx, zone_id: True), (stay_away,)),
 }  # fmt: skip
 
 
@@ -249,7 +277,9 @@ def test_a_mutant_is_caught(name: str):
 
 
 @pytest.mark.parametrize(
-    "tale", [plain, blind, quarrel, two_claimers, dead_claimer, late_writer, late_actor], ids=lambda tale: tale.__name__
+    "tale",
+    [plain, blind, quarrel, two_claimers, dead_claimer, late_writer, late_actor, few_hosts_go_away],
+    ids=lambda tale: tale.__name__,
 )
 def test_without_a_mutation_the_stories_end_well(tale: Tale):
     """Else they would catch anything."""
