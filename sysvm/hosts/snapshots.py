@@ -106,7 +106,8 @@ class _Copying:
         await self._finish()
         await edge("snapshot.copied")
         await asyncio.to_thread(publish_file, self._fresh, self._staged)
-        await self._keep_bitmaps({self._name, f"{OURS}{_plan_of(self._staged).parent}"})
+        if self._order.mark:
+            await self._keep_bitmaps({self._name, f"{OURS}{_plan_of(self._staged).parent}"})
         log.info("snapshot_taken", snapshot=self._order.snapshot, parent=_plan_of(self._staged).parent)
 
     async def _is_under_way(self) -> bool:
@@ -136,7 +137,8 @@ class _Copying:
         since = {"sync": "bitmap", "bitmap": f"{OURS}{parent}", "bitmap-mode": "never"} if parent else {"sync": "full"}
         job = {"job-id": self._name, "device": self._line.node, "target": self._target, "auto-dismiss": False, **since}
         bitmap = {"node": self._line.node, "name": self._name, "persistent": True}
-        return [{"type": "block-dirty-bitmap-add", "data": bitmap}, {"type": "blockdev-backup", "data": job}]
+        marking = [{"type": "block-dirty-bitmap-add", "data": bitmap}] if self._order.mark else []
+        return [*marking, {"type": "blockdev-backup", "data": job}]
 
     async def _finish(self) -> None:
         pause = _POLL_S
@@ -153,12 +155,15 @@ class _Copying:
         await self._line.ask("job-dismiss", id=self._name)
         await self._line.ask("blockdev-del", **{"node-name": self._target})
         if "error" in job:
-            await self._line.ask("block-dirty-bitmap-remove", node=self._line.node, name=self._name)
+            await self._forget_bitmap()
             raise NotYet(10, f"the volume could not be copied: {job['error']}")
 
     async def abandon(self) -> None:
         """QEMU does nothing for it any more."""
         await self._clear()
+        await self._forget_bitmap()
+
+    async def _forget_bitmap(self) -> None:
         if self._name in (await self._volume())[0]:
             await self._line.ask("block-dirty-bitmap-remove", node=self._line.node, name=self._name)
 

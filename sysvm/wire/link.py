@@ -258,6 +258,7 @@ class TakeSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag="take-snapshot
     snapshot: str
     parent: str = ""
     live: bool = False  # of a running guest: waits until it runs, and does not hold the volume meanwhile
+    mark: bool = True  # the volume notes from now on what changes, for the next one
     quiesce: bool = False  # its file systems are asked to be still, where a guest agent hears it
 
 

@@ -75,7 +75,8 @@ class SimulatedStorage:
                 await self._world.clock.sleep(self.copy_s)
                 known = self._marks.get(body.volume, ())
                 parent = body.parent if body.parent in known else ""
-                self._marks[body.volume] = tuple(filter(None, (parent, body.snapshot)))
+                if body.mark:
+                    self._marks[body.volume] = tuple(filter(None, (parent, body.snapshot)))
                 return self._stage(body.pool, body.snapshot, parent)
             case link.FlattenSnapshot():
                 await self._world.clock.sleep(self.fetch_s)

@@ -24,6 +24,7 @@ class Taking:
     image: str  # its name in the store
     parent: str
     live: bool
+    mark: bool  # a later snapshot will want to know what has changed since
     quiesce: bool
     chain: hosttasks.Chain | None
 
@@ -97,6 +98,7 @@ def taking(tx: Tx, row: Row) -> Taking | None:
         image=template.uuid if template is not None else row.uuid,
         parent=parent.uuid if parent is not None else "",
         live=row.live,
+        mark=row.kind != snapshots.TEMPLATE,
         quiesce=row.quiesce,
         chain=hosttasks.chain_of(tx, source) if source is not None and row.state == "Creating" else None,
     )
@@ -114,6 +116,7 @@ def body(context: Context, what: Taking) -> link.HostTaskBody:
         snapshot=what.snapshot,
         parent=what.parent,
         live=what.live,
+        mark=what.mark,
         quiesce=what.quiesce,
     )
 
