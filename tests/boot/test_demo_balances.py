@@ -1,7 +1,12 @@
 """The demo's router balances between both guests, as a container without rights beyond its own."""
 
-import pytest
+import json
 
+import pytest
+from libcloud.loadbalancer.base import Member
+from libcloud.loadbalancer.drivers.cloudstack import CloudStackLBDriver
+
+from sysvm.cli.client import Keys
 from tests.boot.patience import NotYet
 from tests.boot.world import World, answers
 
@@ -13,7 +18,12 @@ def test_two_guests_behind_one_address(demo: World):
     client, address = demo.client, str(demo.machine("router")["publicip"])
     (ip,) = client.rows("listPublicIpAddresses", "publicipaddress", ipaddress=address)
     rule = client.job(
-        "createLoadBalancerRule", publicipid=ip["id"], name="tiny", algorithm="roundrobin", publicport=8088, privateport=80
+        "createLoadBalancerRule",
+        publicipid=ip["id"],
+        name="tiny",
+        algorithm="roundrobin",
+        publicport=8088,
+        privateport=80,
     )["loadbalancer"]
     both = f"{demo.uuid('one')},{demo.uuid('two')}"
     client.job("assignToLoadBalancerRule", id=rule["id"], virtualmachineids=both)
@@ -44,3 +54,22 @@ def who(address: str) -> set[str]:
             raise NotYet(f"nobody answers: {text[:60]!r}")
         found.add(name)
     return found
+
+
+def test_libcloud_makes_a_balancer_and_removes_it(demo: World):
+    """With an address of its own, members, and nothing left."""
+    keys = Keys(**json.loads((demo.state / "keys.json").read_text()))
+    driver = CloudStackLBDriver(
+        keys.api, keys.secret, secure=False, host="127.0.0.1", port=demo.places.api_port, path="/client/api"
+    )
+    network = demo.client.rows("listNetworks", "network")[0]["id"]
+    members = [Member(demo.uuid(name), None, None) for name in ("one", "two")]
+    balancer = driver.create_balancer("cloud", members, port=8088, private_port=80, network_id=network)
+    demo.until(lambda: {"one", "two"} == who(balancer.ip), "both guests to answer")
+    assert {demo.machine(name)["ipaddress"] for name in ("one", "two")} == {each.ip for each in balancer.list_members()}
+    balancer.detach_member(members[0])
+    assert {"two"} == who(balancer.ip)
+    assert balancer.destroy() is None
+    assert [] == driver.list_balancers()
+    with pytest.raises(OSError):
+        answers(balancer.ip, 8088)
