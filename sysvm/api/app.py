@@ -11,7 +11,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 
-from sysvm.api import catalogue, commands, envelopes, errors, results
+from sysvm.api import catalogue, commands, envelopes, errors, metrics, results
 from sysvm.api.dispatch import Dispatcher
 from sysvm.api.http import Asgi, Receive, Response, Scope, Send, decode_form, read_request, send_response
 from sysvm.api.live import Live
@@ -42,7 +42,7 @@ def make_apps(store: Store, ids: Ids, vault: Vault, passwords: Passwords) -> App
     results.register(vault)
     live = Live(store)
     make = partial(Dispatcher, store, ids, vault, passwords, live, CLOUDSTACK_VERSION)
-    return Apps(_guarded(partial(_main, make())), _guarded(partial(_integration, make(integration=True))))
+    return Apps(_guarded(partial(_main, make())), _guarded(partial(_integration, make(integration=True), store)))
 
 
 def make_app(store: Store, ids: Ids, vault: Vault, passwords: Passwords) -> Asgi:
@@ -74,12 +74,15 @@ async def _main(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Se
     await _answer(dispatcher, scope, receive, send)
 
 
-async def _integration(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Send) -> None:
+async def _integration(dispatcher: Dispatcher, store: Store, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     if not _is_loopback(scope):
         # A page in a browser may reach this port under a name that resolves to loopback.
         await send_response(send, Response(403, b"This port answers only to loopback names\n", "text/plain"))
+        return
+    if scope["path"] == "/metrics":
+        await send_response(send, Response(200, await metrics.exposition(store), metrics.CONTENT_TYPE))
         return
     await _answer(dispatcher, scope, receive, send)
 

@@ -73,6 +73,7 @@ class RouterFacts:
     firewall: tuple[FirewallRule, ...] = ()
     egress: tuple[EgressRule, ...] = ()
     balancer: BalancerFacts | None = None
+    stats_interval_s: int = 0
 
 
 def document(facts: RouterFacts) -> RouterDocument:
@@ -92,6 +93,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         egress=(_egress(facts),) if facts.public_device else (),
         metadata=_metadata(facts) if has("UserData") else None,
         balancing=load_balancer.balancing(facts.balancer) if has("Lb") else None,
+        stats_interval_s=facts.stats_interval_s,
     )
 
 

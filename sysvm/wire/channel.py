@@ -3,7 +3,7 @@
 The agent sends `AgentHello` as its first notice, and again whenever it hears `Greet`. The host forwards what the server
 asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers nothing itself.
 
-Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; of the host's own (handover.py): StandBy, TakeOver.
+Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the host's own (handover.py): StandBy, TakeOver.
 Calls agent -> host (-> server): RedeemTicket, ResumeSession.
 Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport.
 """
@@ -153,6 +153,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     counters: tuple[Counter, ...] = ()
     standby: bool = False  # another incarnation is the holder
     ready: str = ""  # digest of the document that it would make live; empty while none has passed the checks
+    carries: bool = False  # standing by, it still has connections that nobody else can carry
 
 
 class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,6 +222,13 @@ class ConsoleTarget(msgspec.Struct, frozen=True, kw_only=True):
     view_only: bool = False
 
 
+class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
+    """A router's counters. They only grow while `life` is the same: a network stack that was made anew begins at nothing."""
+
+    life: str
+    counters: tuple[Counter, ...]
+
+
 AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | StandBy | TakeOver
-AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport
+AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport | TrafficReport
 AgentAskBody = RedeemTicket | ResumeSession

@@ -175,6 +175,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
     egress: tuple[Egress, ...] = ()
     metadata: Metadata | None = None
     balancing: Balancing | None = None
+    stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
 
 
 class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="consoleproxy"):

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sysvm.basics.digest import digest
-from sysvm.wire.channel import Diagnose, Diagnosed, RunTask
+from sysvm.wire.channel import Diagnose, Diagnosed, RunTask, TrafficReport
 from sysvm.wire.documents import DnsRecord, EgressRule, FirewallRule, PortForward, Ports, Protocol, Reservation
 from sysvm.wire.machines import OperationSeen, OperationState
 from tests.agent.documents import (
@@ -172,6 +172,21 @@ def test_bytes_are_counted_per_public_address_over_changes_of_rules(world: Lab) 
     live(world)
     (second,) = [each for each in world.report().counters if each.address == PUBLIC]
     assert second.received >= first.received and second.sent >= first.sent
+
+
+def test_traffic_is_told_as_often_as_the_document_says(world: Lab) -> None:
+    """What is told only grows; a document with 0 asks for silence."""
+    rules = {"port_forwards": (forward("web", 2080, 80),), "firewall": (allow("web", 2080),)}
+    live(world, **rules, stats_interval_s=1)
+    world.reached(world.outside, PUBLIC, 2080)
+    since = len(world.host.notices)
+    first = world.host.heard(TrafficReport, since)
+    second = world.host.heard(TrafficReport, len(world.host.notices))
+    assert first.life == second.life
+    one, other = ({each.address: each for each in report.counters}[PUBLIC] for report in (first, second))
+    assert 0 < one.received <= other.received
+    live(world, **rules)
+    assert world.report().live
 
 
 def test_a_connection_ends_with_the_forward_that_made_it(world: Lab) -> None:

@@ -289,6 +289,12 @@ async def test_the_integration_port_answers_to_loopback_names_only(stage: Stage,
     assert status == answer.status
 
 
+async def test_prometheus_reads_the_integration_port_and_no_other(stage: Stage):
+    """The other one has a path of its own, and asks who it is."""
+    assert b"# TYPE sysvm_machines gauge" in (await send(stage.apps.integration, path="/metrics")).body
+    assert (await send(stage.apps.main, path="/metrics")).status == 404
+
+
 async def test_keys_work_only_as_a_pair_of_their_user(stage: Stage):
     """One user's key with another's secret is nobody."""
     one, two = await stage.user("one"), await stage.user("two")

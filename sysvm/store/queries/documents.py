@@ -127,6 +127,7 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
         port_forwards=tuple(_port_forwards(rules)),
         firewall=tuple(_firewall(rules)),
         egress=tuple(_egress(rules, f"eth{guest.device}", network.cidr)),
+        stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         balancer=balancing.facts(
             tx,
             network,

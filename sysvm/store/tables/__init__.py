@@ -37,7 +37,7 @@ from sysvm.store.tables.load_balancers import (
     ssl_certificate,
 )
 from sysvm.store.tables.machines import machine, nic, nic_address, placement, volume
-from sysvm.store.tables.networks import control_ip, firewall_rule, network, private_ip, public_ip
+from sysvm.store.tables.networks import control_ip, firewall_rule, network, private_ip, public_ip, traffic_counter
 from sysvm.store.tables.offerings import disk_offering, network_offering, service_offering, vpc_offering
 from sysvm.store.tables.records import (
     alert,
@@ -59,6 +59,6 @@ __all__ = [
     "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "resource_limit",
     "role", "role_permission", "service_offering", "service_provider", "session", "setting", "snapshot",
     "snapshot_policy", "ssh_key_pair", "ssl_certificate", "storage_pool", "stray", "tag", "task", "template",
-    "template_copy", "traffic_type", "turn", "unpack_address", "usage_interval", "user", "user_data", "volume",
+    "template_copy", "traffic_counter", "traffic_type", "turn", "unpack_address", "usage_interval", "user", "user_data", "volume",
     "vpc_offering", "zone",
 ]  # fmt: skip

@@ -125,3 +125,17 @@ firewall_rule = sa.Table(
     *owner(),
     *life(),
 )
+
+traffic_counter = sa.Table(
+    "traffic_counter",
+    metadata,
+    key(),
+    ref("network_id", "network"),
+    ref("public_ip_id", "public_ip"),
+    text("life"),  # of the router's network stack: while it is the same, counters only grow
+    number("sent"),
+    number("received"),
+    instant("updated", null=False),
+    sa.UniqueConstraint("network_id", "public_ip_id"),
+    comment="what routers' counters said last; the growth since then goes into usage_interval",
+)

@@ -68,6 +68,8 @@ usage_interval = sa.Table(
     number("amount"),
     instant("began", null=False),
     instant("ended"),
+    sa.Index("ix_usage_interval_resource_uuid_began", "resource_uuid", "usage_type", "began"),
+    sa.Index("ix_usage_interval_began", "began"),
 )
 
 console_session = sa.Table(

@@ -12,6 +12,7 @@ daemon that s6 has started again is told as mended.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,11 +32,12 @@ from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.balancing import MemberSeen
-from sysvm.wire.channel import Counter, Diagnose, DriftReport, MembersReport, ServiceSeen, TaskBody
+from sysvm.wire.channel import Counter, Diagnose, DriftReport, MembersReport, ServiceSeen, TaskBody, TrafficReport
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.machines import Runtime, ServiceFault
 
 T = TypeVar("T")
+METER_LOOK_S = 1.0
 _WATCH_EVERY = 2.0
 _RETRY_EVERY = 3  # watches
 _TELL_EVERY = 150  # watches, what has not changed
@@ -183,6 +185,7 @@ class RouterRole(Role):
         if self._prepare is not None:
             tasks.start(self._on_thread(self._prepare), "prepare")
         tasks.start(self._watch(), "watch")
+        tasks.start(self._meter(), "meter")
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
         """Every service in order. Raises Refused for a document that is none of a router."""
@@ -214,6 +217,7 @@ class RouterRole(Role):
 
     async def rest(self) -> None:
         """The daemons end, last one first; rules and addresses are the next holder's."""
+        await self._tell_traffic()
         self._resting = True
         await self._on_thread(self._rest)
 
@@ -223,6 +227,11 @@ class RouterRole(Role):
                 holder.service.rest()
             else:
                 holder.service.stop()
+
+    async def carries(self) -> bool:
+        """Whether something goes on that only this incarnation can carry."""
+        resting = [holder.service for holder in self._holders if isinstance(holder.service, Resting)]
+        return self._resting and any([await self._on_thread(service.carries) for service in resting])
 
     async def live(self) -> str:
         """The last document's digest, if all services are what it says."""
@@ -252,9 +261,28 @@ class RouterRole(Role):
 
     async def stop(self) -> None:
         """Ends the daemons, last one first; the ruleset stays until the machine is gone."""
+        await self._tell_traffic()
         self._ending = True
         for holder in reversed(self._holders):
             await self._on_thread(holder.service.stop)
+
+    # ------------------------------------------------------------ traffic
+    async def _meter(self) -> None:
+        """Tells the counters every so often as the document says; a change of that counts from now on."""
+        waited = 0.0
+        while True:
+            await self._context.clock.sleep(METER_LOOK_S)
+            waited += METER_LOOK_S
+            if self._document is not None and waited >= self._document.stats_interval_s:
+                waited = 0.0
+                await self._tell_traffic()
+
+    async def _tell_traffic(self) -> None:
+        if self._resting or self._document is None or not self._document.stats_interval_s:
+            return
+        counters = await self.counters()
+        if counters:
+            await self._context.line.notify(TrafficReport(life=network_life(), counters=counters))
 
     # ------------------------------------------------------------ the watch
     async def _watch(self) -> None:
@@ -292,3 +320,9 @@ class RouterRole(Role):
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def network_life() -> str:
+    """Of this network stack: incarnations in containers share one, a machine that boots has a new one."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}:{Path('/proc/self/ns/net').stat().st_ino}"
