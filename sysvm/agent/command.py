@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from dataclasses import dataclass
+
+import msgspec
 
 SECONDS = 30.0
 
@@ -16,8 +17,7 @@ class CommandFailed(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """How a program ended."""
 
     code: int

@@ -2,8 +2,9 @@
 
 import asyncio
 import shlex
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+import msgspec
 
 from sysvm.agent.command import CommandFailed, finish
 from sysvm.basics.errors import Refused
@@ -13,8 +14,7 @@ _SECONDS = 60
 _OUTPUT = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A program, what it is always given, and the options that a caller may set: number ranges, or None for a device."""
 
     program: str

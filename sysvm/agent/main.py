@@ -1,11 +1,12 @@
 """The agent's process. s6 starts it in every system VM; it ends on SIGTERM and never by itself.
 
 The order is chosen for boot time, because under emulation an import costs tenths of a second: NICs first, with nothing
-imported but what that needs, then asyncio, then the role. Nothing here needs structlog (`basics.log` does without), and a
-router needs no ssl (asyncio does without when the import fails).
+imported but what that needs, then asyncio, then the role. What others import if it is there, and do without if not, is left
+out: structlog (`basics.log`), typing_extensions (msgspec) and, in a router, ssl (asyncio) and OpenSSL's hashes (hashlib has
+its own). For the same reason the agent's frozen records are msgspec's: a dataclass takes ten times as long to be declared.
 """
 
-import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -18,21 +19,22 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the agent of this machine."""
-    parser = argparse.ArgumentParser(prog="sysvm-agent", description="the program inside system VMs")
-    parser.add_argument("--root", type=Path, default=Path("/"), help="where the machine's paths begin")
-    chosen = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    _leave_out("structlog")
+    words = sys.argv[1:] if argv is None else argv
+    root = _root(words) if words else Path("/")
+    _leave_out("structlog", "typing_extensions")
     from sysvm.agent.boot import bring_up, read_boot_data
     from sysvm.agent.paths import Paths
     from sysvm.basics.log import configure
     from sysvm.wire.machines import Kind, Runtime
 
     configure()
-    paths = Paths(chosen.root)
+    paths = Paths(root)
     boot = read_boot_data(paths)
     bring_up(boot)
     if boot.kind is Kind.ROUTER:
-        _leave_out("ssl")
+        _leave_out("ssl", "_hashlib")
+    else:
+        del sys.modules["typing_extensions"]
     if boot.kind is Kind.ROUTER or boot.runtime is Runtime.VM:
         # uvloop reads from what it shall only write to, and takes the host's words from a virtio port.
         import asyncio
@@ -45,9 +47,19 @@ def main(argv: list[str] | None = None) -> None:
         uvloop.run(serve(paths, boot))
 
 
-def _leave_out(module: str) -> None:
-    """An import of `module` fails from now on, unless it has been imported already."""
-    sys.modules.setdefault(module, None)  # type: ignore[arg-type]
+def _root(words: list[str]) -> Path:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="sysvm-agent", description="the program inside system VMs")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="where the machine's paths begin")
+    root: Path = parser.parse_args(words).root
+    return root
+
+
+def _leave_out(*modules: str) -> None:
+    """An import of these fails from now on, unless they have been imported already."""
+    for module in modules:
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]
 
 
 async def serve(paths: "Paths", boot: "BootData") -> None:
@@ -61,11 +73,10 @@ async def serve(paths: "Paths", boot: "BootData") -> None:
     from sysvm.agent.seal import Seal
     from sysvm.agent.terminal import offer_login
     from sysvm.basics.clock import SystemClock
-    from sysvm.basics.ids import SystemIds
     from sysvm.basics.tasks import Tasks
 
     context = Context(boot=boot, paths=paths, clock=SystemClock(), seal=Seal(boot.state_key), line=Line())
-    agent = Agent(context, role_for(context), version=__version__, nonce=SystemIds().uuid())
+    agent = Agent(context, role_for(context), version=__version__, nonce=os.urandom(16).hex())
     async with Tasks() as tasks:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

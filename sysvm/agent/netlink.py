@@ -3,6 +3,7 @@
 Read only. The numbers and hashes here say *that* something may have changed; `nft` and `ip` say what.
 """
 
+import errno
 import hashlib
 import socket
 import struct
@@ -14,6 +15,8 @@ _REQUEST, _DUMP = 0x1, 0x300
 _GETGEN = (10 << 8) | 16
 _GEN_ID = 1
 _GETOBJ = (10 << 8) | 19
+_GETTABLE = (10 << 8) | 1
+_TABLE_NAME = 1
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _COUNTER, _COUNTER_BYTES, _INET = 1, 1, 1
 
@@ -34,6 +37,21 @@ def ruleset_generation() -> int:
     if _GEN_ID not in values:
         raise Unanswered("the kernel tells no nftables generation")
     return int.from_bytes(values[_GEN_ID], "big")
+
+
+def has_table(table: str) -> bool:
+    """Whether there is an inet table of this name."""
+    with _socket(_NETFILTER) as handle:
+        body = struct.pack("=BBH", _INET, 0, 0) + _attribute(_TABLE_NAME, table.encode() + b"\0")
+        handle.send(_HEADER.pack(_HEADER.size + len(body), _GETTABLE, _REQUEST, 1, 0) + body)
+        answer = handle.recv(4096)
+    _, kind, _, _, _ = _HEADER.unpack_from(answer)
+    if kind != _ERROR:
+        return True
+    (error,) = struct.unpack_from("=i", answer, _HEADER.size)
+    if error == -errno.ENOENT:
+        return False
+    raise Unanswered(f"the kernel does not say whether there is a table {table}")
 
 
 def counters(table: str) -> dict[str, int]:

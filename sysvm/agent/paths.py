@@ -3,12 +3,12 @@
 Programs (`nft`, `dnsmasq`, ...) are found by PATH and are no part of this.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+
+class Paths(msgspec.Struct, frozen=True):
     """The places of one machine; `Paths(Path("/"))` inside a system VM."""
 
     root: Path

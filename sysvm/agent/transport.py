@@ -7,8 +7,9 @@ host's end is the host.
 
 import asyncio
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from sysvm.agent.paths import Paths
 
@@ -19,8 +20,7 @@ class NoHost(Exception):
     """There is no way to the host at this moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """Both directions of a connection; `strict` says whether garbage in it is an error."""
 
     reader: asyncio.StreamReader

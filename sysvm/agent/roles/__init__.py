@@ -7,7 +7,6 @@ concurrently, each under its name; a task that ran when the agent died is run ag
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -26,8 +25,7 @@ Progress = Callable[[float], Awaitable[None]]
 """Tells the ledger (and, now and then, the server) how far a task is, 0..1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What the core gives a role."""
 
     boot: BootData

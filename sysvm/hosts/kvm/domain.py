@@ -6,7 +6,8 @@ No device listens on a network: screen, serial line and agent channel are unix s
 There is no USB, no balloon and no network boot: each costs time at boot or idle CPU under emulation, and nobody uses them.
 
 Deliberately the same for KVM and TCG but for three things: the domain's type, the model of its CPU, and the bound on TCG's
-code cache (32 MiB instead of a share of memory: it is most of what a small emulated VM costs).
+code cache (instead of a share of memory: it is most of what a small emulated VM costs). 128 MiB for a system VM, because its
+boot overflows 32, and translating everything again is a third of its CPU; 32 for a guest.
 """
 
 import uuid
@@ -25,7 +26,7 @@ DRIVE = "hdc"
 # A processor that is emulated beside others may miss the ticks by which a kernel tests its timer, and panics then.
 # acpi=noirq: setting up an interrupt link costs 0.2 s for each PCI device under emulation, and we have seven.
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check acpi=noirq"
-_TCG_CACHE_MIB = 32
+_TCG_CACHE_MIB, _TCG_CACHE_OF_GUEST_MIB = 128, 32
 _PREFIX = f"{{{METADATA}}}"
 
 ElementTree.register_namespace("sysvm", METADATA)
@@ -180,7 +181,8 @@ def _machine(domain: Element, spec: MachineSpec, accelerated: bool) -> None:
     SubElement(features, "acpi")
     SubElement(features, "apic")
     if not accelerated:
-        _text(SubElement(features, "tcg"), "tb-cache", _TCG_CACHE_MIB, unit="MiB")
+        mib = _TCG_CACHE_OF_GUEST_MIB if spec.kind is Kind.GUEST else _TCG_CACHE_MIB
+        _text(SubElement(features, "tcg"), "tb-cache", mib, unit="MiB")
     SubElement(domain, "cpu", mode="host-passthrough" if accelerated else "maximum")
     SubElement(domain, "clock", offset="utc")
     _text(domain, "on_poweroff", "destroy")

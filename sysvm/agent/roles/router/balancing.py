@@ -8,8 +8,9 @@ HTTP is spoken on port 80, on 443 and 8443 where TLS ends here, and wherever a c
 is. Checks and stick tables outlive a reload: the state of servers goes by a file, tables by HAProxy's peers.
 """
 
-from dataclasses import dataclass
 from ipaddress import ip_network
+
+import msgspec
 
 from sysvm.agent.roles.router import stickiness
 from sysvm.agent.roles.router.service import Wrong, address, network
@@ -58,8 +59,7 @@ _HTTP = (
 _TCP = ("mode tcp", "option clitcpka", "option srvtcpka")
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """One rule: what only a reload changes (`lines`, `options`), and its members by name."""
 
     name: str
@@ -84,8 +84,7 @@ class Section:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """The whole configuration. Files are named by their content, below the folder; those with keys are for root alone."""
 
     sections: tuple[Section, ...]

@@ -6,7 +6,8 @@ A connection that is born between the new ruleset and the listing was judged by 
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from sysvm.agent.command import CommandFailed, finish
 from sysvm.agent.roles.router.ruleset import Collection, Ruleset
@@ -14,8 +15,7 @@ from sysvm.agent.roles.router.ruleset import Collection, Ruleset
 _PAIR = re.compile(r"\b(src|dst|sport|dport)=(\S+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(msgspec.Struct, frozen=True):
     """A connection: as its sender sees it, and where its answers go."""
 
     protocol: str
@@ -27,8 +27,7 @@ class Flow:
     answers_to: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """What no longer leads where it led."""
 
     ports: frozenset[str] = frozenset()  # "address . protocol number . port"

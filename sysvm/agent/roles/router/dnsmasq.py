@@ -12,8 +12,9 @@ import shutil
 import socket
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+import msgspec
 
 from sysvm.agent.paths import Paths
 from sysvm.agent.roles.router.service import Wrong, address, device, hostname, mac, network
@@ -27,8 +28,7 @@ _ATTEMPTS = 250  # of 20 ms: how long a daemon may take to read its files
 _PAUSE = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(msgspec.Struct, frozen=True):
     """What dnsmasq is made of; `probe` is an address at which it answers DNS, if it does."""
 
     options: str

@@ -5,8 +5,9 @@ socket's path leads to the new process, and the old one is asked nothing any mor
 """
 
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 _SECONDS = 5.0
 _OUT_OF_WORK = 0x01 | 0x08  # admin state: in maintenance or draining, because somebody has said so
@@ -20,8 +21,7 @@ class NoAnswer(OSError):
     """HAProxy does not run, or not yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSeen:
+class ServerSeen(msgspec.Struct, frozen=True):
     """A member as the running process has it."""
 
     section: str

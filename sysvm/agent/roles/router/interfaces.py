@@ -8,10 +8,11 @@ An address that moves from one interface to another is removed before it is adde
 import json
 import socket
 from collections.abc import Hashable
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_address, ip_interface
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sysvm.agent import netlink
 from sysvm.agent.boot import links, renames
@@ -30,8 +31,7 @@ _SETTINGS = {
 _ETH_ARP = 0x0806
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """One interface as it must be."""
 
     device: str
@@ -41,8 +41,7 @@ class Wanted:
     gateways: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """One interface as it is."""
 
     mtu: int
@@ -123,6 +122,9 @@ class Interfaces:
 
     name = "interfaces"
 
+    def __init__(self) -> None:
+        self._fresh: tuple[Hashable, dict[str, Seen]] | None = None
+
     def render(self, document: RouterDocument) -> tuple[Wanted, ...]:
         """What every named interface must be. Raises Wrong."""
         return render(document)
@@ -138,10 +140,12 @@ class Interfaces:
         lines = renames({each.mac: each.device for each in rendering}, there)
         if lines:
             _batch(lines)
-        seen = _look(rendering)
+        before, seen = self.fingerprint(), _look(rendering)
         lines = steps(rendering, seen)
         if lines:
             _batch(lines)
+        # What needed no change has been read back by this very look.
+        self._fresh = None if lines else (before, seen)
         for each in rendering:
             _set_kernel(each.device)
             old = seen[each.device].addresses if each.device in seen else ()
@@ -149,7 +153,9 @@ class Interfaces:
 
     def difference(self, rendering: tuple[Wanted, ...]) -> str:
         """The kernel's addresses, routes and settings against the wanted ones."""
-        lines = steps(rendering, _look(rendering))
+        fresh, self._fresh = self._fresh, None
+        seen = fresh[1] if fresh is not None and fresh[0] == self.fingerprint() else _look(rendering)
+        lines = steps(rendering, seen)
         settings = [
             f"{path} is not {value}"
             for each in rendering

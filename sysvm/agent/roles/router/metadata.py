@@ -17,8 +17,9 @@ import socket
 import sys
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from sysvm.agent.paths import Paths
 from sysvm.agent.roles.router.service import Wrong, address
@@ -90,8 +91,7 @@ RewriteRule ^ - [R=404,L]
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(msgspec.Struct, frozen=True):
     """The files of one guest, and the password it has not been told yet."""
 
     address: str
@@ -99,8 +99,7 @@ class Guest:
     password: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """Everything that is served, and where."""
 
     listen: tuple[str, ...]

@@ -50,7 +50,7 @@ class Nftables:
         """The kernel says whether it would take the table; one that is there already, and right, is known from now on."""
         if not self.difference(rendering):
             return
-        found = self._listed(terse=True)
+        found = self._listed(terse=True) if netlink.has_table(TABLE.split()[1]) else None
         there = Names() if found is None else listing.names(found)
         run("nft", "--check", "-f", "-", said=whole(rendering, there))
 
@@ -123,7 +123,7 @@ class Nftables:
 
     def _apply_whole(self, rendering: Ruleset) -> None:
         generation = netlink.ruleset_generation()
-        found = self._listed(terse=True)
+        found = self._listed(terse=True) if netlink.has_table(TABLE.split()[1]) else None
         there = Names() if found is None else listing.names(found)
         run("nft", "-f", "-", said=whole(rendering, there))
         self._generation = generation

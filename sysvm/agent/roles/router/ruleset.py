@@ -6,13 +6,13 @@ still the one that was written. Counters are added and removed, never replaced: 
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 TABLE = "inet sysvm"
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(msgspec.Struct, frozen=True):
     """Where a chain hangs in the kernel."""
 
     type: str
@@ -21,8 +21,7 @@ class Base:
     policy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """Rules in order; without a base it is only jumped to."""
 
     name: str
@@ -34,13 +33,12 @@ class Chain:
         return tuple(mark(rule) for rule in self.rules)
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(msgspec.Struct, frozen=True):
     """A set (values are empty) or a map. Keys and values are written as `nft -nn` lists them."""
 
     name: str
     type: str  # "ipv4_addr . inet_proto : ipv4_addr"
-    elements: Mapping[str, str] = field(default_factory=dict)
+    elements: Mapping[str, str] = msgspec.field(default_factory=dict)
     interval: bool = False
     dynamic: str = ""  # further properties of a set that the packet path fills; its elements are not ours
 
@@ -50,8 +48,7 @@ class Collection:
         return "map" if ":" in self.type else "set"
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(msgspec.Struct, frozen=True):
     """The whole table."""
 
     counters: frozenset[str]
@@ -59,8 +56,7 @@ class Ruleset:
     chains: tuple[Chain, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """What a table has now, by name; enough to take it away."""
 
     counters: frozenset[str] = frozenset()
