@@ -19,6 +19,8 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "rules.apply_10000_ms": ("< 2 s", "value", 2000.0),
     "lb.change_dropped": ("0 failed", "value", 1.0),
     "lb.req_per_s": ("ratio > 0.95", "ratio", 0.95),
+    "router.replace_lost_pings": ("<= 1 at 10/s", "value", 1.5),
+    "router.replace_streams_lost": ("0", "value", 0.5),
     "heal.router_s": ("< 2 s", "value", 2.0),
     "engine.turns_per_s.sqlite": ("> 1,000/s", "value", 1000.0),
     "engine.turns_per_s.postgresql": ("> 1,000/s", "value", 1000.0),

@@ -45,6 +45,8 @@ from sysvm.wire.peer import Peer
 _calls: msgspec.msgpack.Decoder[AgentCallBody] = msgspec.msgpack.Decoder(AgentCallBody)
 _RETRY = (0.05, 1.0)  # seconds between attempts to reach the host: first, longest
 _TELL_EVERY = 1.0  # seconds between progress notices of one task
+_LINGERS_S = 600.0  # how long connections of an incarnation that stands by may go on
+_LOOK_EVERY = 1.0  # seconds between looks whether they have ended
 _GRABS = (100, 0.02)  # how often, and with which pause, a right is asked for that its last holder has just left
 log = get_logger()
 
@@ -62,6 +64,7 @@ class Agent:
         self._right = Right(context.paths, context.boot)
         self._shares_kernel = context.boot.runtime is not Runtime.VM
         self._ready = ""
+        self._lingers_until = 0.0
         self._applying = asyncio.Lock()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks: Tasks | None = None
@@ -170,7 +173,20 @@ class Agent:
                 self._ready, self._faults = "", ()
             self._right.leave()
         log.info("stood_by")
+        if await self._role.carries() and not self._lingers_until:
+            self._lingers_until = self._context.clock.now() + _LINGERS_S
+            self._children().start(self._tell_the_end(), "linger")
         return await self._report()
+
+    async def _carries(self) -> bool:
+        return self._context.clock.now() < self._lingers_until and await self._role.carries()
+
+    async def _tell_the_end(self) -> None:
+        """The host waits for it before it stops this machine."""
+        while await self._carries():
+            await self._context.clock.sleep(_LOOK_EVERY)
+        self._lingers_until = 0.0
+        await self._context.line.notify(await self._report())
 
     async def _take_over(self) -> AgentReport:
         document = self._documents.newest
@@ -197,6 +213,7 @@ class Agent:
             faults=self._faults if faults is None or self._watches_only else faults,
             standby=not self._right.held,
             ready=ready,
+            carries=await self._carries(),
             services=self._role.services(),
             operations=self._ledger.operations(),
             counters=await self._role.counters(),

@@ -214,6 +214,7 @@ def _take_report(found: Channel, report: channel.AgentReport) -> None:
             operations=report.operations,
             standby=report.standby,
             ready=report.ready,
+            carries=report.carries,
         )
 
 

@@ -141,6 +141,8 @@ def _towards_gone(want: PlacementWanted, seen: MachineSeen | None) -> PlacementA
         return Settled()
     if seen.power is Power.STOPPED:
         return Remove(want.keep_network)
+    if seen.agent is not None and seen.agent.carries and want.grace_s > 0:
+        return Wait(30, "it still carries connections of its load balancer; their end is told")
     return Stop(want.grace_s)
 
 
@@ -276,12 +278,12 @@ def plan_machine(want: MachineWanted, placements: tuple[PlacementSeen, ...]) -> 
     step = _replace_beside(want, placements)
     if step is not None:
         return step
+    current = next((placement for placement in placements if not _is_old(want, placement)), None)
     for placement in placements:
         if _is_old(want, placement):
             step = _retire(want, placement)
-            if step is not None:
+            if not (isinstance(step, Wait) and _has_left(want, placement, current)):
                 return step
-    current = next((placement for placement in placements if not _is_old(want, placement)), None)
     if current is None:
         return Place() if want.wanted == "running" else Served(want.wanted)
     if current.told < want.wish or current.wanted != want.wanted:
@@ -330,7 +332,12 @@ def _until_it_serves(current: PlacementSeen, serving: PlacementSeen) -> MachineS
     return Wait(min(60.0, max(left, 1.0)), "the next incarnation is made ready beside the one that serves")
 
 
-def _retire(want: MachineWanted, placement: PlacementSeen) -> MachineStep | None:
+def _has_left(want: MachineWanted, placement: PlacementSeen, current: PlacementSeen | None) -> bool:
+    """It serves no more, another one does: nobody has to wait until the last of it is gone."""
+    return current is not None and current.settled >= want.wish and current.serves and not placement.serves
+
+
+def _retire(want: MachineWanted, placement: PlacementSeen) -> MachineStep:
     """Addresses and volumes of an incarnation are the next one's, so the old one goes first."""
     if placement.wanted != "gone" or placement.told < want.wish:
         return Tell(placement.id, "gone")

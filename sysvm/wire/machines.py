@@ -188,6 +188,7 @@ class AgentSeen(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[OperationSeen, ...] = ()
     standby: bool = False  # another incarnation is the holder (handover.py)
     ready: str = ""  # standing by: digest of the document that it has checked and would make live
+    carries: bool = False  # standing by, it still has connections that nobody else can carry
 
 
 class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):

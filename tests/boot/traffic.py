@@ -15,7 +15,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -147,11 +147,14 @@ class Stream:
             self.handle.close()
 
 
-def replaced(world: World, visitor: Visitor, forwarded: tuple[str, int], replace: Callable[[], object]) -> Seen:
-    """What is noticed while `replace` does its work, which may raise; looks on for a second afterwards."""
+def replaced(
+    world: World, visitor: Visitor, doors: Mapping[str, tuple[str, int]], replace: Callable[[], object]
+) -> Seen:
+    """What is noticed while `replace` does its work, which may raise; looks on for a second afterwards. `doors`: where guest
+    one's page is reached from outside, by name; a connection through each is opened before and used afterwards."""
     seen, over = Seen(), threading.Event()
     server = Outside(world.places.outside)
-    waiting = socket.create_connection(forwarded, _PATIENCE_S)
+    waiting = {name: socket.create_connection(door, _PATIENCE_S) for name, door in doors.items()}
     born: list[Stream] = []
     works: tuple[Callable[[], None], ...] = (
         lambda: _listen(visitor, server, seen, over),
@@ -175,8 +178,8 @@ def replaced(world: World, visitor: Visitor, forwarded: tuple[str, int], replace
             thread.join()
         _count(told, seen)
         seen.lost += [f"born during the flip: {why}" for stream in born if (why := stream.says(b"still there?"))]
-        seen.lost += [f"forwarded: {why}" for why in (_page(waiting),) if why]
-        seen.streams += len(born) + 1
+        seen.lost += [f"{name}: {why}" for name, line in waiting.items() if (why := _page(line))]
+        seen.streams += len(born) + len(waiting)
         server.close()
     return seen
 
@@ -228,7 +231,7 @@ def _count(told: str, seen: Seen) -> None:
 
 
 def _page(waiting: socket.socket) -> str:
-    """A connection through a port forward that has been open all the time, and is used now; what is wrong with it."""
+    """A connection that has been open all the time, and is used now; what is wrong with it."""
     with waiting:
         try:
             waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
@@ -248,6 +251,18 @@ def visiting(world: World) -> Iterator[Visitor]:
         yield visitor
     finally:
         visitor.unplug()
+
+
+def balance(world: World, public: int, private: int) -> tuple[str, int]:
+    """A load balancer's door with guest one behind it; where it is."""
+    address = str(world.machine("router")["publicip"])
+    (ip,) = world.client.rows("listPublicIpAddresses", "publicipaddress", ipaddress=address)
+    made = world.client.job(
+        "createLoadBalancerRule", publicipid=ip["id"], name="balanced", algorithm="roundrobin", publicport=public,
+        privateport=private, openfirewall="true",
+    )  # fmt: skip
+    world.client.job("assignToLoadBalancerRule", id=made["loadbalancer"]["id"], virtualmachineids=world.uuid("one"))
+    return address, public
 
 
 def forward(world: World, public: int, private: int) -> tuple[str, int]:

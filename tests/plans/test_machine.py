@@ -59,6 +59,10 @@ CASES = [
     (want(), (at(1, incarnation=2, wanted="gone", settled=6), at(2)),
      plans.Wait(60, "the previous incarnation is being stopped")),
     (want(), (at(1, incarnation=2, wanted="gone"), at(2)), plans.Drop(1)),
+    # nobody waits for the last connections of one that serves no more
+    (want(), (at(1, incarnation=2, wanted="gone", settled=6), at(2, serves=True)), plans.Served("running")),
+    (want(), (at(1, incarnation=2, wanted="gone", settled=6, serves=True), at(2, serves=True)),
+     plans.Wait(60, "the previous incarnation is being stopped")),
     # one that does not come to serve goes, and the old one is the wanted one again
     (want(), (at(1, incarnation=2), at(2, settled=0, age_s=90)),
      plans.FallBack(2, "it did not come to serve in time")),

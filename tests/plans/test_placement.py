@@ -47,6 +47,13 @@ def seen(
     )
 
 
+def carrying() -> MachineSeen:
+    """It stands by, and still has connections."""
+    agent = AgentSeen(boot="b", version="1", live="", standby=True, carries=True)
+    return MachineSeen(machine=MACHINE, incarnation=3, power=Power.RUNNING, spec=SPEC, agent=agent)
+
+
+LINGERS = "it still carries connections of its load balancer; their end is told"
 PATIENCE = plans.AGENT_PATIENCE_S[Runtime.CONTAINER]
 CASES = [
     # wanted running
@@ -78,6 +85,8 @@ CASES = [
     (want(current=False), seen(Power.STOPPED), plans.Settled()),
     (want(current=False), None, plans.Settled()),
     (want("gone", current=False), seen(Power.RUNNING), plans.Stop(10.0)),
+    (want("gone", current=False), carrying(), plans.Wait(30, LINGERS)),
+    (want("gone", current=False, grace_s=0.0), carrying(), plans.Stop(0.0)),
     # wanted stopped
     (want("stopped"), None, plans.Settled()),
     (want("stopped"), seen(Power.STOPPED), plans.Settled()),

@@ -57,6 +57,10 @@ class Role(Protocol):
         """Another incarnation serves from now on: ends the daemons, mends nothing, leaves the kernel as it is."""
         return
 
+    async def carries(self) -> bool:
+        """Whether it rests and something goes on that only it can carry, as the connections of a load balancer."""
+        return False
+
     async def live(self) -> str:
         """The digest of the document that is live, read back from kernel and daemons; empty when none is."""
         ...

@@ -34,7 +34,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
             await context.store.run(lambda tx: _place(tx, context, turn, beside))
             return Result(60.0)
         case plans.Tell(placement, wanted):
-            return Result(60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
+            # One that serves no more is not waited for: the plan may go on at once.
+            return Result(0.0 if wanted == "gone" else 60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
         case plans.FallBack(incarnation, why):
             return Result(0.0, lambda tx: _fall_back(tx, turn.id, incarnation, why))
         case plans.Drop(placement):

@@ -159,17 +159,19 @@ class Dnsmasq:
         """The daemon's files. Raises Wrong."""
         return render(document)
 
+    def stage(self, rendering: Files | None) -> None:
+        """Files: when it takes over, the daemon only has to be started."""
+        if rendering is not None:
+            self._write(rendering)
+
     def apply(self, rendering: Files | None) -> None:
         """Files, then as little of a nudge as makes the daemon read them."""
         if rendering is None:
             self._supervision.remove(self.name)
             shutil.rmtree(self._folder, ignore_errors=True)
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
         forgotten = set(self._read("reservations").splitlines()) - set(rendering.reservations.splitlines())
-        changed = write_if_changed(self._folder / "options", self._with_places(rendering.options).encode())
-        write_if_changed(self._folder / "reservations", rendering.reservations.encode())
-        write_if_changed(self._folder / "names", self._with_mark(rendering).encode())
+        changed = self._write(rendering)
         before = self._supervision.pid(self.name)
         self._supervision.ensure(Daemon(self.name, self._script()))
         now = self._supervision.pid(self.name)
@@ -222,6 +224,14 @@ class Dnsmasq:
                 if not rendering.probe or asked(rendering.probe, self._mark(rendering)):
                     return
             time.sleep(_PAUSE)
+
+    def _write(self, rendering: Files) -> bool:
+        """True when options have changed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        changed = write_if_changed(self._folder / "options", self._with_places(rendering.options).encode())
+        write_if_changed(self._folder / "reservations", rendering.reservations.encode())
+        write_if_changed(self._folder / "names", self._with_mark(rendering).encode())
+        return changed
 
     def _with_places(self, options: str) -> str:
         return f"{options}dhcp-hostsfile={self._folder}/reservations\naddn-hosts={self._folder}/names\n"

@@ -158,6 +158,11 @@ class Metadata:
         """What is to be served. Raises Wrong."""
         return render(document)
 
+    def stage(self, rendering: Served | None) -> None:
+        """The guests' folders: when it takes over, the servers only have to be started."""
+        if rendering is not None:
+            self._write_guests(rendering.guests)
+
     def apply(self, rendering: Served | None) -> None:
         """Folders first, so that a guest never meets a server without its files; then the servers."""
         if rendering is None:
