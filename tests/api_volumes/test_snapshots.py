@@ -68,6 +68,21 @@ async def test_a_deleted_snapshot_is_seen_no_more_and_its_turn_clears_up(land: L
         await land.admin("deleteSnapshot", id=found["id"])
 
 
+async def test_volumes_and_snapshots_go_with_their_account(land: Land):
+    """Nobody could see them any more, and their bytes would stay."""
+    user = await land.stage.user("leaving")
+    disk = await volume(land, user)
+    await made(land, disk["id"])
+    found = dict(await land.job("createSnapshot", who=user, volumeid=disk["id"]))
+    await backed_up(land, found["id"])
+    (account,) = await land.admin("listAccounts", name="leaving", listall=True)
+    accepted = await land.admin("deleteAccount", id=account["id"])
+    assert [("snapshot", "gone")] == await land.open_parts(accepted["jobid"])
+    assert [] == await land.admin("listVolumes", listall=True)
+    assert [] == await land.admin("listSnapshots", listall=True)
+    assert "Expunged" == (await row(land, tables.volume, disk["id"])).state
+
+
 async def test_reverting_needs_a_stopped_guest(land: Land):
     guest, disk = await land.deploy(), await volume(land)
     await made(land, disk["id"])

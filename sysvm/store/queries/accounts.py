@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import callers, machines, templates, turns
+from sysvm.store.queries import callers, machines, snapshots, templates, turns, volumes
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -200,11 +200,11 @@ def rename_domain(tx: Tx, row: Row, name: str) -> None:
 
 # ---------------------------------------------------------------- leaving
 def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
-    """Nobody of the account can act; its guests and networks are wanted gone, which the parts wait for."""
+    """Nobody of the account can act; its guests, networks and snapshots are wanted gone, which the parts wait for."""
     account, user = tables.account, tables.user
     for row in tx.all(sa.select(user.c.id).where(user.c.account_id == account_id, user.c.removed.is_(None))):
         remove_user(tx, row.id)
-    parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id)]
+    parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id), *_data_gone(tx, account_id)]
     template = tables.template
     for row in tx.all(sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))):
         parts += templates.drop_copies(tx, row.id)
@@ -240,6 +240,15 @@ def _networks_gone(tx: Tx, account_id: int) -> list[Part]:
     for row in found:
         tx.update(network, row.id, state="Destroy")
     return [Part("network", row.id, turns.wish(tx, "network", row.id), "gone") for row in found]
+
+
+def _data_gone(tx: Tx, account_id: int) -> list[Part]:
+    """Snapshots and data volumes; root volumes go with their guests."""
+    mine = "account_id = :account and removed is null"
+    dropped = [snapshots.drop(tx, row) for row in tx.rows(tables.snapshot, mine, account=account_id)]
+    for row in tx.rows(tables.volume, f"{mine} and type != 'ROOT'", account=account_id):
+        volumes.remove(tx, row)
+    return dropped
 
 
 def remove_user(tx: Tx, user_id: int) -> None:
