@@ -21,36 +21,14 @@ def create_egress_firewall_rule(call: Call) -> Reply:
             f"Egress firewall rules are supported on isolated networks only; {network.name} is {network.guest_type}"
         )
     rule_lists.need_service(call.tx, network.id, "Firewall")
-    match = firewall.match(
-        call["protocol"], call.get("startport"), call.get("endport"), call.get("icmptype"), call.get("icmpcode"),
-        firewall.EGRESS_PROTOCOLS,
-    )  # fmt: skip
+    match = rule_lists.match_of(call, firewall.EGRESS_PROTOCOLS)
     sources = firewall.egress_sources(call.get("cidrlist", ()), network.cidr)
     destinations = firewall.cidrs(call.get("destcidrlist", ()), "Destination")
     new = Standing("", rules.FIREWALL, match, frozenset(sources), network.id)
     same_targets = [row for row in rules.egress_of(call.tx, network.id) if _share(row.destinations, destinations)]
     firewall.refuse_conflict(new, map(rule_lists.standing, same_targets))
-    id_ = call.tx.insert(
-        tables.firewall_rule,
-        uuid=call.ids.uuid(),
-        purpose=rules.EGRESS,
-        network_id=network.id,
-        protocol=match.protocol,
-        first_port=match.first,
-        last_port=match.last,
-        icmp_type=match.icmp_type,
-        icmp_code=match.icmp_code,
-        sources=list(sources),
-        destinations=list(destinations),
-        traffic_type="Egress",
-        for_display=call.get("fordisplay", True),
-        account_id=network.account_id,
-        domain_id=network.domain_id,
-        domain_path=network.domain_path,
-        created=call.now,
-    )
-    row = call.tx.get(tables.firewall_rule, id_)
-    assert row is not None
+    where = {"network_id": network.id, "destinations": list(destinations), "traffic_type": "Egress"}
+    row = rule_lists.write(call, rules.EGRESS, match, network, sources, **where)
     return rule_lists.changed(call, row, f"creating egress firewall rule for network {network.uuid}")
 
 
@@ -74,7 +52,4 @@ def delete_egress_firewall_rule(call: Call) -> Reply:
 @handler("updateEgressFirewallRule")
 def update_egress_firewall_rule(call: Call) -> Reply:
     """Whether users are shown it."""
-    row = rule_lists.the_rule(call, rules.EGRESS)
-    if "fordisplay" in call:
-        call.tx.update(tables.firewall_rule, row.id, for_display=call["fordisplay"])
-    return rule_lists.changed(call, row, f"updating egress firewall rule {row.uuid}")
+    return rule_lists.shown(call, rules.EGRESS, "updating egress firewall rule")

@@ -19,9 +19,7 @@ def create_firewall_rule(call: Call) -> Reply:
         raise Refused("System firewall rules are made by the cloud itself")
     ip = the_address(call, "ipaddressid")
     rule_lists.need_service(call.tx, ip.network_id, "Firewall")
-    match = firewall.match(
-        call["protocol"], call.get("startport"), call.get("endport"), call.get("icmptype"), call.get("icmpcode")
-    )
+    match = rule_lists.match_of(call)
     row = add(call, ip, match, firewall.cidrs(call.get("cidrlist", ())) or (firewall.ANYWHERE,))
     return rule_lists.changed(call, row, f"creating firewall rule for ip {tables.unpack_address(ip.address)}")
 
@@ -31,27 +29,9 @@ def add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], *, display:
     new = Standing("", rules.FIREWALL, match, frozenset(sources), ip.network_id)
     near = rules.near(call.tx, ip, match.protocol, match.first, match.last)
     firewall.refuse_conflict(new, map(rule_lists.standing, near))
-    id_ = call.tx.insert(
-        tables.firewall_rule,
-        uuid=call.ids.uuid(),
-        purpose=rules.FIREWALL,
-        public_ip_id=ip.id,
-        network_id=ip.network_id,
-        protocol=match.protocol,
-        first_port=match.first,
-        last_port=match.last,
-        icmp_type=match.icmp_type,
-        icmp_code=match.icmp_code,
-        sources=list(sources),
-        for_display=call.get("fordisplay", display),
-        account_id=ip.account_id,
-        domain_id=ip.domain_id,
-        domain_path=ip.domain_path,
-        created=call.now,
-    )
-    row = call.tx.get(tables.firewall_rule, id_)
-    assert row is not None
-    return row
+    shown = call.get("fordisplay", display)
+    places = {"public_ip_id": ip.id, "network_id": ip.network_id}
+    return rule_lists.write(call, rules.FIREWALL, match, ip, sources, for_display=shown, **places)
 
 
 @handler("listFirewallRules")
@@ -69,10 +49,7 @@ def delete_firewall_rule(call: Call) -> Reply:
 @handler("updateFirewallRule")
 def update_firewall_rule(call: Call) -> Reply:
     """Whether users are shown it."""
-    row = rule_lists.the_rule(call, rules.FIREWALL)
-    if "fordisplay" in call:
-        call.tx.update(tables.firewall_rule, row.id, for_display=call["fordisplay"])
-    return rule_lists.changed(call, row, f"updating firewall rule {row.uuid}")
+    return rule_lists.shown(call, rules.FIREWALL, "updating firewall rule")
 
 
 result(

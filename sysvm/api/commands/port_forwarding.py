@@ -55,27 +55,8 @@ def _add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], values: di
     related = None
     if call.get("openfirewall", True):
         related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id
-    id_ = call.tx.insert(
-        tables.firewall_rule,
-        uuid=call.ids.uuid(),
-        purpose=rules.FORWARDING,
-        public_ip_id=ip.id,
-        network_id=ip.network_id,
-        protocol=match.protocol,
-        first_port=match.first,
-        last_port=match.last,
-        sources=list(sources),
-        related_id=related,
-        for_display=call.get("fordisplay", True),
-        account_id=ip.account_id,
-        domain_id=ip.domain_id,
-        domain_path=ip.domain_path,
-        created=call.now,
-        **values,
-    )
-    row = call.tx.get(tables.firewall_rule, id_)
-    assert row is not None
-    return row
+    places = {"public_ip_id": ip.id, "network_id": ip.network_id, "related_id": related}
+    return rule_lists.write(call, rules.FORWARDING, match, ip, sources, **places, **values)
 
 
 @handler("listPortForwardingRules")

@@ -9,6 +9,7 @@ from sysvm.api.answers import rules as answers
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.listing import list_rows, tags_of
+from sysvm.api.rules import firewall
 from sysvm.api.rules.firewall import Match, Standing
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
@@ -73,6 +74,46 @@ def need_service(tx: Tx, network_id: int, service: str) -> Row:
     if service not in networks.services(tx, network):
         raise Refused(f"Network {network.name} doesn't support service {service}: its offering does not have it")
     return network
+
+
+def match_of(call: Call, protocols: Sequence[str] = firewall.INGRESS_PROTOCOLS) -> Match:
+    """What the protocol, ports and ICMP parameters of a firewall or egress rule say."""
+    return firewall.match(
+        call["protocol"], call.get("startport"), call.get("endport"), call.get("icmptype"), call.get("icmpcode"),
+        protocols,
+    )  # fmt: skip
+
+
+def write(call: Call, purpose: str, match: Match, owner: Row, sources: Sequence[str], **more: Any) -> Row:
+    """A new rule, owned as `owner` (an address or a network) is."""
+    values = {"for_display": call.get("fordisplay", True), **more}
+    id_ = call.tx.insert(
+        tables.firewall_rule,
+        uuid=call.ids.uuid(),
+        purpose=purpose,
+        protocol=match.protocol,
+        first_port=match.first,
+        last_port=match.last,
+        icmp_type=match.icmp_type,
+        icmp_code=match.icmp_code,
+        sources=list(sources),
+        account_id=owner.account_id,
+        domain_id=owner.domain_id,
+        domain_path=owner.domain_path,
+        created=call.now,
+        **values,
+    )
+    row = call.tx.get(tables.firewall_rule, id_)
+    assert row is not None
+    return row
+
+
+def shown(call: Call, purpose: str, text: str) -> Accepted:
+    """Whether users are shown the rule."""
+    row = the_rule(call, purpose)
+    if "fordisplay" in call:
+        call.tx.update(tables.firewall_rule, row.id, for_display=call["fordisplay"])
+    return changed(call, row, f"{text} {row.uuid}")
 
 
 def changed(call: Call, row: Row, text: str, state: str | None = None) -> Accepted:
