@@ -17,7 +17,7 @@ _ETH_IP, _ETH_ALL = 0x0800, 0x0003
 _COOKIE = b"\x63\x82\x53\x63"
 _DISCOVER, _OFFER, _REQUEST, _ACK = 1, 2, 3, 5
 _MESSAGE_TYPE, _REQUESTED, _SERVER, _END = 53, 50, 54, 255
-_AGAIN_S = 0.005  # between questions; the kernel of a real client would wait for seconds
+_LOOK_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Reply:
     server: bytes
 
 
-def lease(namespace: str, bridge: str, mac: str, *, patience_s: float) -> str:
-    """Asks on `bridge` until a server gives `mac` a lease; its address. Raises TimeoutError."""
+def lease(namespace: str, bridge: str, mac: str, *, every_s: float, patience_s: float) -> str:
+    """Asks on `bridge`, every so often, until a server gives `mac` a lease; its address. Raises TimeoutError."""
     end = time.perf_counter() + patience_s
     with _bound(namespace, bridge, end) as handle:
-        offer = _asked(handle, lambda: _question(mac, _DISCOVER), mac, _OFFER, end)
+        offer = _asked(handle, lambda: _question(mac, _DISCOVER), mac, _OFFER, every_s, end)
         wish = _option(_REQUESTED, socket.inet_aton(offer.address)) + _option(_SERVER, offer.server)
-        return _asked(handle, lambda: _question(mac, _REQUEST, wish), mac, _ACK, end).address
+        return _asked(handle, lambda: _question(mac, _REQUEST, wish), mac, _ACK, every_s, end).address
 
 
 def _bound(namespace: str, bridge: str, end: float) -> socket.socket:
@@ -45,21 +45,23 @@ def _bound(namespace: str, bridge: str, end: float) -> socket.socket:
         try:
             handle.bind((bridge, _ETH_ALL))
         except OSError:
-            time.sleep(_AGAIN_S)
+            time.sleep(_LOOK_S)
             continue
-        handle.settimeout(_AGAIN_S)
+        handle.settimeout(_LOOK_S)
         return handle
     handle.close()
     raise TimeoutError(f"there is no bridge {bridge}")
 
 
-def _asked(handle: socket.socket, question: Callable[[], bytes], mac: str, kind: int, end: float) -> Reply:
+def _asked(
+    handle: socket.socket, question: Callable[[], bytes], mac: str, kind: int, every_s: float, end: float
+) -> Reply:
     """Asks again and again until an answer of this kind comes."""
     again = 0.0
     while (now := time.perf_counter()) < end:
         try:
             if now >= again:
-                again = now + _AGAIN_S
+                again = now + every_s
                 handle.send(question())
             reply = parse(handle.recv(4096), mac)
         except (TimeoutError, OSError):  # nobody answers; or the bridge is not up yet
