@@ -82,6 +82,28 @@ def test_nobody_is_without_a_router_while_it_is_replaced():
     run(cloud.clock, main())
 
 
+def test_nobody_waits_for_the_last_connections_of_the_old_one():
+    """The job is done when the new one serves; the old one goes when it carries nothing any more."""
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.server():
+            router = await born(cloud)
+            host, row = host_of(cloud), await cloud.row(tables.machine, router)
+            old = host.agents.inside(row.uuid, 1)
+            assert old is not None
+            old.carries = True
+            began = cloud.clock.now()
+            assert jobs.DONE == (await asked(cloud, router)).status
+            assert cloud.clock.now() - began < 10
+            await cloud.clock.sleep(100)
+            assert ((1, 2), [2]) == (tuple(host.driver.incarnations(row.uuid)), serving(cloud, row.uuid))
+            old.carries = False
+            assert 2 == await one_serves(cloud, router)
+
+    run(cloud.clock, main())
+
+
 def test_one_that_does_not_serve_gives_it_back_and_the_job_says_why():
     """The next try is another incarnation."""
     cloud = Cloud()

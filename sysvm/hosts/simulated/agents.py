@@ -35,6 +35,7 @@ class Inside:
     ready: str = ""  # standing by: what it has checked
     told: bool | None = None  # to serve or to stand by, as its host said last; None: nothing yet
     held: bool = False  # it serves
+    carries: bool = False  # connections that nobody else can, also when it has come to stand by
     faults: tuple[ServiceFault, ...] = ()
     tasks: dict[str, OperationSeen] = field(default_factory=dict)
     loads: channel.LoadReport = field(default_factory=channel.LoadReport)
@@ -83,6 +84,7 @@ class SimulatedAgents:
             operations=tuple(inside.tasks.values()),
             standby=not inside.held,
             ready=inside.ready,
+            carries=inside.carries and not inside.held,
         )
 
     async def call(self, machine: str, incarnation: int, body: channel.AgentCallBody) -> msgspec.Struct:
@@ -218,6 +220,7 @@ class SimulatedAgents:
             operations=tuple(inside.tasks.values()),
             standby=not inside.held,
             ready=inside.ready,
+            carries=inside.carries and not inside.held,
         )
 
     def _run_task(self, life: Life, inside: Inside, body: channel.RunTask) -> OperationSeen:

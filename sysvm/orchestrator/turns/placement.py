@@ -254,7 +254,9 @@ def record(
     if changed.keys() & set(placements.MIRRORED):
         placements.show(tx, old.machine_id)
     # A machine that waits for its host waits for the wish to be served, whatever happens on the way.
-    if changed.keys() - {"note", "spec_seen", "agent_since"} and ("settled" in changed or old.settled >= old.told):
+    waits = old.settled < old.told and "settled" not in changed
+    serves_no_more = not job.want.current and "document_live" in changed  # the next incarnation does: nobody waits for it
+    if changed.keys() - {"note", "spec_seen", "agent_since"} and (serves_no_more or not waits):
         turns.look_again(tx, "machine", old.machine_id)
 
 
