@@ -108,6 +108,11 @@ def plain(table: sa.Table, dialect: Dialect) -> PlainTable:
     return PlainTable(table, dialect)
 
 
+PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
+
+
 def are_values(given: dict[str, Any]) -> bool:
     """Whether they are all values: SQL expressions are SQLAlchemy's."""
-    return not any(isinstance(value, sa.ClauseElement) for value in given.values())
+    return PLAIN.issuperset(map(type, given.values())) or not any(
+        isinstance(value, sa.ClauseElement) for value in given.values()
+    )

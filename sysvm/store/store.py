@@ -30,6 +30,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import LRUCache
@@ -208,6 +209,7 @@ def _sqlite_engine(path: str, *, read_only: bool = False) -> sa.Engine:
         poolclass=sa.pool.StaticPool,
         connect_args={"check_same_thread": False, "cached_statements": 1024},
         execution_options={"compiled_cache": _compiled},
+        json_deserializer=msgspec.json.decode,  # rows with JSON are read all the time
     )
 
     @sa.event.listens_for(engine, "connect")

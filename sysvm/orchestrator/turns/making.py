@@ -10,7 +10,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
 from sysvm.store import tables
-from sysvm.store.queries import addresses, consoles, events, machines, nics
+from sysvm.store.queries import addresses, consoles, events, machines, nics, turns
 from sysvm.store.queries.events import SYSTEM, Actor
 from sysvm.store.queries.specs import prefix_of
 from sysvm.store.store import Row, Tx
@@ -53,13 +53,15 @@ def make(tx: Tx, context: Context, new: New) -> Row:
         account_id=new.actor.account_id,
         domain_id=new.actor.domain_id,
         domain_path=new.actor.domain_path,
+        wanted="running",
+        deadline=tx.now + machines.DEADLINE_S,
         created=tx.now,
     )
     name = f"{PREFIX[new.kind]}-{id_}-VM"
     tx.update(tables.machine, id_, name=name, hostname=name, display_name=name)
     machine = tx.get(tables.machine, id_)
     assert machine is not None
-    machines.want(tx, machine, "running")
+    turns.wish(tx, "machine", id_)
     events.record(
         tx,
         f"{EVENT_OF[new.kind]}.CREATE",

@@ -150,9 +150,9 @@ def _implemented(tx: Tx, turn: Turn) -> None:
     network = tx.get(tables.network, turn.id)
     assert network is not None
     unused = None if guests_wanted(tx, network.id) else (network.unused_since or tx.now)
-    tx.update(tables.network, network.id, unused_since=unused, note="")
-    if network.state not in LIVE:
-        tx.update(tables.network, network.id, state="Implemented", restart_required=False)
+    begins = {} if network.state in LIVE else {"state": "Implemented", "restart_required": False}
+    tx.update(tables.network, network.id, unused_since=unused, note="", **begins)
+    if begins:
         _stir_guests(tx, network.id)
         _say(tx, network, "NETWORK.CREATE", f"Network {network.name} is implemented")
     jobs.settle(tx, "network", network.id, turn.wish, "implemented")

@@ -178,7 +178,7 @@ def _seen(tx: Tx, machine: Row, host: Row) -> HostSeen:
         runtimes=_runtimes(facts),
         free_memory_mb=host.memory_free_mb,
         machines=host.machines,
-        has_volume=_holds_volume(tx, machine.id, host.id),
+        has_volume=machine.kind == Kind.GUEST and _holds_volume(tx, machine.id, host.id),
         has_network=machine.host_id == host.id,
     )
 
