@@ -46,6 +46,7 @@ ALL = os.environ.get("SIMULATION_ALL") == "1"
 HOSTS_OWN = (
     "handover."  # fault points in the middle of what a host does by itself: a server that stands still is not there
 )
+ENOUGH = 3  # bad ends; further ones would tell nobody anything
 PHASES = ("host.call.sent", "host.do.received", "host.do.done", "host.call.answered")
 Story = Callable[[Cloud], Awaitable[None]]
 
@@ -108,7 +109,7 @@ class Forks:
         last, self._last = self._last, now
         new = name in self._at if self._at else now != last
         self._instants += new
-        return new and self._instants % self._every == 0
+        return new and self._instants % self._every == 0 and len(self._failed) < ENOUGH
 
     def _fork(self) -> None:
         while len(self._running) >= self._at_once:
