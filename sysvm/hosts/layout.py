@@ -5,7 +5,7 @@ cgroups) carry the hash of its path, so that two hosts on one machine never meet
 from the path alone.
 
     <state>/host/                      durable
-        tls/ identity.json fences/ tasks/ ids.json host.json
+        tls/ identity.json fences/ handovers/ tasks/ ids.json host.json
         machines/<machine>/<incarnation>/   spec.json, state/, upper/, work/, console.log
         libvirt/                       of the KVM driver
     /run/sysvm/<hash8>/                a tmpfs: lost at a reboot, short enough for unix socket names

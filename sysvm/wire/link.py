@@ -184,7 +184,7 @@ ActBody = EnsureCreated | EnsureRunning | EnsureStopped | EnsureRemoved | Ensure
 
 
 class Do(msgspec.Struct, frozen=True, kw_only=True, tag="do"):
-    """One act about one machine. A fence lower than the highest seen for the machine is refused as STALE."""
+    """One act about one incarnation. A fence lower than the highest seen for it is refused as STALE."""
 
     machine: str
     fence: int

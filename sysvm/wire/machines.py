@@ -198,7 +198,7 @@ class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: int
     power: Power
     agent: AgentSeen | None = None  # None: no agent is connected
-    fence: int = 0  # highest fence that the host has seen for the machine
+    fence: int = 0  # highest fence that the host has seen for this incarnation
     operations: tuple[OperationSeen, ...] = ()  # of the host, about this machine
     spec: str = ""  # digest of the spec it was created from
     why: str = ""  # for UNKNOWN and failed starts: what stands in the way
