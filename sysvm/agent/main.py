@@ -3,9 +3,11 @@
 The order is chosen for boot time, because under emulation an import costs tenths of a second: NICs first, with nothing
 imported but what that needs, then asyncio, then the role. What others import if it is there, and do without if not, is left
 out: structlog (`basics.log`), typing_extensions (msgspec) and, in a router, ssl (asyncio) and OpenSSL's hashes (hashlib has
-its own). For the same reason the agent's frozen records are msgspec's: a dataclass takes ten times as long to be declared.
+its own). The agent's frozen records are msgspec's, because a dataclass takes ten times as long to be declared. Garbage is
+collected only when all this stands, which then is never looked through again.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the agent of this machine."""
+    gc.disable()
     words = sys.argv[1:] if argv is None else argv
     root = _root(words) if words else Path("/")
     _leave_out("structlog", "typing_extensions")
@@ -77,6 +80,8 @@ async def serve(paths: "Paths", boot: "BootData") -> None:
 
     context = Context(boot=boot, paths=paths, clock=SystemClock(), seal=Seal(boot.state_key), line=Line())
     agent = Agent(context, role_for(context), version=__version__, nonce=os.urandom(16).hex())
+    gc.freeze()
+    gc.enable()
     async with Tasks() as tasks:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

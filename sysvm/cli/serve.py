@@ -7,6 +7,7 @@ one (orchestrator/session.py). A server that is started before its database wait
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -95,6 +96,9 @@ async def serve(config: ServerConfig) -> None:
         apps = make_apps(store, context.ids, vault, passwords)
         ours = await _start(config, context, apps, tasks)
         (config.state / READY_FILE).write_text(f"{os.getpid()}\n")
+        # What stands now stands to the end: a document of a thousand rules shall not cost a look through all of it.
+        gc.collect()
+        gc.freeze()
         log.info("server_started", api=config.listen, hub=config.hub, session=context.session)
         await _told_to_stop()
         tasks.stop()
