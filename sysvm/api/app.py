@@ -4,6 +4,7 @@ Nothing is read or opened when they are made. A bug in a handler is answered wit
 traceback, by Starlette's error middleware.
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -11,9 +12,9 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 
-from sysvm.api import catalogue, commands, envelopes, errors, metrics, results
+from sysvm.api import catalogue, commands, console_page, envelopes, errors, metrics, results
 from sysvm.api.dispatch import Dispatcher
-from sysvm.api.http import Asgi, Receive, Response, Scope, Send, decode_form, read_request, send_response
+from sysvm.api.http import Asgi, Receive, Request, Response, Scope, Send, decode_form, read_request, send_response
 from sysvm.api.live import Live
 from sysvm.api.passwords import Passwords
 from sysvm.basics.errors import Refused, Why
@@ -68,10 +69,13 @@ async def _broken(request: StarletteRequest, error: Exception) -> StarletteRespo
 async def _main(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
+    if scope["path"] == console_page.PATH:
+        await _answer(partial(console_page.answer, dispatcher), scope, receive, send)
+        return
     if scope["path"] not in PATHS:
         await send_response(send, Response(404, b"There is nothing here; the API is at /client/api\n", "text/plain"))
         return
-    await _answer(dispatcher, scope, receive, send)
+    await _answer(dispatcher.answer, scope, receive, send)
 
 
 async def _integration(dispatcher: Dispatcher, store: Store, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +88,7 @@ async def _integration(dispatcher: Dispatcher, store: Store, scope: Scope, recei
     if scope["path"] == "/metrics":
         await send_response(send, Response(200, await metrics.exposition(store), metrics.CONTENT_TYPE))
         return
-    await _answer(dispatcher, scope, receive, send)
+    await _answer(dispatcher.answer, scope, receive, send)
 
 
 def _is_loopback(scope: Scope) -> bool:
@@ -93,7 +97,7 @@ def _is_loopback(scope: Scope) -> bool:
     return name in LOOPBACK_NAMES
 
 
-async def _answer(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(to: Callable[[Request], Awaitable[Response]], scope: Scope, receive: Receive, send: Send) -> None:
     if scope["method"] not in ("GET", "POST"):
         refused = Refused(f"{scope['method']} is not used here", Why.METHOD)
         await send_response(send, envelopes.refusal(envelopes.ERROR, refused, as_json=True))
@@ -103,4 +107,4 @@ async def _answer(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: 
     except Refused as refused:
         await send_response(send, envelopes.refusal(envelopes.ERROR, refused, as_json=True))
         return
-    await send_response(send, await dispatcher.answer(request))
+    await send_response(send, await to(request))

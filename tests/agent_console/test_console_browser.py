@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import socket as socketlib
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.agent_console.browser import browser
@@ -290,6 +293,39 @@ async def test_a_pasted_text_is_typed_whole(tmp_path: Path) -> None:
                 while not typed.exists():
                     await page.screenshot(tmp_path / "screen.png")
             assert typed.read_text() == text
+
+
+@pytest.mark.parametrize(("asked", "size"), [("w=100&h=75", (100, 75)), ("w=80", (80, 60)), ("", (800, 600))])
+async def test_a_small_picture_of_a_screen(tmp_path: Path, asked: str, size: tuple[int, int]) -> None:
+    async with stage(tmp_path) as proxy, display(tmp_path, *XTERM) as socket, aiohttp.ClientSession() as web:
+        await proxy.role.apply(proxy.document())
+        seen: set[bytes] = set()
+        while len(seen) < 2:  # until xterm has painted its navy window on the black screen
+            ticket = proxy.ticket("thumbnail", through(socket))
+            async with web.get(f"http{proxy.page}/getscreen?token={ticket}&{asked}") as answer:
+                assert (answer.status, answer.content_type) == (200, "image/png")
+                picture = await answer.read()
+            got, rows = read_png(picture)
+            assert got == size
+            seen = {row[3 * x : 3 * x + 3] for row in rows for x in range(size[0])}
+        assert bytes((0, 0, 128)) in seen, "navy, with red, green and blue in their places"
+        async with web.get(f"http{proxy.page}/getscreen?token=used&{asked}") as answer:
+            assert answer.status == 403
+        assert proxy.role.services()[1].note == "0 sessions"
+
+
+def read_png(picture: bytes) -> tuple[tuple[int, int], list[bytes]]:
+    """Size and rows of a PNG of the plainest kind."""
+    at, parts = 8, {}
+    while at < len(picture):
+        size = int.from_bytes(picture[at : at + 4], "big")
+        kind, data = picture[at + 4 : at + 8], picture[at + 8 : at + 8 + size]
+        assert zlib.crc32(kind + data) == int.from_bytes(picture[at + 8 + size : at + 12 + size], "big")
+        parts[kind] = data
+        at += 12 + size
+    width, height = struct.unpack(">II", parts[b"IHDR"][:8])
+    raw, line = zlib.decompress(parts[b"IDAT"]), 1 + 3 * width
+    return (width, height), [raw[n * line + 1 : (n + 1) * line] for n in range(height)]
 
 
 async def test_a_browser_shows_a_text_console(tmp_path: Path) -> None:

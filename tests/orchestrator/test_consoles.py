@@ -1,6 +1,7 @@
 """Console sessions over a whole server: tickets, pages that come back, proxies that are emptied, fleets that shrink."""
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from sysvm.store import tables
 from sysvm.store.queries import settings
 from sysvm.store.store import Row, Tx
 from sysvm.wire.channel import ConsoleSession, ConsoleTarget, LoadReport, RedeemTicket, ResumeSession
+from tests.api.stage import Answer, send
 from tests.orchestrator.tale import Tale, tell
 from tests.simulation.cloud import running
 
@@ -251,5 +253,40 @@ def test_a_proxy_that_nobody_needs_is_retired_with_its_address():
         assert (row["id"], row["state"]) == (one, "Running")
         held = await tale.rows(tables.public_ip, tables.public_ip.c.system, tables.public_ip.c.machine_id.is_not(None))
         assert len(held) == 2, "one of the proxy, one of the secondary storage VM"
+
+    tell(story)
+
+
+async def browse(tale: Tale, query: str) -> Answer:
+    """What the admin's browser gets at the old address of consoles."""
+    app = tale.client.ask.app
+    (user,) = await tale.ask("listUsers", username="admin")
+    await tale.ask("updateUser", id=user["id"], password="secret")
+    words = b"command=login&username=admin&password=secret&response=json"
+    cookies = (await send(app, method="POST", body=words)).cookies
+    header = {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+    return await send(app, f"{query}&sessionkey={cookies['sessionkey']}", path="/client/console", headers=header)
+
+
+def test_the_old_address_of_consoles_leads_to_the_same_page():
+    """cmd=access to the page, cmd=thumbnail to a picture; each with a ticket of its own."""
+
+    async def story(tale: Tale) -> None:
+        eye, (proxy,) = await console(tale)
+        for query, path in (
+            (f"cmd=access&vm={eye.guest}", "/resource/noVNC/vnc.html"),
+            (f"cmd=thumbnail&vm={eye.guest}&w=100&h=75", "/getscreen"),
+        ):
+            answer = await browse(tale, query)
+            where = urlsplit(answer.header("location"))
+            given = {name: values[0] for name, values in parse_qs(where.query).items()}
+            assert (answer.status, where.path) == (302, path)
+            assert (await eye.redeem(proxy, given["token"])).guest == eye.guest
+        assert (given["w"], given["h"]) == ("100", "75")
+        assert (await browse(tale, "cmd=access")).status == 400
+        assert (await browse(tale, f"cmd=auth&vm={eye.guest}")).status == 400
+        assert (await browse(tale, "cmd=access&vm=5b0f2f3c-0000-4000-8000-00000000dead")).status == 431
+        nobody = await send(tale.client.ask.app, f"cmd=access&vm={eye.guest}", path="/client/console")
+        assert nobody.status == 401
 
     tell(story)

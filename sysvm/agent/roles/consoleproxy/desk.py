@@ -16,6 +16,7 @@ import msgspec
 
 from sysvm.agent.roles.consoleproxy import control
 from sysvm.agent.roles.consoleproxy.control import Key, Refusal
+from sysvm.agent.roles.consoleproxy.picture import Painter, Unpaintable
 from sysvm.agent.roles.consoleproxy.relay import Screen, open_screen
 from sysvm.agent.roles.consoleproxy.sessions import SessionTable
 from sysvm.agent.roles.consoleproxy.viewer import Viewer
@@ -24,6 +25,7 @@ from sysvm.basics.log import get_logger
 from sysvm.wire.channel import ConsoleTarget, LoadReport, RedeemTicket, ResumeSession
 
 TICKET_SECONDS = 10.0
+PICTURE_SECONDS = 10.0
 
 log = get_logger()
 
@@ -109,6 +111,23 @@ class ProxyDesk:
         for viewer in list(self._viewers.values()):
             viewer.turn_away(Refusal(control.FULL, "this console proxy is stopping: open the console again"))
 
+    # ------------------------------------------------------------ a picture
+    async def picture(self, ticket: str, client: str, size: tuple[int, int]) -> bytes:
+        """A PNG of the screen that the ticket is for. Raises Refused, NotYet or Unreachable; Unpaintable."""
+        target = await self._outside.ask(RedeemTicket(ticket=ticket, client=client))
+        self.table.glanced(target.session)
+        self._tell_if_changed()
+        if target.kind != "vnc":
+            raise Refused("this machine has a text console, of which there is no picture")
+        screen = await self._screen(target)
+        try:
+            async with asyncio.timeout(PICTURE_SECONDS):
+                return await _paint(screen, Painter(*size))
+        except TimeoutError:
+            raise Unreachable(f"the screen painted nothing within {PICTURE_SECONDS:g} s") from None
+        finally:
+            screen.close()
+
     # ------------------------------------------------------------ inside
     async def _open(self, viewer: Viewer, key: Key) -> None:
         try:
@@ -150,3 +169,36 @@ def _question(key: Key, client: str) -> RedeemTicket | ResumeSession:
     if key.again:
         return ResumeSession(secret=key.text, client=client)
     return RedeemTicket(ticket=key.text, client=client)
+
+
+class _Eye:
+    """Hears a screen for a painter."""
+
+    def __init__(self, screen: Screen, painter: Painter) -> None:
+        self.painted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._screen, self._painter = screen, painter
+
+    def screen_says(self, data: memoryview | bytes) -> None:
+        """Bytes of RFB."""
+        if self.painted.done():
+            return
+        try:
+            self._screen.write(self._painter.feed(bytes(data)))
+        except Unpaintable as error:
+            self.painted.set_exception(error)
+        if self._painter.done and not self.painted.done():
+            self.painted.set_result(self._painter.png())
+
+    def screen_is_full(self, full: bool) -> None:
+        """We say little."""
+
+    def screen_ended(self) -> None:
+        """Before the picture was whole."""
+        if not self.painted.done():
+            self.painted.set_exception(Unreachable("the screen ended before its picture was whole"))
+
+
+async def _paint(screen: Screen, painter: Painter) -> bytes:
+    eye = _Eye(screen, painter)
+    screen.attach(eye)
+    return await eye.painted

@@ -2,6 +2,7 @@
 
 /                                    -> the page
 /ajax?token=, /client/console?token= -> the page, for links of older times; the token goes with them
+/getscreen?token=&w=&h=              a small picture of the screen, as PNG; the ticket is used up
 /resource/noVNC/vnc.html             the page
 /resource/...                        its scripts, pictures and libraries
 /cmd/getstatus                       sessions as JSON (management and control NICs only)
@@ -18,9 +19,13 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
+from sysvm.agent.roles.consoleproxy.knock import plausible
+from sysvm.agent.roles.consoleproxy.picture import Unpaintable
+from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.wire.channel import ConsoleSession
 
 PAGE = "/resource/noVNC/vnc.html"
+MOST_PIXELS = 4096
 WEB = Path(__file__).resolve().parents[3] / "web" / "console"
 
 # The page runs nothing but its own scripts, and is shown inside no other site's page. Images come as blobs and data.
@@ -60,17 +65,38 @@ class Asset:
         return cls(KINDS[place.suffix], hashlib.sha256(body).hexdigest()[:32], body, gzip.compress(body, 6, mtime=0))
 
 
+Picture = Callable[[str, str, tuple[int, int]], Awaitable[bytes]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def console_pages() -> web.Application:
-    """What browsers see."""
+def console_pages(picture: Picture) -> web.Application:
+    """What browsers see. `picture` gives a PNG for (ticket, client, (width, height))."""
+
+    async def screen(request: web.Request) -> web.Response:
+        ticket = request.query.get("token", "")
+        if not plausible(ticket):
+            raise web.HTTPForbidden(text="a ticket is needed: ask for the picture again")
+        size = (side_of(request.query.get("w", "")), side_of(request.query.get("h", "")))
+        try:
+            png = await picture(ticket, request.remote or "", size)
+        except Refused as refused:
+            raise web.HTTPForbidden(text=refused.text) from refused
+        except (NotYet, Unreachable, Broken, Stale, Unpaintable) as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from error
+        return web.Response(body=png, content_type="image/png", headers={"Cache-Control": "no-store"})
+
     app = web.Application(middlewares=[_with_headers])
+    app.router.add_get("/getscreen", screen)
     for old in ("/", "/ajax", "/client/console"):
         app.router.add_get(old, _to_page)
     app.router.add_get(PAGE, _asset)
     app.router.add_get("/resource/{name:.+}", _asset)
     return app
+
+
+def side_of(text: str) -> int:
+    """A number of pixels; 0, which is no limit, for what is none."""
+    return min(int(text), MOST_PIXELS) if text.isdecimal() and len(text) < 6 else 0
 
 
 def missing() -> str:
@@ -108,7 +134,8 @@ def status_text(sessions: tuple[ConsoleSession, ...]) -> bytes:
 @web.middleware
 async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 

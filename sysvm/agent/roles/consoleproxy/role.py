@@ -10,6 +10,7 @@ import itertools
 import logging
 import ssl
 from socket import socket
+from typing import Any
 
 import msgspec
 from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
@@ -64,7 +65,7 @@ class ConsoleProxyRole(Role):
         self._document: ConsoleProxyDocument | None = None
         self._live: ConsoleProxyDocument | None = None
         self._faults: tuple[ServiceFault, ...] = ()
-        self._pages = Site(pages.console_pages())
+        self._pages = Site(pages.console_pages(self._picture))
         self._status = Site(pages.status_pages(self._sessions))
         self._doors = {"page": Door(self._pages.accept), "websocket": Door(self._accept)}
         self._status_doors: dict[str, Door] = {}
@@ -174,7 +175,7 @@ class ConsoleProxyRole(Role):
 
     # ------------------------------------------------------------ browsers
     async def _accept(self, listening: socket, context: ssl.SSLContext | None) -> SocketAcceptor:
-        sizes = {"ssl_incoming_bio_size": memory.RECORD, "ssl_outgoing_bio_size": memory.MANY_RECORDS}
+        sizes: dict[str, Any] = {"ssl_incoming_bio_size": memory.RECORD, "ssl_outgoing_bio_size": memory.MANY_RECORDS}
         server = await ws_create_server(
             self._knock,
             sock=listening,
@@ -200,6 +201,9 @@ class ConsoleProxyRole(Role):
 
     async def _ask(self, ask: RedeemTicket | ResumeSession) -> ConsoleTarget:
         return await self._context.line.ask(ask, ConsoleTarget)
+
+    async def _picture(self, ticket: str, client: str, size: tuple[int, int]) -> bytes:
+        return await self._desk.picture(ticket, client, size)
 
     # ------------------------------------------------------------ beside documents
     def _now(self) -> float:

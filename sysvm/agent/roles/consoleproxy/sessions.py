@@ -105,6 +105,11 @@ class SessionTable:
             self._removed[known.session] = TELL
             self.changed = True
 
+    def glanced(self, session: str) -> None:
+        """A session that was one picture long."""
+        self._removed[session] = TELL
+        self.changed = True
+
     def idle(self, now: float) -> list[int]:
         """Connections whose user has done nothing for longer than the limit."""
         if not self.limits.idle_s:
