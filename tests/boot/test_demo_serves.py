@@ -171,6 +171,13 @@ def test_the_clients_that_people_have_work_with_the_file_that_it_wrote(demo: Wor
     assert [network.name for network in driver.ex_list_networks()] == ["demo"]
 
 
+def test_answers_have_what_ansible_reads_without_asking(demo: World):
+    """The modules of ngine_io.cloudstack end with a KeyError otherwise: an address of every host, the providers' own key."""
+    assert [row["name"] for row in demo.client.rows("listHosts", "host") if not row.get("ipaddress")] == []
+    providers = demo.client.rows("listStorageProviders", "dataStoreProvider", type="primary")
+    assert "DefaultPrimary" in {row["name"] for row in providers}
+
+
 def test_a_second_run_is_cheap_and_changes_nothing(demo: World):
     """Every step finds itself done, and the table tells of every machine."""
     demo.until(demo.all_run, "everything runs")

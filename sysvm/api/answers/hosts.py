@@ -91,8 +91,8 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f}%" if whole else "0%"
 
 
-def system_vm(row: Row) -> dict[str, Any]:
-    """A system VM whose agent is up, in the form of a host."""
+def system_vm(row: Row, address: str | None) -> dict[str, Any]:
+    """A system VM whose agent is up, in the form of a host; `address` is its management address."""
     answer = {
         "id": row.uuid,
         "name": row.name,
@@ -101,6 +101,7 @@ def system_vm(row: Row) -> dict[str, Any]:
         "resourcestate": "Enabled",
         "hypervisor": row.hypervisor or None,
         "version": row.version or None,
+        "ipaddress": address,
         "zoneid": row.zone_uuid,
         "zonename": row.zone_name,
         "podid": row.pod_uuid,

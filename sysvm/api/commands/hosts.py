@@ -9,6 +9,7 @@ Nothing here talks to a host. That a host is empty, and so in maintenance, is fo
 
 import json
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,11 +24,12 @@ from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import SystemIds
 from sysvm.store import tables
-from sysvm.store.queries import events, hosts, machines, turns, zones
+from sysvm.store.queries import events, hosts, machines, nics, turns, zones
 from sysvm.store.queries.events import About
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import maintenance
+from sysvm.wire.machines import Traffic
 
 SIMULATED = ("Simulator", "VMware")
 INSTALL = "install-host"
@@ -219,7 +221,13 @@ def _system_vms(call: Call, kind: str | None) -> list[dict[str, Any]]:
         statement = statement.where(machine.c.kind == kind)
     if word := call.get("keyword"):
         statement = statement.where(contains(machine.c.name, word))
-    return [answers.system_vm(row) for row in call.tx.all(statement)]
+    rows = call.tx.all(statement)
+    found = nics.of_machines(call.tx, [row.id for row in rows])
+    return [answers.system_vm(row, _management_address(found.get(row.id, []))) for row in rows]
+
+
+def _management_address(held: Sequence[nics.NicRow]) -> str | None:
+    return next((nic.primary.text for nic in held if nic.traffic == Traffic.MANAGEMENT and nic.primary), None)
 
 
 @handler("listHostTags")
