@@ -12,6 +12,7 @@ from tests.simulation.cloud import Cloud
 SYSTEM = ("router", "consoleproxy", "secstorage")
 EXPLAINED = re.compile(
     r"died \(|keeps dying|is unreachable|up in zone|did not come to its end in time|minutes after it was asked for"
+    r"|Management server .* (is gone|was cut off)"
     r"|System VMs of .* cannot be made|was not replaced|could not be replaced"
 )
 # What a job may end with when others wanted otherwise, or when the weather was too bad for it.
