@@ -91,8 +91,9 @@ async def serve(config: ServerConfig) -> None:
     vault = open_vault(config.state)
     passwords = Passwords()
     async with _store(config) as store, Tasks() as tasks:
-        await _first_start(config, store, vault, passwords)
-        context = await _begin(config, store, vault)
+        with schema.alone(store):
+            await _first_start(config, store, vault, passwords)
+            context = await _begin(config, store, vault)
         apps = make_apps(store, context.ids, vault, passwords)
         ours = await _start(config, context, apps, tasks)
         (config.state / READY_FILE).write_text(f"{os.getpid()}\n")
@@ -149,10 +150,8 @@ async def _first_start(config: ServerConfig, store: Store, vault: Vault, passwor
         sow = partial(
             seed.sow, ids=ids, vault=vault, version=sysvm.__version__, admin_password_hash=passwords.hash_now(password)
         )
-        if await store.run(sow):
-            log.info("cloud_created", admin_password_in=str(config.state / PASSWORD_FILE))
-        else:  # another server was quicker, and its password is the admin's
-            (config.state / PASSWORD_FILE).unlink()
+        await store.run(sow)
+        log.info("cloud_created", admin_password_in=str(config.state / PASSWORD_FILE))
     await store.read(lambda tx: seed.check_key(tx, vault))
 
 

@@ -30,7 +30,7 @@ async def ensure(store: Store) -> None:
 def upgrade(store: SqliteStore | PostgresStore) -> None:
     """The same, in the caller's thread."""
     made = config()
-    with _alone(store), store.engine.connect() as connection:
+    with alone(store), store.engine.connect() as connection:
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
         if store.dialect == "postgresql":
@@ -38,8 +38,10 @@ def upgrade(store: SqliteStore | PostgresStore) -> None:
 
 
 @contextmanager
-def _alone(store: SqliteStore | PostgresStore) -> Iterator[None]:
-    """Servers that start together wait for each other. On SQLite the lock of the state folder sees to that."""
+def alone(store: Store) -> Iterator[None]:
+    """Servers that start together wait for each other: nobody else migrates or sows. On SQLite the lock of the state folder
+    sees to that."""
+    assert isinstance(store, SqliteStore | PostgresStore)
     if store.dialect != "postgresql":
         yield
         return

@@ -84,12 +84,20 @@ def sow(tx: Tx, ids: Ids, vault: Vault, *, version: str, admin_password_hash: st
     """Fills an empty database; False when it is a cloud already."""
     if tx.value(sa.select(tables.cloud.c.id)) is not None:
         return False
+    _count_from_one(tx)
     tx.insert(tables.cloud, uuid=ids.uuid(), epoch=1, version=version, secrets_check=vault.seal(KNOWN_TEXT),
               created=tx.now)  # fmt: skip
     for step in STEPS:
         step(tx, ids)
     tx.update(tables.user, ADMIN_ACCOUNT, password_hash=admin_password_hash)
     return True
+
+
+def _count_from_one(tx: Tx) -> None:
+    """A try that was undone may have taken the first numbers; PostgreSQL does not give them back."""
+    if tx.connection.dialect.name == "postgresql":
+        for table in (tables.cloud, tables.domain, tables.role, tables.account, tables.user):
+            tx.sql(f"select setval(pg_get_serial_sequence('\"{table.name}\"', 'id'), 1, false)")
 
 
 def check_key(tx: Tx, vault: Vault) -> None:
