@@ -3,9 +3,9 @@
 from sysvm.basics.errors import Stale
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import ending, placing
+from sysvm.orchestrator.turns import draining, ending, placing
 from sysvm.store import tables
-from sysvm.store.queries import brakes, jobs, machines, placements, turns
+from sysvm.store.queries import brakes, consoles, jobs, machines, placements, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -33,6 +33,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
             # Not by the release: why there is no place (NotYet) must be written although nothing else is.
             await context.store.run(lambda tx: _place(tx, context, turn, beside))
             return Result(60.0)
+        case draining.Drain(machine):
+            return Result(draining.LOOK_S, lambda tx: consoles.begin_drain(tx, machine))
         case plans.Tell(placement, wanted):
             # One that serves no more is not waited for: the plan may go on at once.
             return Result(0.0 if wanted == "gone" else 60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
@@ -42,7 +44,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Result(0.0, lambda tx: _drop(tx, placement))
 
 
-def decide(tx: Tx, turn: Turn) -> MachineStep | None:
+def decide(tx: Tx, turn: Turn) -> MachineStep | draining.Drain | None:
     """The next step, or None for a machine that is no more."""
     machine = tx.get(tables.machine, turn.id)
     if machine is None or machine.removed is not None:
@@ -60,7 +62,7 @@ def decide(tx: Tx, turn: Turn) -> MachineStep | None:
     if safety.is_rebuilding(step, machine.wanted, machine.incarnation, placed):
         why = brakes.why_not(tx, machine.zone_id, elsewhere=True)
         return plans.Wait(safety.AGAIN_S, why) if why else step
-    return step
+    return draining.first(tx, machine, step)
 
 
 def _seen(tx: Tx, machine: Row, row: Row) -> PlacementSeen:
@@ -102,6 +104,8 @@ def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
     machine = tx.get(tables.machine, row.machine_id)
     assert machine is not None
     machines.tell(tx, machine, row, wanted, wish)
+    if machine.draining and wanted != "running":
+        consoles.end_drain(tx, machine.id)
 
 
 def _drop(tx: Tx, placement: int) -> None:
