@@ -190,7 +190,9 @@ async def _sessions(count: int, seconds: int) -> tuple[float, float]:
 
             async def open_one(number: int) -> aiohttp.ClientWebSocketResponse:
                 async with room:
-                    return await web.ws_connect(ours.websocket(around.ticket(f"many-{number}", screen)))
+                    socket = await web.ws_connect(ours.websocket(around.ticket(f"many-{number}", screen)))
+                    await socket.receive_bytes()
+                    return socket
 
             sockets = await asyncio.gather(*(open_one(number) for number in range(count)))
             looking = [asyncio.ensure_future(look(socket)) for socket in sockets]
