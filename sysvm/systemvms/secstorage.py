@@ -37,6 +37,7 @@ class WorkerFacts:
     management_address: str
     public_address: str
     certificate: Certificate
+    public_certificate: Certificate
     ca: str
     ticket_key: str
     allowed_internal: tuple[str, ...]
@@ -55,6 +56,7 @@ def document(facts: WorkerFacts) -> SecStorageDocument:
         management_address=facts.management_address,
         public_address=facts.public_address,
         certificate=facts.certificate,
+        public_certificate=facts.public_certificate,
         ca=facts.ca,
         ticket_key=facts.ticket_key,
         # 0.0.0.0 is ignored, as CloudStack does: it would except everything from the ban.

@@ -218,6 +218,8 @@ class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, tag="secstor
     public_address: str = ""
     serve_port: int = 8443  # TLS, management NIC: hosts fetch images here with tickets
     certificate: Certificate | None = None  # of the built-in CA, for serve_port
+    public_port: int = 80  # public NIC: users download and upload with signed addresses
+    public_tls_port: int = 443  # the same over TLS, with `public_certificate`
     public_certificate: Certificate | None = None
     ca: str = ""
     ticket_key: str = ""  # secret of the cloud that fetch tickets are authenticated with (HMAC-SHA256)

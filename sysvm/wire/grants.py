@@ -1,4 +1,4 @@
-"""Short-lived permissions that a server signs and a host or a system VM checks: console grants and fetch tickets.
+"""Short-lived permissions that a server signs and a host or a system VM checks: console grants, fetch tickets, links of users.
 
 A console grant is Ed25519-signed, because every relay may check it and none may make one. A fetch ticket carries an HMAC
 with a secret of the cloud, because a secondary storage VM checks it with the standard library alone.
@@ -171,7 +171,18 @@ def check_keep_ticket(secret: str, text: str, now: float) -> KeepTicket:
     return ticket
 
 
-_FETCH, _KEEP = b"fetch", b"keep"
+def sign_link(secret: str, ticket: FetchTicket) -> str:
+    """The secret part of an address that anybody may download one image from, until it expires."""
+    return _signed(secret, _LINK, asdict(ticket))
+
+
+def check_link(secret: str, text: str, now: float) -> FetchTicket:
+    """The ticket in `text`; raises BadGrant unless it was made with `secret`, for users, and is still good."""
+    body = _checked(secret, _LINK, text)
+    return _parse(body, FetchTicket, ("store", "image", "sha256", "expires"), now, LONGEST_TICKET)
+
+
+_FETCH, _KEEP, _LINK = b"fetch", b"keep", b"link"
 
 
 def _signed(secret: str, purpose: bytes, fields: object) -> str:

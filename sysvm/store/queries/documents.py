@@ -70,15 +70,17 @@ def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
     zone = tx.get(tables.zone, machine.zone_id)
     assert zone is not None
     held = {nic.traffic: nic for nic in nics.of_machine(tx, machine.id)}
-    management = _address(held.get(Traffic.MANAGEMENT))
+    management, public = (_address(held.get(traffic)) for traffic in (Traffic.MANAGEMENT, Traffic.PUBLIC))
+    certificate = key_queries.machine_certificate(tx, keys, machine, tuple(filter(None, (management, public))))
     sites = str(settings.value(tx, "secstorage.allowed.internal.sites", zone_id=zone.id) or "")
     return secstorage.WorkerFacts(
         machine=machine.uuid,
         name=machine.name,
         stores=_stores(tx, zone.id),
         management_address=management,
-        public_address=_address(held.get(Traffic.PUBLIC)),
-        certificate=key_queries.machine_certificate(tx, keys, machine, (management,) if management else ()),
+        public_address=public,
+        certificate=certificate,
+        public_certificate=certificates.served(tx, keys.vault) or certificate,
         ca=keys.authority.ca_pem,
         ticket_key=keys.ticket_key,
         allowed_internal=tuple(site.strip() for site in sites.split(",") if site.strip()),

@@ -50,17 +50,23 @@ def ensure_keys(tx: Tx, vault: Vault, ids: Ids) -> Keys:
     if grants is None:
         _keep(tx, GRANTS, "", vault.seal(base64.b64encode(new_grant_key()).decode()))
         grants = _named(tx, GRANTS)
-    tickets = _named(tx, TICKETS)
-    if tickets is None:
-        _keep(tx, TICKETS, "", vault.seal(ids.token()))
-        tickets = _named(tx, TICKETS)
-    assert authority is not None and grants is not None and tickets is not None
+    assert authority is not None and grants is not None
     return Keys(
         vault=vault,
         authority=Authority.load(authority.pem, vault.open(authority.private_key)),
         grant_key=base64.b64decode(vault.open(grants.private_key)),
-        ticket_key=vault.open(tickets.private_key),
+        ticket_key=ticket_key(tx, vault, ids),
     )
+
+
+def ticket_key(tx: Tx, vault: Vault, ids: Ids) -> str:
+    """The secret of tickets and of signed addresses; made at its first use."""
+    row = _named(tx, TICKETS)
+    if row is not None:
+        return vault.open(row.private_key)
+    new = ids.token()
+    _keep(tx, TICKETS, "", vault.seal(new))
+    return new
 
 
 def _keep(tx: Tx, name: str, pem: str, sealed: str) -> None:

@@ -20,6 +20,7 @@ from sysvm.agent.roles.secstorage.deliveries import Deliveries, Doors
 from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
 from sysvm.agent.roles.secstorage.images import ImageServer
 from sysvm.agent.roles.secstorage.pace import Patience
+from sysvm.agent.roles.secstorage.public import PublicDoors
 from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
 from sysvm.agent.roles.secstorage.transfer import Transfer, read_order
 from sysvm.agent.roles.serving import memory
@@ -64,22 +65,30 @@ class SecStorageRole(Role):
         self._deliveries.add_to(app)
         self._site = Site(app)
         self._door = Door(self._site.accept)
+        self._public = PublicDoors(lambda: self._stores, context.clock.now)
 
     @property
     def port(self) -> int:
         """Where hosts fetch images now."""
         return self._door.port
 
+    @property
+    def public_ports(self) -> dict[str, int]:
+        """Where users download and upload now."""
+        return self._public.ports
+
     # ------------------------------------------------------------ the role
     async def start(self, tasks: Tasks) -> None:
         memory.keep_buffers()
         await self._site.start()
+        await self._public.start()
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
         if not isinstance(document, SecStorageDocument):
             raise Refused("this machine is a secondary storage VM, and the document is not one's")
         self._document = document
         faults = [*self._name_servers(document), *self._sources(document), *await self._open_door(document)]
+        faults += await self._public.open(document)
         self._faults = tuple(faults)
         await self._open_stores(document)
         if not faults:
@@ -96,6 +105,7 @@ class SecStorageRole(Role):
         note = f"{len(self._busy)} transfers"
         return (
             ServiceSeen(name="images", running=self.port > 0),
+            ServiceSeen(name="public", running=any(self.public_ports.values())),
             ServiceSeen(name="downloads", running=True, note=note),
         )
 
@@ -119,6 +129,7 @@ class SecStorageRole(Role):
                 await asyncio.to_thread(store.drop_incoming, body.image)
 
     async def stop(self) -> None:
+        await self._public.stop()
         await self._door.close()
         await self._site.stop()
 

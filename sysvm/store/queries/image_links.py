@@ -1,0 +1,65 @@
+"""The public door of a zone's secondary storage, and the signed addresses that lead through it to one image.
+
+A link holds all that it allows (see `wire/grants.py`), so making one writes nothing and nobody cleans up after it. Any
+secondary storage VM of the zone serves all its stores; a link names the one with least to do now.
+"""
+
+import re
+
+import sqlalchemy as sa
+
+from sysvm.store import tables
+from sysvm.store.queries import consoles, fleets, settings
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms.consoleproxy import host_name
+from sysvm.systemvms.fleet import least_loaded
+from sysvm.wire.grants import LONGEST_TICKET, FetchTicket, sign_link
+from sysvm.wire.machines import Kind
+
+STORED = "DOWNLOADED"
+
+
+def door(tx: Tx, zone_id: int) -> Row | None:
+    """The secondary storage VM that users of the zone are sent to; None while there is none."""
+    here = {row.id: row for row in fleets.living(tx, zone_id, Kind.SECONDARY_STORAGE)}
+    reached = [member for member in fleets.members(tx, list(here.values())) if consoles.public_address(tx, member.id)]
+    chosen = least_loaded(reached)
+    return here[chosen.id] if chosen is not None else None
+
+
+def root(tx: Tx, machine: Row, *, secure: bool) -> str:
+    """How an address at this secondary storage VM begins."""
+    domain = str(settings.value(tx, "secstorage.ssl.cert.domain", zone_id=machine.zone_id) or "")
+    address = consoles.public_address(tx, machine.id)
+    return f"{'https' if secure else 'http'}://{host_name(address, domain) if secure else address}"
+
+
+def stored(tx: Tx, template_id: int, zone_id: int | None = None) -> list[tuple[Row, Row]]:
+    """Copies whose bytes are there, each with its store; the oldest first."""
+    copy, store = tables.template_copy, tables.image_store
+    query = sa.select(copy).where(
+        copy.c.template_id == template_id, copy.c.state == STORED, copy.c.sha256 != "",
+        copy.c.wanted.is_(True), copy.c.removed.is_(None),
+    )  # fmt: skip
+    if zone_id is not None:
+        query = query.where(copy.c.zone_id == zone_id)
+    found = [
+        (row, tx.get(store, row.store_id)) for row in tx.all(query.order_by(copy.c.id)) if row.store_id is not None
+    ]
+    return [(row, kept) for row, kept in found if kept is not None and kept.removed is None]
+
+
+def link(tx: Tx, key: str, template: Row, copy: Row, store: Row, machine: Row) -> str:
+    """The address that this copy's bytes can be fetched from, by anybody, until it expires."""
+    seconds = min(float(settings.value(tx, "extract.url.expiration.interval")), LONGEST_TICKET)
+    # A server's clock and the machine's are not the same one: a ticket of the longest life must not look longer there.
+    expires = tx.now + min(seconds, LONGEST_TICKET - 600)
+    ticket = FetchTicket(store=store.uuid, image=template.uuid, sha256=copy.sha256, expires=expires)
+    secure = bool(settings.value(tx, "secstorage.encrypt.copy", zone_id=copy.zone_id))
+    return f"{root(tx, machine, secure=secure)}/userdata/{sign_link(key, ticket)}/{file_name(template)}"
+
+
+def file_name(template: Row) -> str:
+    """What a browser calls the file."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", template.name).strip("-") or "image"
+    return f"{plain[:100]}.{template.format.lower()}"
