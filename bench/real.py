@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import msgspec
+
 from bench import dhcp
 from bench.groups import Missing
 from bench.measure import cpu_s, median, percentile, rss_mb
@@ -92,7 +94,8 @@ def _each(ground: Ground, *, tiny: bool) -> Iterator[Row]:
     ]
     for names, work in works:
         try:
-            yield from work()
+            busy = f"; load {os.getloadavg()[0]:.0f} on {os.cpu_count()} processors when it began"
+            yield from (msgspec.structs.replace(one, note=one.note + busy) for one in work())
         except (ApiError, OSError, RuntimeError, LookupError, subprocess.SubprocessError) as error:
             for name in names:
                 yield failed(name, f"{type(error).__name__}: {error}")
