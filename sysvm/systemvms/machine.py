@@ -63,11 +63,6 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
-    """EnsureCreated."""
-
-
-@dataclass(frozen=True, slots=True)
 class Start:
     """EnsureRunning: made if it is not there, and started."""
 
@@ -114,7 +109,7 @@ class Settled:
     """The placement is as it is wanted."""
 
 
-PlacementAct = Prepare | Create | Start | Renic | Stop | Remove | Configure | HandOver | Wait | Settled
+PlacementAct = Prepare | Start | Renic | Stop | Remove | Configure | HandOver | Wait | Settled
 
 
 def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:

@@ -16,7 +16,7 @@ only when there are several of them: a single one is one thing that looks dead, 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sysvm.systemvms.machine import Create, Drop, MachineStep, PlacementAct, PlacementSeen, Prepare, Start, Stop
+from sysvm.systemvms.machine import Drop, MachineStep, PlacementAct, PlacementSeen, Prepare, Start, Stop
 
 WINDOW_S = 300.0  # what died and was healed within it counts
 AGAIN_S = 30.0  # until what the brake holds up is looked at again
@@ -73,7 +73,7 @@ def why(health: Health, share: float) -> str:
 def is_revival(act: PlacementAct, *, lived: bool) -> bool:
     """Whether the act gives a machine that lived, and was not asked to end, another life on its host. Only for placements
     that are wanted running."""
-    return lived and isinstance(act, Prepare | Create | Start | Stop)
+    return lived and isinstance(act, Prepare | Start | Stop)
 
 
 def is_rebuilding(step: MachineStep, wanted: str, incarnation: int, placements: tuple[PlacementSeen, ...]) -> bool:

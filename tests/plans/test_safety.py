@@ -77,7 +77,6 @@ def test_the_reason_has_the_numbers():
 # ---------------------------------------------------------------- what is healing
 ACTS = [
     (plans.Prepare(), True),
-    (plans.Create(), True),
     (plans.Start(), True),
     (plans.Stop(0.0), True),  # nobody at home: it would be killed
     (plans.Renic(), False),

@@ -189,8 +189,6 @@ def _order(job: Job, act: PlacementAct) -> link.ActBody:
             return link.EnsureRemoved(incarnation=incarnation, kept_network=keep_network)
     assert job.spec is not None
     match act:
-        case plans.Create():
-            return link.EnsureCreated(spec=job.spec)
         case plans.Start():
             return link.EnsureRunning(spec=job.spec)
         case plans.Renic():
