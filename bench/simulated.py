@@ -39,8 +39,8 @@ def run(*, tiny: bool) -> Iterator[Row]:
     hosts, routers = (10, 20) if tiny else (1000, 2000)
     clock = VirtualClock()
     spent = run_virtually(clock, _measure(clock, hosts, routers))
-    note = f"{routers} routers on {hosts} hosts, {spent / routers * 1e3:.2f} ms of CPU each; SQLite in memory; a router is five turns "
-    note += "and some 155 statements, which are half of that CPU: the goal leaves them 13 us each with all of Python around"
+    note = f"{routers} routers on {hosts} hosts, {spent / routers * 1e3:.2f} ms of CPU each; SQLite in memory; "
+    note += "a router is 5 turns and some 155 statements, which are half of that CPU: the goal leaves 13 us for each, all told"
     yield row("sim.routers_per_s", routers / spent, "routers/s", better="higher", note=note)
 
 
