@@ -48,6 +48,16 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, tag="download"):
     max_bytes: int = 0  # 0: the document's limit
 
 
+class TakeUpload(msgspec.Struct, frozen=True, kw_only=True, tag="take-upload"):
+    """Wait for a user to upload `image` into the store, until `expires`; result: Downloaded."""
+
+    store: str
+    image: str
+    format: str
+    expires: float
+    checksum: str = ""  # as in Download
+
+
 class DeleteImage(msgspec.Struct, frozen=True, kw_only=True, tag="delete-image"):
     """Remove an image from the store; result: nothing."""
 
@@ -76,7 +86,7 @@ class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
     """Run the machine's own checks (ssvm-check and the like); result: Diagnosed."""
 
 
-TaskBody = Download | CopyImage | DeleteImage | Diagnose | CheckSelf
+TaskBody = Download | TakeUpload | CopyImage | DeleteImage | Diagnose | CheckSelf
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-task"):

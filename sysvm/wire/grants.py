@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -182,7 +183,20 @@ def check_link(secret: str, text: str, now: float) -> FetchTicket:
     return _parse(body, FetchTicket, ("store", "image", "sha256", "expires"), now, LONGEST_TICKET)
 
 
-_FETCH, _KEEP, _LINK = b"fetch", b"keep", b"link"
+def sign_upload(secret: str, said: tuple[str, str, str]) -> str:
+    """What a client shows with an upload: path, metadata and the instant of its end (ISO 8601) are those of the server."""
+    return base64.b64encode(_mac(secret, _UPLOAD, _payload(said))).decode()
+
+
+def check_upload(secret: str, signature: str, said: tuple[str, str, str], now: float) -> None:
+    """Raises BadGrant unless `signature` was made with `secret` for what is said, and the end is yet to come."""
+    if not secret or not hmac.compare_digest(signature.encode(), sign_upload(secret, said).encode()):
+        raise BadGrant("its signature is not the server's")
+    if datetime.fromisoformat(said[2]).timestamp() <= now:
+        raise BadGrant("it has expired")
+
+
+_FETCH, _KEEP, _LINK, _UPLOAD = b"fetch", b"keep", b"link", b"upload"
 
 
 def _signed(secret: str, purpose: bytes, fields: object) -> str:

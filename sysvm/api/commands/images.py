@@ -75,7 +75,7 @@ def new_image(call: Call, where: Sequence[Row], **columns: Any) -> int:
         uuid=call.ids.uuid(),
         name=name,
         display_text=call.get("displaytext") or name,
-        url=rules.url(call["url"], columns["format"], root=root),
+        url=rules.url(call["url"], columns["format"], root=root) if "url" in call else "",
         checksum=rules.checksum(call.get("checksum")),
         guest_os_id=system.id if system is not None else templates.default_os(call.tx),
         is_public=public,

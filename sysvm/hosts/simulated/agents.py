@@ -47,6 +47,9 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
         case channel.Download():
             size = 1 << 20
             return channel.Downloaded(sha256=digest(body.url), size=size, virtual_size=10 * size, format=body.format)
+        case channel.TakeUpload():
+            size = 1 << 20
+            return channel.Downloaded(sha256=digest(body.image), size=size, virtual_size=size, format=body.format)
         case channel.CopyImage():
             size = 1 << 20
             return channel.Downloaded(sha256=body.sha256, size=size, virtual_size=10 * size, format="QCOW2")

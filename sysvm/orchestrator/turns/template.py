@@ -15,7 +15,7 @@ from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, fleets, jobs, turns
+from sysvm.store.queries import alerts, events, fleets, image_links, jobs, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.image_stores import usable
@@ -28,6 +28,7 @@ from sysvm.wire.machines import Kind, OperationSeen, OperationState
 
 POLL_S = 2.0
 SETTLED_S = 600.0
+OVER = ("DOWNLOADED", "DOWNLOAD_ERROR", "UPLOAD_ERROR")
 
 log = get_logger()
 
@@ -43,6 +44,16 @@ class Job:
     placement: Row
 
     @property
+    def is_upload(self) -> bool:
+        """Somebody shall bring the bytes."""
+        return self.copy.state in image_links.UPLOADING
+
+    @property
+    def done(self) -> str:
+        """What becomes of it, in a word."""
+        return "uploaded" if self.is_upload else "downloaded"
+
+    @property
     def name(self) -> str:
         """The work's name in the agent's ledger; a new try is a new name."""
         return f"download-{self.template.uuid}-{self.copy.tries}"
@@ -53,7 +64,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
     copy = await context.store.read(lambda tx: tx.get(tables.template_copy, turn.id))
     if copy is None or copy.removed is not None:
         return Gone()
-    if copy.wanted and copy.state in ("DOWNLOADED", "DOWNLOAD_ERROR"):
+    if copy.wanted and copy.state in OVER:
         return Result(SETTLED_S, lambda tx: _settle(tx, turn))
     if not copy.wanted and not await context.store.read(lambda tx: _is_stored(tx, copy)):
         await _forget_download(context, turn, copy)
@@ -118,22 +129,15 @@ def _machine(tx: Tx, copy: Row) -> Row:
 async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
     if not job.machine.document_live:
         raise NotYet(1, f"secondary storage VM {job.machine.name} is not configured yet")
-    template = job.template
-    body = channel.Download(
-        store=job.store.uuid,
-        image=template.uuid,
-        url=template.url,
-        format=template.format.upper(),
-        checksum=template.checksum or "",
-    )
+    body = await context.store.read(lambda tx: _body(tx, job))
     await edge("template before task")
     seen = await ask(context, turn, job, channel.RunTask(name=job.name, body=body))
     match seen.state:
         case OperationState.RUNNING:
-            return Result(POLL_S, lambda tx: _progress(tx, turn.id, seen.progress))
+            return Result(POLL_S, lambda tx: _progress(tx, turn.id, job, seen.progress))
         case OperationState.FAILED:
             pause = secstorage.try_again(job.copy.tries + 1, seen.error)
-            if pause is not None:
+            if pause is not None and not job.is_upload:
                 return Result(pause, lambda tx: _postpone(tx, turn, job, seen.error, pause))
             return Result(SETTLED_S, lambda tx: _failed(tx, turn, job, seen.error))
         case OperationState.DONE:
@@ -142,13 +146,26 @@ async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
             return Result(SETTLED_S, lambda tx: _downloaded(tx, turn, job, got))
 
 
+def _body(tx: Tx, job: Job) -> channel.Download | channel.TakeUpload:
+    """How the bytes shall come."""
+    store, image = job.store.uuid, job.template.uuid
+    form, checksum = job.template.format.upper(), job.template.checksum or ""
+    if job.is_upload:
+        expires = image_links.upload_until(tx, job.copy)
+        return channel.TakeUpload(store=store, image=image, format=form, checksum=checksum, expires=expires)
+    return channel.Download(store=store, image=image, url=job.template.url, format=form, checksum=checksum)
+
+
 async def ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:
     order = link.ToAgent(machine=job.machine.uuid, incarnation=job.placement.incarnation, fence=turn.fence, body=body)
     return await context.links.to(job.placement.host_id).call(order, OperationSeen)
 
 
-def _progress(tx: Tx, id_: int, progress: float) -> None:
-    tx.update(tables.template_copy, id_, state="DOWNLOAD_IN_PROGRESS", progress=100 * progress, error="")
+def _progress(tx: Tx, id_: int, job: Job, progress: float) -> None:
+    state = "DOWNLOAD_IN_PROGRESS"
+    if job.is_upload:
+        state = image_links.UPLOADING[progress > 0]
+    tx.update(tables.template_copy, id_, state=state, progress=100 * progress, error="")
 
 
 def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
@@ -162,7 +179,13 @@ def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
         sha256=got.sha256,
     )
     tx.update(tables.template, job.template.id, size_bytes=got.size, virtual_bytes=got.virtual_size, sha256=got.sha256)
-    _say(tx, job, "SUCCESS", "INFO", f"Template {job.template.name} is downloaded, SHA-256 {got.sha256}")
+    _say(
+        tx,
+        job,
+        "SUCCESS",
+        "INFO",
+        f"Template {job.template.name} is {'uploaded' if job.is_upload else 'downloaded'}, SHA-256 {got.sha256}",
+    )
     _settle(tx, turn)
     _stir_guests(tx, job.template.id)
 
@@ -186,14 +209,12 @@ def _postpone(tx: Tx, turn: Turn, job: Job, why: str, pause: float) -> None:
 
 
 def _failed(tx: Tx, turn: Turn, job: Job, why: str) -> None:
-    tx.update(tables.template_copy, turn.id, state="DOWNLOAD_ERROR", error=why, tries=job.copy.tries + 1)
-    _say(tx, job, "FAILED", "ERROR", f"Template {job.template.name} could not be downloaded: {why}")
-    alerts.raise_alert(
-        tx,
-        AlertType.STORAGE_MISC,
-        f"Template {job.template.name} could not be downloaded: {why}",
-        zone=job.copy.zone_id,
-    )
+    state = "UPLOAD_ERROR" if job.is_upload else "DOWNLOAD_ERROR"
+    tx.update(tables.template_copy, turn.id, state=state, error=why, tries=job.copy.tries + 1)
+    text = f"Template {job.template.name} could not be {job.done}: {why}"
+    _say(tx, job, "FAILED", "ERROR", text)
+    if not job.is_upload:  # who uploads sees it; nobody else can do anything about it
+        alerts.raise_alert(tx, AlertType.STORAGE_MISC, text, zone=job.copy.zone_id)
     jobs.fail(tx, "template", turn.id, why)
 
 
@@ -262,5 +283,5 @@ def _deleted(tx: Tx, turn: Turn) -> None:
 def complain(tx: Tx, id_: int, why: str) -> None:
     """The reason is the copy's status text."""
     copy = tx.get(tables.template_copy, id_)
-    if copy is not None and copy.state not in ("DOWNLOADED", "DOWNLOAD_ERROR") and copy.error != why:
+    if copy is not None and copy.state not in OVER and copy.error != why:
         tx.update(tables.template_copy, id_, error=why)

@@ -9,6 +9,7 @@ from sysvm.store.store import Row, Tx
 from sysvm.systemvms.fleet import Member
 from sysvm.wire.machines import Kind
 
+BUSY = ("DOWNLOAD_IN_PROGRESS", "NOT_UPLOADED", "UPLOAD_IN_PROGRESS")
 FLEETS = (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE)
 
 
@@ -55,7 +56,7 @@ def _transfers(tx: Tx, machine_id: int) -> int:
     table = tables.template_copy
     busy = sa.select(sa.func.count()).where(
         table.c.machine_id == machine_id, table.c.removed.is_(None),
-        sa.or_(table.c.state == "DOWNLOAD_IN_PROGRESS", table.c.wanted_store_id.is_not(None)),
+        sa.or_(table.c.state.in_(BUSY), table.c.wanted_store_id.is_not(None)),
     )  # fmt: skip
     return int(tx.value(busy))
 

@@ -17,6 +17,7 @@ from sysvm.wire.grants import LONGEST_TICKET, FetchTicket, sign_link
 from sysvm.wire.machines import Kind
 
 STORED = "DOWNLOADED"
+UPLOADING = ("NOT_UPLOADED", "UPLOAD_IN_PROGRESS")  # before the first byte, and after it
 
 
 def door(tx: Tx, zone_id: int) -> Row | None:
@@ -57,6 +58,11 @@ def link(tx: Tx, key: str, template: Row, copy: Row, store: Row, machine: Row) -
     ticket = FetchTicket(store=store.uuid, image=template.uuid, sha256=copy.sha256, expires=expires)
     secure = bool(settings.value(tx, "secstorage.encrypt.copy", zone_id=copy.zone_id))
     return f"{root(tx, machine, secure=secure)}/userdata/{sign_link(key, ticket)}/{file_name(template)}"
+
+
+def upload_until(tx: Tx, copy: Row) -> float:
+    """When the bytes of an upload must have begun to come."""
+    return float(copy.created + 60 * float(settings.value(tx, "upload.operation.timeout")))
 
 
 def file_name(template: Row) -> str:

@@ -1,4 +1,5 @@
-"""What users reach of a secondary storage VM, on its public address: GET /userdata/<link>/<file>. Ranges are honoured.
+"""What users reach of a secondary storage VM, on its public address: GET /userdata/<link>/<file>, with ranges; and uploads
+(`uploads.py`).
 
 A link is signed by the server for one store, image and SHA-256 and expires, so nothing is written down here when one is made
 and nothing has to be cleaned when it ends. The file's name is for people. Nothing can be listed or guessed: whatever is wrong
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from sysvm.agent.roles.secstorage.store import ImageStore
+from sysvm.agent.roles.secstorage.uploads import Uploads
 from sysvm.agent.roles.serving.door import Door
 from sysvm.agent.roles.serving.http import Site
 from sysvm.agent.roles.serving.tls import BadCertificate, server_context
@@ -30,12 +32,14 @@ log = get_logger()
 class PublicDoors:
     """The public address; its key, certificate and place change with the document."""
 
-    def __init__(self, stores: Callable[[], dict[str, ImageStore]], now: Callable[[], float]) -> None:
+    def __init__(self, stores: Callable[[], dict[str, ImageStore]], now: Callable[[], float], uploads: Uploads) -> None:
+        self._uploads = uploads
         self._key = ""
         self._stores = stores
         self._now = now
         app = web.Application()
         app.router.add_get("/userdata/{link}/{file}", self._get)
+        uploads.add_to(app)
         self._site = Site(app)
         self._plain, self._tls = Door(self._site.accept), Door(self._site.accept)
 
@@ -56,7 +60,7 @@ class PublicDoors:
 
     async def open(self, document: SecStorageDocument) -> list[ServiceFault]:
         """Both doors are as the document says afterwards; what could not be is told, and stays as it was."""
-        self._key = document.ticket_key
+        self._key = self._uploads.key = document.ticket_key
         if not document.public_address:
             return []
         faults = await _opened(self._plain, document.public_address, document.public_port, None)

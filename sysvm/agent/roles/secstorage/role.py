@@ -13,16 +13,19 @@ from pathlib import Path
 import msgspec
 
 from sysvm.agent.roles import Context, Progress, Role
-from sysvm.agent.roles.secstorage import health, selfcheck
+from sysvm.agent.roles.secstorage import formats, health, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
+from sysvm.agent.roles.secstorage.checksum import parse_checksum
 from sysvm.agent.roles.secstorage.copying import Copying
 from sysvm.agent.roles.secstorage.deliveries import Deliveries, Doors
 from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
 from sysvm.agent.roles.secstorage.images import ImageServer
+from sysvm.agent.roles.secstorage.keeping import Keeping
 from sysvm.agent.roles.secstorage.pace import Patience
 from sysvm.agent.roles.secstorage.public import PublicDoors
 from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
 from sysvm.agent.roles.secstorage.transfer import Transfer, read_order
+from sysvm.agent.roles.secstorage.uploads import Uploads
 from sysvm.agent.roles.serving import memory
 from sysvm.agent.roles.serving.door import Door
 from sysvm.agent.roles.serving.http import Site
@@ -31,7 +34,17 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.wire.channel import CheckSelf, CopyImage, DeleteImage, Diagnosed, Download, Downloaded, ServiceSeen, TaskBody
+from sysvm.wire.channel import (
+    CheckSelf,
+    CopyImage,
+    DeleteImage,
+    Diagnosed,
+    Download,
+    Downloaded,
+    ServiceSeen,
+    TakeUpload,
+    TaskBody,
+)
 from sysvm.wire.documents import SecStorageDocument, Store, SystemVmDocument
 from sysvm.wire.machines import ServiceFault
 
@@ -65,7 +78,8 @@ class SecStorageRole(Role):
         self._deliveries.add_to(app)
         self._site = Site(app)
         self._door = Door(self._site.accept)
-        self._public = PublicDoors(lambda: self._stores, context.clock.now)
+        self._uploads = Uploads(context.clock.now)
+        self._public = PublicDoors(lambda: self._stores, context.clock.now, self._uploads)
 
     @property
     def port(self) -> int:
@@ -113,6 +127,8 @@ class SecStorageRole(Role):
         match body:
             case Download():
                 return await self._download(body, progress)
+            case TakeUpload():
+                return await self._take_upload(body, progress)
             case CopyImage():
                 return await self._copy(body, progress)
             case DeleteImage():
@@ -124,7 +140,7 @@ class SecStorageRole(Role):
                 raise Refused(f"a secondary storage VM has no such work: {type(body).__name__}")
 
     async def forget_task(self, name: str, body: TaskBody) -> None:
-        if isinstance(body, Download | CopyImage) and (store := self._stores.get(body.store)) is not None:
+        if isinstance(body, Download | TakeUpload | CopyImage) and (store := self._stores.get(body.store)) is not None:
             async with self._alone(body.image):
                 await asyncio.to_thread(store.drop_incoming, body.image)
 
@@ -203,6 +219,15 @@ class SecStorageRole(Role):
             await asyncio.to_thread(_prepared, store)
             transfer = Transfer(order, store, self._way, self._context.clock, progress, self._patience)
             return await transfer.run()
+
+    async def _take_upload(self, body: TakeUpload, progress: Progress) -> Downloaded:
+        store, document = await self._writable(body.store), self._document
+        assert document is not None
+        fingerprint = digest(["upload", body.image, body.format, body.checksum])
+        form, checksum = formats.known_format(body.format), parse_checksum(body.checksum)
+        keeping = Keeping(store, body.image, form, checksum, document.max_bytes, fingerprint)
+        async with self._alone(body.image):
+            return await self._uploads.take(keeping, body.expires, progress)
 
     async def _copy(self, body: CopyImage, progress: Progress) -> Downloaded:
         source, store = self._mounted(body.source), await self._writable(body.store)

@@ -2,7 +2,7 @@
 
     attempt   ask (with a range, when some bytes are here), check the answer, stream into the file
     failure   of the source: wait and go on where it stopped; a try that brought bytes starts the counting anew
-    end       hash and promise compared, format looked into, bytes made an object, reference written
+    end       what has come is judged and kept (`keeping.py`)
 
 Hashing and writing happen in a thread, one batch at a time, while the next batch comes in. There is no limit of total time.
 Races thought of: killed at any instruction (the record says what is on the disk; an object without its reference is found
@@ -10,20 +10,19 @@ by the record and used); the same image asked for twice at once (`role.py` makes
 """
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 
-from sysvm.agent.roles.secstorage import answer, formats, unpack
+from sysvm.agent.roles.secstorage import answer, formats
 from sysvm.agent.roles.secstorage.checksum import Checksum, parse_checksum
 from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way, opened
 from sysvm.agent.roles.secstorage.incoming import Incoming
+from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused, result
 from sysvm.agent.roles.secstorage.pace import Pace, Patience
 from sysvm.agent.roles.secstorage.source import Source, parse_source
-from sysvm.agent.roles.secstorage.store import Image, ImageStore
+from sysvm.agent.roles.secstorage.store import ImageStore
 from sysvm.basics.clock import Clock
 from sysvm.basics.digest import digest
 from sysvm.basics.edge import edge
@@ -32,7 +31,6 @@ from sysvm.basics.log import get_logger
 from sysvm.wire.channel import Download, Downloaded
 
 BATCH = 2 * 1024 * 1024
-HEADROOM = 64 * 1024 * 1024  # bytes of a store that downloads leave free
 
 Progress = Callable[[float], Awaitable[None]]
 log = get_logger()
@@ -78,24 +76,29 @@ class Transfer:
     patience: Patience = field(default_factory=Patience)
     _said: float = -1.0
 
+    @property
+    def keeping(self) -> Keeping:
+        """What becomes of the bytes."""
+        order = self.order
+        return Keeping(self.store, order.image, order.format, order.checksum, order.max_bytes, order.fingerprint)
+
     async def run(self) -> Downloaded:
         """The image is in the store afterwards. Raises Refused when it never will be."""
-        known = await asyncio.to_thread(self.store.image, self.order.image)
-        if known is not None and known.source == self.order.fingerprint:
-            return _result(known)
-        incoming = Incoming(self.store.incoming(self.order.image), self.order.fingerprint, self.order.checksum)
+        if known := await asyncio.to_thread(self.keeping.known):
+            return known
+        incoming = self.keeping.incoming()
         try:
             await asyncio.to_thread(incoming.open, lambda _: None)
-            if not self._is_kept(incoming) and not incoming.is_complete:
+            if not self.keeping.is_kept(incoming) and not incoming.is_complete:
                 await self._bring(incoming)
-            image = await self._keep(incoming)
+            image = await self.keeping.keep(incoming)
         except (Refused, OSError) as error:
             incoming.close()
             await asyncio.to_thread(self.store.drop_incoming, self.order.image)
-            raise _as_refused(error) from error
+            raise as_refused(error) from error
         finally:
             incoming.close()
-        return _result(image)
+        return result(image)
 
     # ------------------------------------------------------------ bringing
     async def _bring(self, incoming: Incoming) -> None:
@@ -122,7 +125,7 @@ class Transfer:
             begin = answer.read_answer(response.status, response.headers, incoming.record)
             if isinstance(begin, answer.Complete):
                 return
-            self._check_size(begin.total, incoming)
+            self.keeping.check_size(begin.total, incoming)
             if begin.at != incoming.size or not begin.at:
                 await asyncio.to_thread(incoming.restart, begin.validator, begin.total)
             await self._stream(response, incoming, begin.total)
@@ -135,7 +138,7 @@ class Transfer:
             async for batch, size in self._batches(response):
                 if writing is not None:
                     await writing
-                self._check_size(incoming.size + size, incoming)
+                self.keeping.check_size(incoming.size + size, incoming)
                 writing = asyncio.ensure_future(asyncio.to_thread(incoming.append, batch))
                 await self._tell((incoming.size + size) / total if total else 0.0)
                 await edge("download_batch")
@@ -181,78 +184,7 @@ class Transfer:
             if not pace.took(len(piece), now()):
                 raise SourceFailed(self.patience.too_slow)
 
-    def _check_size(self, size: int, incoming: Incoming) -> None:
-        if size > self.order.max_bytes:
-            raise Refused(f"the image is larger than the {self.order.max_bytes} bytes that an image may have")
-        if size - incoming.size + HEADROOM > self.store.free():
-            raise Refused(f"the image store is full: {size - incoming.size} bytes more do not fit")
-
     async def _tell(self, share: float) -> None:
         if share - self._said >= 0.01 or share >= 1.0:
             self._said = share
             await self.progress(min(share, 1.0))
-
-    # ------------------------------------------------------------ keeping
-    async def _keep(self, incoming: Incoming) -> Image:
-        if self._is_kept(incoming):
-            return await asyncio.to_thread(self._refer, incoming.record.kept)
-        if not incoming.fulfils():
-            promised = self.order.checksum.hex if self.order.checksum else ""
-            raise Refused(f"the checksum is wrong: {promised} was promised, {incoming.found()} came")
-        packing = await asyncio.to_thread(unpack.packing, incoming.data, self.order.format)
-        if packing is None:
-            return await asyncio.to_thread(self._accept, incoming, incoming.data, incoming.sha256())
-        target = incoming.data.with_name("unpacked")
-        sha256 = await unpack.unpacked(incoming.data, packing, target, self._room())
-        return await asyncio.to_thread(self._accept, incoming, target, sha256)
-
-    def _is_kept(self, incoming: Incoming) -> bool:
-        return bool(incoming.record.kept) and self.store.object(incoming.record.kept).exists()
-
-    def _room(self) -> int:
-        return min(self.order.max_bytes, max(0, self.store.free() - HEADROOM))
-
-    def _accept(self, incoming: Incoming, data: Path, sha256: str) -> Image:
-        self._look(data)
-        incoming.note_kept(sha256)
-        self.store.keep(data, sha256)
-        return self._refer(sha256)
-
-    def _refer(self, sha256: str) -> Image:
-        place = self.store.object(sha256)
-        image = Image(
-            image=self.order.image,
-            sha256=sha256,
-            size=place.stat().st_size,
-            virtual_size=self._look(place),
-            format=self.order.format,
-            source=self.order.fingerprint,
-        )
-        self.store.refer(image)
-        self.store.drop_incoming(self.order.image)
-        return image
-
-    def _look(self, place: Path) -> int:
-        """The virtual size of the image in a file that is complete."""
-        with place.open("rb") as file:
-
-            def at(offset: int, length: int) -> bytes:
-                file.seek(offset)
-                return file.read(length)
-
-            virtual = formats.virtual_size(self.order.format, at, place.stat().st_size)
-        if virtual > self.order.max_bytes:
-            raise Refused(f"the image is a disk of {virtual} bytes; {self.order.max_bytes} are allowed")
-        return virtual
-
-
-def _as_refused(error: Refused | OSError) -> Refused:
-    if isinstance(error, Refused):
-        return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Refused("the image store is full")
-    return Refused(f"the image store cannot be written: {error.strerror or error}")
-
-
-def _result(image: Image) -> Downloaded:
-    return Downloaded(sha256=image.sha256, size=image.size, virtual_size=image.virtual_size, format=image.format)

@@ -1,0 +1,115 @@
+"""The end of a download and of an upload: bytes that have all come are judged, and become an image or nothing.
+
+Hash and promise are compared, archives unpacked, the format looked into; then the bytes are made an object and the reference
+is written. Races thought of: killed between the two, the record names the object, and the next life finds it.
+"""
+
+import asyncio
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+from sysvm.agent.roles.secstorage import formats, unpack
+from sysvm.agent.roles.secstorage.checksum import Checksum
+from sysvm.agent.roles.secstorage.incoming import Incoming
+from sysvm.agent.roles.secstorage.store import Image, ImageStore
+from sysvm.basics.errors import Refused
+from sysvm.wire.channel import Downloaded
+
+HEADROOM = 64 * 1024 * 1024  # bytes of a store that are left free
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What an image must be, and where it goes."""
+
+    store: ImageStore
+    image: str
+    format: str
+    checksum: Checksum | None
+    max_bytes: int
+    fingerprint: str  # of the order
+
+    def incoming(self) -> Incoming:
+        """Where its bytes grow."""
+        return Incoming(self.store.incoming(self.image), self.fingerprint, self.checksum)
+
+    def known(self) -> Downloaded | None:
+        """What this order brought before."""
+        image = self.store.image(self.image)
+        return result(image) if image is not None and image.source == self.fingerprint else None
+
+    def is_kept(self, incoming: Incoming) -> bool:
+        """An earlier life has made its bytes an object."""
+        return bool(incoming.record.kept) and self.store.object(incoming.record.kept).exists()
+
+    def check_size(self, size: int, incoming: Incoming) -> None:
+        """Raises Refused when `size` bytes are too many."""
+        if size > self.max_bytes:
+            raise Refused(f"the image is larger than the {self.max_bytes} bytes that an image may have")
+        if size - incoming.size + HEADROOM > self.store.free():
+            raise Refused(f"the image store is full: {size - incoming.size} bytes more do not fit")
+
+    async def keep(self, incoming: Incoming) -> Image:
+        """The image is in the store afterwards. Raises Refused when these bytes are none."""
+        if self.is_kept(incoming):
+            return await asyncio.to_thread(self._refer, incoming.record.kept)
+        if not incoming.fulfils():
+            promised = self.checksum.hex if self.checksum else ""
+            raise Refused(f"the checksum is wrong: {promised} was promised, {incoming.found()} came")
+        packing = await asyncio.to_thread(unpack.packing, incoming.data, self.format)
+        if packing is None:
+            return await asyncio.to_thread(self._accept, incoming, incoming.data, incoming.sha256())
+        target = incoming.data.with_name("unpacked")
+        sha256 = await unpack.unpacked(incoming.data, packing, target, self._room())
+        return await asyncio.to_thread(self._accept, incoming, target, sha256)
+
+    def _room(self) -> int:
+        return min(self.max_bytes, max(0, self.store.free() - HEADROOM))
+
+    def _accept(self, incoming: Incoming, data: Path, sha256: str) -> Image:
+        self._look(data)
+        incoming.note_kept(sha256)
+        self.store.keep(data, sha256)
+        return self._refer(sha256)
+
+    def _refer(self, sha256: str) -> Image:
+        place = self.store.object(sha256)
+        image = Image(
+            image=self.image,
+            sha256=sha256,
+            size=place.stat().st_size,
+            virtual_size=self._look(place),
+            format=self.format,
+            source=self.fingerprint,
+        )
+        self.store.refer(image)
+        self.store.drop_incoming(self.image)
+        return image
+
+    def _look(self, place: Path) -> int:
+        """The virtual size of the image in a file that is complete."""
+        with place.open("rb") as file:
+
+            def at(offset: int, length: int) -> bytes:
+                file.seek(offset)
+                return file.read(length)
+
+            virtual = formats.virtual_size(self.format, at, place.stat().st_size)
+        if virtual > self.max_bytes:
+            raise Refused(f"the image is a disk of {virtual} bytes; {self.max_bytes} are allowed")
+        return virtual
+
+
+def as_refused(error: Refused | OSError) -> Refused:
+    """What a store's failure means for who ordered."""
+    if isinstance(error, Refused):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refused("the image store is full")
+    return Refused(f"the image store cannot be written: {error.strerror or error}")
+
+
+def result(image: Image) -> Downloaded:
+    """An image as the server is told of it."""
+    return Downloaded(sha256=image.sha256, size=image.size, virtual_size=image.virtual_size, format=image.format)
