@@ -83,9 +83,9 @@ def test_nothing_listens_on_a_network(machine):
     assert "listen" not in ElementTree.tostring(root, encoding="unicode")
 
 
-def test_only_system_vms_have_a_channel_and_only_guests_restart():
+def test_each_has_a_channel_for_its_own_agent_and_only_guests_restart():
     assert [t.get("name") for t in xml().findall("devices/channel/target")] == ["org.sysvm.agent"]
-    assert xml(GUEST).findall("devices/channel") == []
+    assert [t.get("name") for t in xml(GUEST).findall("devices/channel/target")] == ["org.qemu.guest_agent.0"]
     assert (xml().findtext("on_reboot"), xml(GUEST).findtext("on_reboot")) == ("destroy", "restart")
 
 

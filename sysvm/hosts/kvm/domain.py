@@ -21,6 +21,7 @@ from sysvm.wire.machines import Disk, Kind, MachineSpec, Nic, spec_digest
 
 METADATA = "https://sysvm.org/domain/1"
 AGENT_PORT = "org.sysvm.agent"
+GUEST_AGENT_PORT = "org.qemu.guest_agent.0"
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 DRIVE = "hdc"
 # A processor that is emulated beside others may miss the ticks by which a kernel tests its timer, and panics then.
@@ -62,6 +63,11 @@ class Places:
     def channel(self) -> Path:
         """The agent's virtio-serial port."""
         return self.sockets / "agent.sock"
+
+    @property
+    def guest_agent(self) -> Path:
+        """The same for a guest's own agent."""
+        return self.sockets / "guest-agent.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +280,11 @@ def _lines(devices: Element, spec: MachineSpec, places: Places) -> None:
     SubElement(serial, "source", mode="bind", path=str(places.serial))
     SubElement(serial, "log", file=str(places.console_log), append="on")
     SubElement(serial, "target", port="0")
-    if spec.kind is not Kind.GUEST:
-        channel = SubElement(devices, "channel", type="unix")
-        SubElement(channel, "source", mode="bind", path=str(places.channel))
-        SubElement(channel, "target", type="virtio", name=AGENT_PORT)
+    # A guest's agent (qemu-ga), if it has one, is asked to be still while a snapshot begins, and nothing else.
+    guest = spec.kind is Kind.GUEST
+    channel = SubElement(devices, "channel", type="unix")
+    SubElement(channel, "source", mode="bind", path=str(places.guest_agent if guest else places.channel))
+    SubElement(channel, "target", type="virtio", name=GUEST_AGENT_PORT if guest else AGENT_PORT)
 
 
 def _rest(devices: Element, spec: MachineSpec, places: Places) -> None:

@@ -146,7 +146,8 @@ class KvmDriver:
         """Disks and drive are those of `spec`, as far as a running machine can be changed; it says so of itself then."""
         if await self._power(spec.machine, spec.incarnation) is not Power.RUNNING:
             return
-        self._need_parts(spec, self._places(spec))
+        if spec.kind is Kind.GUEST:
+            self._need_parts(spec, self._places(spec))
         await self._set_disks(spec)
         label = domain.label_xml(spec, self._layout.hash8)
         await self._domain(spec.machine, spec.incarnation, lambda one: _set_label(one, label))
