@@ -20,9 +20,14 @@ PASSING = (
 RETRY_PAUSES_S = (15.0, 60.0, 300.0, 600.0)
 
 
-def try_again(tries: int, why: str) -> float | None:
-    """Seconds until a download is tried again after `tries` failed ones; None: it is given up."""
-    if not why.startswith(PASSING) or tries > len(RETRY_PAUSES_S):
+def asks_peer(tries: int, *, has_source: bool) -> bool:
+    """Whether the next try is at another zone that has the image: the first one, then in turn with the image's own source."""
+    return not has_source or tries % 2 == 0
+
+
+def try_again(tries: int, why: str, *, elsewhere: bool = False) -> float | None:
+    """Seconds until a download is tried again after `tries` failed ones, perhaps elsewhere; None: it is given up."""
+    if tries > len(RETRY_PAUSES_S) or not (elsewhere or why.startswith(PASSING)):
         return None
     return RETRY_PAUSES_S[tries - 1]
 

@@ -46,6 +46,7 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, tag="download"):
     format: str  # QCOW2, RAW, TAR, ISO, OVA, VHD, VMDK
     checksum: str = ""  # "{SHA-256}hex", plain MD5 hex, or empty
     max_bytes: int = 0  # 0: the document's limit
+    peer: str = ""  # address of the cloud's own secondary storage VM that `url` leads to: fetched from, also where it is private
 
 
 class TakeUpload(msgspec.Struct, frozen=True, kw_only=True, tag="take-upload"):

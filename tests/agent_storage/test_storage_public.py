@@ -10,8 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 import trustme
-from storage_stage import KEY, Stage, raw, whole
+from storage_stage import KEY, Stage, raw, stage, whole
 
+from sysvm.basics.errors import Refused
 from sysvm.wire.documents import Certificate
 from sysvm.wire.grants import FetchTicket, sign_link, sign_ticket
 
@@ -132,3 +133,23 @@ async def test_a_port_that_is_taken_is_a_fault_of_the_public_doors_alone(ssvm: S
     taken.close()
     assert [(fault.service, f"port {port}" in fault.why) for fault in faults] == [("public", True)]
     assert ssvm.role.port > 0
+
+
+async def test_another_zones_secondary_storage_vm_takes_an_image_and_nothing_else_private(
+    ssvm: Stage, tmp_path: Path
+) -> None:
+    """The second one has no exception from the ban on private addresses but for the peer that the server names."""
+    await ssvm.fetch(ssvm.source.serve("/a", whole(DATA)))
+    await opened(ssvm)
+    (tmp_path / "other").mkdir()
+    async with stage(tmp_path / "other") as other:
+        assert await other.role.apply(other.document(management_address="127.0.0.11", allowed_internal=())) == ()
+        promised = f"{{SHA-256}}{SHA256}"
+        with pytest.raises(Refused, match="nothing is fetched from"):
+            await other.fetch(address(ssvm, link()), checksum=promised)
+        with pytest.raises(Refused, match="nothing is fetched from"):
+            await other.fetch(ssvm.source.serve("/a", whole(DATA)), checksum=promised, peer=PUBLIC)
+        with pytest.raises(Refused, match="answers 403"):
+            await other.fetch(address(ssvm, "x"), checksum=promised, peer=PUBLIC)
+        got = await other.fetch(address(ssvm, link()), checksum=promised, peer=PUBLIC)
+        assert (got.sha256, got.size) == (SHA256, len(DATA))

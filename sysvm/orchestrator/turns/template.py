@@ -129,14 +129,15 @@ def _machine(tx: Tx, copy: Row) -> Row:
 async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
     if not job.machine.document_live:
         raise NotYet(1, f"secondary storage VM {job.machine.name} is not configured yet")
-    body = await context.store.read(lambda tx: _body(tx, job))
+    body = await context.store.read(lambda tx: _body(tx, job, context.keys.ticket_key))
     await edge("template before task")
     seen = await ask(context, turn, job, channel.RunTask(name=job.name, body=body))
     match seen.state:
         case OperationState.RUNNING:
             return Result(POLL_S, lambda tx: _progress(tx, turn.id, job, seen.progress))
         case OperationState.FAILED:
-            pause = secstorage.try_again(job.copy.tries + 1, seen.error)
+            elsewhere = isinstance(body, channel.Download) and bool(body.peer and job.template.url)
+            pause = secstorage.try_again(job.copy.tries + 1, seen.error, elsewhere=elsewhere)
             if pause is not None and not job.is_upload:
                 return Result(pause, lambda tx: _postpone(tx, turn, job, seen.error, pause))
             return Result(SETTLED_S, lambda tx: _failed(tx, turn, job, seen.error))
@@ -146,14 +147,21 @@ async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
             return Result(SETTLED_S, lambda tx: _downloaded(tx, turn, job, got))
 
 
-def _body(tx: Tx, job: Job) -> channel.Download | channel.TakeUpload:
+def _body(tx: Tx, job: Job, key: str) -> channel.Download | channel.TakeUpload:
     """How the bytes shall come."""
     store, image = job.store.uuid, job.template.uuid
     form, checksum = job.template.format.upper(), job.template.checksum or ""
     if job.is_upload:
         expires = image_links.upload_until(tx, job.copy)
         return channel.TakeUpload(store=store, image=image, format=form, checksum=checksum, expires=expires)
-    return channel.Download(store=store, image=image, url=job.template.url, format=form, checksum=checksum)
+    url, address = job.template.url, ""
+    if secstorage.asks_peer(job.copy.tries, has_source=bool(url)):
+        peer = image_links.peer(tx, key, job.template, job.copy.zone_id)
+        if peer is not None:
+            url, address, checksum = peer.url, peer.address, f"{{SHA-256}}{peer.sha256}"
+    if not url:
+        raise NotYet(30, "no zone that has the image serves it now")
+    return channel.Download(store=store, image=image, url=url, format=form, checksum=checksum, peer=address)
 
 
 async def ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:

@@ -5,6 +5,7 @@ secondary storage VM of the zone serves all its stores; a link names the one wit
 """
 
 import re
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -58,6 +59,25 @@ def link(tx: Tx, key: str, template: Row, copy: Row, store: Row, machine: Row) -
     ticket = FetchTicket(store=store.uuid, image=template.uuid, sha256=copy.sha256, expires=expires)
     secure = bool(settings.value(tx, "secstorage.encrypt.copy", zone_id=copy.zone_id))
     return f"{root(tx, machine, secure=secure)}/userdata/{sign_link(key, ticket)}/{file_name(template)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A secondary storage VM of another zone that has the bytes."""
+
+    url: str
+    address: str
+    sha256: str
+
+
+def peer(tx: Tx, key: str, template: Row, zone_id: int) -> Peer | None:
+    """Where a zone can take its copy from; None while no other zone has one and serves it."""
+    for copy, store in stored(tx, template.id):
+        machine = door(tx, copy.zone_id) if copy.zone_id != zone_id else None
+        if machine is not None:
+            url = link(tx, key, template, copy, store, machine)
+            return Peer(url, consoles.public_address(tx, machine.id), copy.sha256)
+    return None
 
 
 def upload_until(tx: Tx, copy: Row) -> float:

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -162,8 +163,6 @@ class SecStorageRole(Role):
         return []
 
     def _sources(self, document: SecStorageDocument) -> list[ServiceFault]:
-        own = tuple(address.partition("/")[0] for nic in self._context.boot.nics for address in nic.addresses)
-        addresses = tuple(filter(None, (*own, document.management_address, document.public_address)))
         tls = ssl.create_default_context()
         faults = []
         if document.ca:
@@ -171,9 +170,19 @@ class SecStorageRole(Role):
                 tls.load_verify_locations(cadata=document.ca)
             except (ssl.SSLError, ValueError) as error:
                 faults.append(_fault("downloads", f"the CA cannot be read: {error}", "let the server send it anew"))
-        rule = gate(document.allowed_internal, document.own_networks, addresses)
+        rule = gate(document.allowed_internal, document.own_networks, self._addresses(document))
         self._way = Way(gate=rule, tls=tls, proxy=document.proxy, resolve=self._resolve)
         return faults
+
+    def _addresses(self, document: SecStorageDocument) -> tuple[str, ...]:
+        own = (address.partition("/")[0] for nic in self._context.boot.nics for address in nic.addresses)
+        return tuple(filter(None, (*own, document.management_address, document.public_address)))
+
+    def _way_to(self, document: SecStorageDocument, peer: str) -> Way:
+        """To another secondary storage VM of the cloud and to nothing else that is private; a proxy is for sources outside."""
+        assert self._way is not None
+        rule = gate((peer,), document.own_networks, self._addresses(document))
+        return replace(self._way, gate=rule, proxy=None)
 
     async def _open_door(self, document: SecStorageDocument) -> list[ServiceFault]:
         self._server.key = self._deliveries.key = document.ticket_key
@@ -217,7 +226,8 @@ class SecStorageRole(Role):
         order = read_order(body, document.max_bytes)
         async with self._alone(body.image):
             await asyncio.to_thread(_prepared, store)
-            transfer = Transfer(order, store, self._way, self._context.clock, progress, self._patience)
+            way = self._way_to(document, body.peer) if body.peer else self._way
+            transfer = Transfer(order, store, way, self._context.clock, progress, self._patience)
             return await transfer.run()
 
     async def _take_upload(self, body: TakeUpload, progress: Progress) -> Downloaded:
