@@ -25,7 +25,7 @@ from sysvm.store.store import Row
 from sysvm.wire.grants import sign_upload
 
 
-@handler("getUploadParamsForTemplate")
+@handler("getUploadParamsForTemplate", reads=False)
 def upload_params_for_template(call: Call) -> Reply:
     """Makes the template, and says how its bytes are brought."""
     root = call.caller.is_root
@@ -47,7 +47,7 @@ def upload_params_for_template(call: Call) -> Reply:
     )
 
 
-@handler("getUploadParamsForIso")
+@handler("getUploadParamsForIso", reads=False)
 def upload_params_for_iso(call: Call) -> Reply:
     """Makes the ISO, and says how its bytes are brought."""
     if call["format"].strip().upper() != "ISO":
