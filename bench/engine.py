@@ -64,7 +64,9 @@ def run(*, tiny: bool) -> Iterator[Row]:
         rate, ms = uvloop.run(_sqlite(Path(folder), size))
         bare = _bare_sqlite(Path(folder) / "bare.db", size)
         note = f"{size.turns} turns, {size.in_flight} in flight, {ms:.2f} ms of CPU a turn; by CPU"
-        yield row(NAMES[0], rate, "turns/s", better="higher", against=("same statements, bare sqlite3", bare), note=note)
+        yield row(
+            NAMES[0], rate, "turns/s", better="higher", against=("same statements, bare sqlite3", bare), note=note
+        )
     try:
         yield _on_postgres(size)
     except Missing as missing:
@@ -103,9 +105,7 @@ async def _postgres(url: str, size: Size) -> tuple[float, float]:
 async def _all_turns(store: Store, size: Size) -> tuple[float, float]:
     """Seconds of CPU of this process, and seconds, until every turn has been released."""
     ids, vault = SystemIds(), Vault(b"k" * 32)
-    await store.run(
-        functools.partial(seed.sow, ids=ids, vault=vault, version="bench", admin_password_hash=seed.LOCKED)
-    )
+    await store.run(functools.partial(seed.sow, ids=ids, vault=vault, version="bench", admin_password_hash=seed.LOCKED))
     made = await store.run(lambda tx: keys.ensure_keys(tx, vault, ids))
     await store.run(lambda tx: _fill(tx, size))
     context = Context(store, SystemClock(), ids, Links(), made, OURS)

@@ -50,9 +50,7 @@ async def _measure(clock: VirtualClock, hosts: int, routers: int) -> float:
     with store.engine.connect() as connection:
         tables.metadata.create_all(connection)
     ids, vault = SeededIds(1), Vault(b"k" * 32)
-    await store.run(
-        functools.partial(seed.sow, ids=ids, vault=vault, version="bench", admin_password_hash=seed.LOCKED)
-    )
+    await store.run(functools.partial(seed.sow, ids=ids, vault=vault, version="bench", admin_password_hash=seed.LOCKED))
     session = ids.uuid()
     await store.run(lambda tx: turns.open_session(tx, session, "server", "server", "", "bench"))
     made = await store.run(lambda tx: keys.ensure_keys(tx, vault, ids))

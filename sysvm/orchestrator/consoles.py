@@ -70,7 +70,7 @@ def _may_serve(tx: Tx, session: Row, holder: Row) -> bool:
 
 
 def _is_neighbour(tx: Tx, session: Row, holder: Row) -> bool:
-    return holder.kind == Kind.CONSOLE_PROXY and holder.zone_id == _zone_of(tx, session)
+    return bool(holder.kind == Kind.CONSOLE_PROXY and holder.zone_id == _zone_of(tx, session))
 
 
 def _is_elsewhere(tx: Tx, session: Row, client: str) -> bool:

@@ -55,7 +55,7 @@ class Result:
     """What a turn found: `write` is run in the transaction that releases it; due again `after` seconds."""
 
     after: float
-    write: Callable[[Tx], None] | None = None
+    write: Callable[[Tx], object] | None = None
     failed: bool = False  # counts as a try: the next ones are further apart
 
 
@@ -63,7 +63,7 @@ class Result:
 class Gone:
     """There is nothing left to work on: the turn is forgotten, unless something else has been wished meanwhile."""
 
-    write: Callable[[Tx], None] | None = None
+    write: Callable[[Tx], object] | None = None
 
 
 Outcome = Result | Gone
