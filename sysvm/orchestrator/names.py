@@ -121,6 +121,9 @@ class NameServer:
 
     def _write(self, wanted: Facts) -> None:
         """All files anew, none of them ever half; what is no more wanted goes."""
+        if not wanted.domains:
+            shutil.rmtree(self._folder, ignore_errors=True)  # also what a server left that was killed
+            return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         if os.geteuid() == 0:
             shutil.chown(self._folder, "nobody", "nogroup")

@@ -73,8 +73,10 @@ def plan_network(network: NetworkSeen) -> NetworkStep:
     alive = [router for router in network.routers if router.wanted != "gone"]
     if idle and not alive:
         return Idle(600, "no guest is wanted on it")
-    if len(alive) < network.wanted_routers:
+    if len(network.routers) < network.wanted_routers:
         return AddRouter()
+    if len(alive) < network.wanted_routers:
+        return Idle(60, "its router before is being removed and still has the network's addresses")  # its end is told
     if all(router.serving for router in alive):
         return served
     stopped = [router for router in alive if router.wanted == "stopped"]

@@ -12,6 +12,7 @@ from sysvm.systemvms.network import NetworkSeen, RouterSeen, plan_network
 
 SERVING, STARTING = RouterSeen(1, "running", True), RouterSeen(1, "running", False)
 STOPPED, GOING = RouterSeen(1, "stopped", False), RouterSeen(1, "gone", False)
+GOES = "its router before is being removed and still has the network's addresses"
 
 
 def net(**more: Any) -> NetworkSeen:
@@ -26,7 +27,8 @@ CASES = [
     (net(routers=(STARTING,)), plans.Idle(60, "its router starts")),
     (net(routers=(STOPPED,)), plans.Idle(60, "its router was stopped by an operator; start it with startRouter")),
     (net(routers=(SERVING,)), plans.Implemented(600.0)),
-    (net(routers=(GOING,)), plans.AddRouter()),
+    (net(routers=(GOING,)), plans.Idle(60, GOES)),
+    (net(wanted_routers=2, routers=(GOING,)), plans.AddRouter()),
     (net(routed=False), plans.Implemented(600.0)),
     (net(guests_wanted=0), plans.Idle(600, "no guest is wanted on it")),
     (net(guests_wanted=0, persistent=True), plans.AddRouter()),
@@ -79,6 +81,8 @@ def test_every_network_comes_to_rest(seen: NetworkSeen):
                 seen = replace(seen, routers=tuple(replace(r, serving=True) for r in seen.routers))
             case plans.Idle(_, "its routers are being removed"):
                 seen = replace(seen, routers=())
+            case plans.Idle(_, why) if why == GOES:
+                seen = replace(seen, routers=tuple(r for r in seen.routers if r.wanted != "gone"))
             case plans.Implemented():
                 assert not seen.routed or sum(r.wanted == "running" for r in seen.routers) >= seen.wanted_routers
                 return

@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from sysvm.basics.clock import VirtualClock
@@ -44,6 +44,15 @@ class SimulationLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now()
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """What goes to a thread is done at once: a thread would need real time, and virtual days would pass meanwhile."""
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 def run(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sysvm.basics.errors import NotYet, Refused, Stale
-from sysvm.hosts.simulator import SimulatedHost
+from sysvm.hosts.simulator import Died, SimulatedHost
 from sysvm.wire.link import HostCallBody, HostNoticeBody
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Strike, everywhere
@@ -54,7 +54,7 @@ class Twice:
         return answer
 
     async def _again(self, body: HostCallBody) -> None:
-        with contextlib.suppress(Stale, NotYet, Refused):  # nobody hears the answer
+        with contextlib.suppress(Stale, NotYet, Refused, Died):  # nobody hears the answer, nor whether one came
             await self._serve(body)
 
 

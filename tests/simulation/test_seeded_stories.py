@@ -22,7 +22,7 @@ PATIENCE_S = 4000.0
 CALM_S = 30.0  # so long nothing may happen any more
 LONGEST_S = 20000.0
 ONE = os.environ.get("SEED")
-SEEDS = [int(ONE)] if ONE else list(range(1, int(os.environ.get("SEEDS", "6")) + 1))
+SEEDS = [int(ONE)] if ONE else list(range(1, int(os.environ.get("SEEDS", "24")) + 1))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -118,6 +118,7 @@ def _drop(tx: Tx, placement: int) -> None:
     fence = turns.forget(tx, "placement", placement)
     tx.update(tables.machine, machine.id, fence=max(machine.fence, fence))
     placements.recount(tx, row.host_id)
+    placements.show(tx, machine.id)
     ending.leave_host(tx, row)
 
 

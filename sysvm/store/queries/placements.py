@@ -38,19 +38,21 @@ def roomy_hosts(tx: Tx, zone_id: int, hypervisor: str, memory_mb: int, count: in
 MIRRORED = ("power", "agent_up", "document_wanted", "document_live", "faults", "note")
 
 
+NOWHERE: dict[str, object] = {"power": "absent", "agent_up": False, "document_live": "", "faults": []}
+
+
 def show(tx: Tx, machine_id: int) -> None:
-    """The machine's row shows the facts of the incarnation that serves, else of the wanted one, so that lists need no
-    join."""
+    """The machine's row shows the facts of the incarnation that serves, else of the wanted one, else of the last one
+    that is somewhere, so that lists need no join."""
     machine = tx.get(tables.machine, machine_id)
     rows = tx.rows(tables.placement, "machine_id = :machine and removed is null order by id", machine=machine_id)
     if machine is None:
         return
     wanted = next((row for row in reversed(rows) if row.incarnation == machine.incarnation), None)
     others = (row for row in rows if row.document_live and row.wanted == "running")
-    shown = wanted if wanted is not None and wanted.document_live else next(others, wanted)
-    if shown is None:
-        return
-    facts = {name: getattr(shown, name) for name in MIRRORED}
+    serving = wanted if wanted is not None and wanted.document_live else next(others, wanted)
+    shown = serving if serving is not None else next(reversed(rows), None)
+    facts = {name: getattr(shown, name) for name in MIRRORED} if shown is not None else NOWHERE
     changed = {name: value for name, value in facts.items() if value != getattr(machine, name)}
     if changed:
         tx.update(tables.machine, machine_id, **changed)
