@@ -47,12 +47,11 @@ class SimulationLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """What goes to a thread is done at once: a thread would need real time, and virtual days would pass meanwhile."""
-        done: asyncio.Future[T] = self.create_future()
-        try:
-            done.set_result(func(*args))
-        except Exception as error:
-            done.set_exception(error)
-        return done
+
+        async def at_once() -> T:
+            return func(*args)
+
+        return self.create_task(at_once())
 
 
 def run(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:
