@@ -50,22 +50,22 @@ def render(document: RouterDocument) -> Ruleset:
     guests = _devices(document, "guest")
     outside = _devices(document, "public")
     public = _public_addresses(document)
-    opened, restricted = _firewall(document.firewall)
+    opened, restricted = firewall(document.firewall)
     egress_chains = tuple(_egress_chain(each, outside) for each in document.egress)
-    restricted_chains = tuple(Chain(_chain_name("fw", name), rules) for name, rules in restricted.items())
+    restricted_chains = tuple(Chain(chain_name("fw", name), rules) for name, rules in restricted.items())
     balanced, page_rules = doors.balancer(document)
     collections = (
         Collection("public", "ipv4_addr", dict.fromkeys(public, "")),
         Collection("open", "ipv4_addr . inet_proto . inet_service", dict.fromkeys(opened, "")),
         Collection(
-            "restricted", "ipv4_addr : verdict", {name: f"jump {_chain_name('fw', name)}" for name in restricted}
+            "restricted", "ipv4_addr : verdict", {name: f"jump {chain_name('fw', name)}" for name in restricted}
         ),
-        *_forward_maps(document.port_forwards),
-        *_static_maps(document),
+        *forward_maps(document.port_forwards),
+        *static_maps(document),
         Collection(
             "egress",
             "ifname : verdict",
-            {each.device: f"jump {_chain_name('egress', each.device)}" for each in document.egress},
+            {each.device: f"jump {chain_name('egress', each.device)}" for each in document.egress},
         ),
         Collection("balanced", "ipv4_addr . inet_service", dict.fromkeys(balanced, "")),
         Collection("received", "ipv4_addr : counter", {each: _counter("in", each) for each in public}),
@@ -97,7 +97,7 @@ def _counter(way: str, public: str) -> str:
     return f"{way}_{public.replace('.', '_')}"
 
 
-def _chain_name(kind: str, what: str) -> str:
+def chain_name(kind: str, what: str) -> str:
     return f"{kind}_{what.replace('.', '_').replace('-', '_')}"
 
 
@@ -127,7 +127,7 @@ def _firewall_rules() -> tuple[str, ...]:
     return ("ip daddr . meta l4proto . th dport @open accept", "ip daddr vmap @restricted", "drop")
 
 
-def _firewall(rules: tuple[FirewallRule, ...]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+def firewall(rules: tuple[FirewallRule, ...]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
     """Keys of the set `open`, and rules per public address for what does not fit into it."""
     opened: list[str] = []
     restricted: dict[str, list[str]] = {}
@@ -144,7 +144,7 @@ def _firewall(rules: tuple[FirewallRule, ...]) -> tuple[list[str], dict[str, tup
     return opened, {public: tuple(lines) for public, lines in restricted.items()}
 
 
-def _forward_maps(rules: tuple[PortForward, ...]) -> tuple[Collection, Collection]:
+def forward_maps(rules: tuple[PortForward, ...]) -> tuple[Collection, Collection]:
     """Single and shifted ports one by one, ranges that keep their numbers as ranges."""
     ports: dict[str, str] = {}
     ranges: dict[str, str] = {}
@@ -180,7 +180,7 @@ def _apart(what: str, spans: list[tuple[int, int, str]]) -> None:
             raise Wrong(f"port forwards {one} and {other} both want port {first} of {what}", "remove one of them")
 
 
-def _static_maps(document: RouterDocument) -> tuple[Collection, Collection]:
+def static_maps(document: RouterDocument) -> tuple[Collection, Collection]:
     inward: dict[str, str] = {}
     outward: dict[str, str] = {}
     for rule in document.static_nat:
@@ -240,16 +240,16 @@ def _forward_rules() -> tuple[str, ...]:
 
 def _egress_chain(egress: Egress, outside: tuple[str, ...]) -> Chain:
     name = device(egress.device, "egress")
-    chain = _chain_name("egress", name)
+    chain = chain_name("egress", name)
     if not outside:
         return Chain(chain, ("drop",))
     verdict = "drop" if egress.allow_by_default else "accept"
     rules = [f"oifname != {_names(outside)} drop", f"ip saddr != {network(egress.source, 'egress')} drop"]
-    rules += [_egress_rule(rule, verdict) for rule in egress.rules]
+    rules += [egress_rule(rule, verdict) for rule in egress.rules]
     return Chain(chain, (*rules, "accept" if egress.allow_by_default else "drop"))
 
 
-def _egress_rule(rule: EgressRule, verdict: str) -> str:
+def egress_rule(rule: EgressRule, verdict: str) -> str:
     where = f"egress rule {rule.rule}"
     match = _service_match(rule.protocol, rule.ports, rule.icmp_type, rule.icmp_code, where)
     destinations = _networks(rule.destinations, where)
