@@ -21,6 +21,7 @@ from sysvm.images.places import RECIPES, SOURCE
 
 REQUIREMENTS = RECIPES / "agent-requirements.txt"
 PLACE = "usr/lib/sysvm/python"
+PROGRAMS = "usr/bin"  # what an operator calls inside; from sysvm/agent/programs
 _OURS = ("__init__.py", "agent", "basics", "web", "wire")
 _PYTHON = (3, 11)
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
@@ -79,6 +80,7 @@ def agent_layer(cache: Path, progress: Progress = _silent, source: Path = SOURCE
             python.parent.mkdir(parents=True)
             shutil.copytree(wheels, python, copy_function=_link)
             _put_ours(source, python / "sysvm")
+            _put_programs(source / "agent/programs", folder / "root" / PROGRAMS)
             if layer_digest(source) != layer.digest:
                 raise Refused("the agent's sources changed while they were packed: run it again", Why.BUSY)
             tree.settle_times(folder / "root")
@@ -100,6 +102,13 @@ def _put_ours(source: Path, place: Path) -> None:
     for entry in tree.everything(place):
         entry.chmod(0o755 if entry.is_dir() else 0o644)
     _compile(place, f"/{PLACE}/sysvm")
+
+
+def _put_programs(source: Path, place: Path) -> None:
+    place.mkdir(parents=True)
+    for program in sorted(source.iterdir()):
+        shutil.copyfile(program, place / program.name)
+        (place / program.name).chmod(0o755)
 
 
 def _compile(place: Path, inside: str) -> None:

@@ -62,6 +62,8 @@ class Notices:
             case channel.ResumeSession() as resume:
                 context = self._context
                 return await context.store.run(lambda tx: consoles.resume(tx, context, ask.machine, resume))
+            case channel.ReachServer():
+                return channel.ServerReached(now=self._context.clock.now())
             case _:
                 raise Refused("a notice is no question")
 

@@ -4,7 +4,7 @@ The agent sends `AgentHello` as its first notice, and again whenever it hears `G
 asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers nothing itself.
 
 Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the host's own (handover.py): StandBy, TakeOver.
-Calls agent -> host (-> server): RedeemTicket, ResumeSession.
+Calls agent -> host (-> server): RedeemTicket, ResumeSession, ReachServer.
 Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport.
 """
 
@@ -233,6 +233,16 @@ class ConsoleTarget(msgspec.Struct, frozen=True, kw_only=True):
     view_only: bool = False
 
 
+class ReachServer(msgspec.Struct, frozen=True, tag="reach-server"):
+    """Is there a management server behind the host? Answered by a ServerReached."""
+
+
+class ServerReached(msgspec.Struct, frozen=True, kw_only=True):
+    """There is one."""
+
+    now: float  # by its clock
+
+
 class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
     """A router's counters. They only grow while `life` is the same: a network stack that was made anew begins at nothing."""
 
@@ -242,4 +252,4 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
 
 AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | StandBy | TakeOver
 AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport | TrafficReport
-AgentAskBody = RedeemTicket | ResumeSession
+AgentAskBody = RedeemTicket | ResumeSession | ReachServer

@@ -220,7 +220,7 @@ async def test_the_self_check_says_in_words_what_is_wrong(ssvm: Stage, name_serv
     await ssvm.role.apply(ssvm.document(dns=(name_server,)))
     got = await check(ssvm)
     assert [line for line in got.stdout.splitlines() if not line.startswith("Good")] == [
-        "ERROR: server: the host does not answer"
+        "ERROR: server: the host does not answer: look at its agent (sysvm agent host)"
     ]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))

@@ -16,6 +16,7 @@ import msgspec
 from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.secstorage import formats, health, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
+from sysvm.agent.roles.secstorage.checking import CheckDoor
 from sysvm.agent.roles.secstorage.checksum import parse_checksum
 from sysvm.agent.roles.secstorage.copying import Copying
 from sysvm.agent.roles.secstorage.deliveries import Deliveries, Doors
@@ -81,6 +82,7 @@ class SecStorageRole(Role):
         self._door = Door(self._site.accept)
         self._uploads = Uploads(context.clock.now)
         self._public = PublicDoors(lambda: self._stores, context.clock.now, self._uploads)
+        self._checks = CheckDoor(context.paths, self._check_self)
 
     @property
     def port(self) -> int:
@@ -97,6 +99,7 @@ class SecStorageRole(Role):
         memory.keep_buffers()
         await self._site.start()
         await self._public.start()
+        await self._checks.open()
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
         if not isinstance(document, SecStorageDocument):
@@ -146,6 +149,7 @@ class SecStorageRole(Role):
                 await asyncio.to_thread(store.drop_incoming, body.image)
 
     async def stop(self) -> None:
+        await self._checks.close()
         await self._public.stop()
         await self._door.close()
         await self._site.stop()
@@ -257,14 +261,15 @@ class SecStorageRole(Role):
         names = [store.store for store in document.stores] if document else []
         faulty = {fault.service for fault in faults}
         whole = next((store.path for name, store in self._stores.items() if f"store {name}" not in faulty), None)
+        server = await selfcheck.ask_server(self._context.line)
         return selfcheck.diagnosed(
             [
                 *await selfcheck.dns(document.dns if document else ()),
                 *selfcheck.stores(names, faults),
-                selfcheck.server(self._context.line.is_up),
+                server.finding,
                 selfcheck.agent(bool(await self.live()), self._faults),
                 selfcheck.disk(self._context.paths.state),
-                await asyncio.to_thread(selfcheck.clock, self._context.clock.now(), whole),
+                await asyncio.to_thread(selfcheck.clock, self._context.clock.now(), whole, server.now),
             ]
         )
 

@@ -5,7 +5,7 @@ store    mounted, writable, not full
 server   the agent's line to its host, and through it to a management server
 agent    the document is live
 disk     the state disk has room
-clock    not before this program was made, and not far from the store's
+clock    not before this program was made, not far from the server's, and not far from the store's
 """
 
 import asyncio
@@ -16,11 +16,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sysvm.agent.line import Line
 from sysvm.agent.roles.secstorage.health import PROBE
-from sysvm.wire.channel import Diagnosed
+from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
+from sysvm.wire.channel import Diagnosed, ReachServer, ServerReached
 from sysvm.wire.machines import ServiceFault
 
 DNS_SECONDS = 3.0
+SERVER_SECONDS = 5.0
 DISK_BYTES = 8 * 1024 * 1024
 CLOCK_SECONDS = 60.0
 
@@ -104,10 +107,27 @@ def stores(names: Iterable[str], faults: Iterable[ServiceFault]) -> list[Finding
     return found or [Finding("store", False, "the document names no image store: add one with addImageStore")]
 
 
-def server(is_up: bool) -> Finding:
-    """The line to the host."""
-    text = "the host carries our words to a management server" if is_up else "the host does not answer"
-    return Finding("server", is_up, text)
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a question to the management server brought."""
+
+    now: float | None  # by its clock
+    why: str = ""  # it could not be asked
+
+    @property
+    def finding(self) -> Finding:
+        """As one of the checks."""
+        return Finding("server", not self.why, self.why or "a management server answers through the host")
+
+
+async def ask_server(line: Line) -> Server:
+    """Through the host: a secondary storage VM has no other way to a server."""
+    if not line.is_up:
+        return Server(None, "the host does not answer: look at its agent (sysvm agent host)")
+    try:
+        return Server((await line.ask(ReachServer(), ServerReached, seconds=SERVER_SECONDS)).now)
+    except (Unreachable, NotYet, Refused, Broken, Stale) as error:
+        return Server(None, f"the host answers, but no management server does: {error}")
 
 
 def agent(is_live: bool, faults: Iterable[ServiceFault]) -> Finding:
@@ -123,19 +143,22 @@ def disk(state: Path) -> Finding:
     except OSError as error:
         return Finding("disk", False, f"the state disk does not answer: {error.strerror}")
     room = left.f_bavail * left.f_frsize
-    text = f"the state disk has {room // 1024**2} MB left"
-    return Finding("disk", room >= DISK_BYTES, text)
+    good = room >= DISK_BYTES
+    return Finding("disk", good, f"the state disk has {'' if good else 'only '}{room // 1024**2} MB left")
 
 
-def clock(now: float, store: Path | None) -> Finding:
-    """This machine's clock, against what cannot be later than now, and against the store's own."""
+def clock(now: float, store: Path | None, server: float | None = None) -> Finding:
+    """This machine's clock, against what cannot be later than now, the server's clock, and the store's own."""
     made = Path(__file__).stat().st_mtime
     if now < made - CLOCK_SECONDS:
         return Finding("clock", False, "the clock stands before the day on which this program was made")
+    if server is not None and abs(now - server) > CLOCK_SECONDS:
+        return Finding("clock", False, f"the clock is {now - server:.0f} s away from the management server's")
     drift = _drift(now, store) if store is not None else 0.0
     if abs(drift) > CLOCK_SECONDS:
         return Finding("clock", False, f"the clock is {drift:.0f} s away from the image store's")
-    return Finding("clock", True, "the clock agrees with the image store's")
+    others = [*(["the server's"] if server is not None else []), *(["the image store's"] if store is not None else [])]
+    return Finding("clock", True, f"the clock agrees with {' and '.join(others)}" if others else "the clock is plausible")
 
 
 def _drift(now: float, store: Path) -> float:
