@@ -288,7 +288,11 @@ class SqliteStore:
     async def read(self, op: Callable[[Tx], T]) -> T:
         """See Store. Runs in the event loop: a thread hop costs more than a page of rows."""
         if self._reading is self._writing:
-            return op(Tx(self._reading, self._clock.now(), postgres=False))
+            _say(self._reading, "PRAGMA query_only = ON")
+            try:
+                return op(Tx(self._reading, self._clock.now(), postgres=False))
+            finally:
+                _say(self._reading, "PRAGMA query_only = OFF")
         with _file_faults():
             _say(self._reading, "BEGIN")
             try:

@@ -51,14 +51,34 @@ def stored(tx: Tx, template_id: int, zone_id: int | None = None) -> list[tuple[R
     return [(row, kept) for row, kept in found if kept is not None and kept.removed is None]
 
 
-def link(tx: Tx, key: str, template: Row, copy: Row, store: Row, machine: Row) -> str:
-    """The address that this copy's bytes can be fetched from, by anybody, until it expires."""
-    seconds = min(float(settings.value(tx, "extract.url.expiration.interval")), LONGEST_TICKET)
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes on an image store."""
+
+    image: str
+    sha256: str
+    store: str
+    zone_id: int
+    file: str  # what a browser calls it
+
+
+def of_template(template: Row, copy: Row, store: Row) -> Stored:
+    """A copy of a template or ISO."""
+    return Stored(template.uuid, copy.sha256, store.uuid, copy.zone_id, file_name(template.name, template.format))
+
+
+def link(tx: Tx, key: str, what: Stored, machine: Row) -> str:
+    """The address that these bytes can be fetched from, by anybody, until it expires."""
+    expires = tx.now + link_seconds(tx)
+    ticket = FetchTicket(store=what.store, image=what.image, sha256=what.sha256, expires=expires)
+    secure = bool(settings.value(tx, "secstorage.encrypt.copy", zone_id=what.zone_id))
+    return f"{root(tx, machine, secure=secure)}/userdata/{sign_link(key, ticket)}/{what.file}"
+
+
+def link_seconds(tx: Tx) -> float:
+    """How long a new address leads somewhere."""
     # A server's clock and the machine's are not the same one: a ticket of the longest life must not look longer there.
-    expires = tx.now + min(seconds, LONGEST_TICKET - 600)
-    ticket = FetchTicket(store=store.uuid, image=template.uuid, sha256=copy.sha256, expires=expires)
-    secure = bool(settings.value(tx, "secstorage.encrypt.copy", zone_id=copy.zone_id))
-    return f"{root(tx, machine, secure=secure)}/userdata/{sign_link(key, ticket)}/{file_name(template)}"
+    return min(float(settings.value(tx, "extract.url.expiration.interval")), LONGEST_TICKET - 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +95,7 @@ def peer(tx: Tx, key: str, template: Row, zone_id: int) -> Peer | None:
     for copy, store in stored(tx, template.id):
         machine = door(tx, copy.zone_id) if copy.zone_id != zone_id else None
         if machine is not None:
-            url = link(tx, key, template, copy, store, machine)
+            url = link(tx, key, of_template(template, copy, store), machine)
             return Peer(url, consoles.public_address(tx, machine.id), copy.sha256)
     return None
 
@@ -85,7 +105,7 @@ def upload_until(tx: Tx, copy: Row) -> float:
     return float(copy.created + 60 * float(settings.value(tx, "upload.operation.timeout")))
 
 
-def file_name(template: Row) -> str:
+def file_name(name: str, format_: str) -> str:
     """What a browser calls the file."""
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", template.name).strip("-") or "image"
-    return f"{plain[:100]}.{template.format.lower()}"
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "image"
+    return f"{plain[:100]}.{format_.lower()}"

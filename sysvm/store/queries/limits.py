@@ -70,12 +70,14 @@ class Count(NamedTuple):
 
 _GUESTS = "machine t left join service_offering o on o.id = t.service_offering_id where t.kind = 'guest' and t.removed is null"
 _VOLUMES = "volume t where t.removed is null"
+_PLACED = f"{_VOLUMES} and (t.image_id is null or t.host_id is not null)"  # what was uploaded and is on a store only
 _TEMPLATES = "template t where t.removed is null and t.kind = 'USER'"
-_SNAPSHOTS = "snapshot t where t.removed is null and t.kind <> 'TEMPLATE' and t.state <> 'Error'"
+_CAPTURES = "('TEMPLATE', 'EXTRACT', 'MOVE')"  # queries.snapshots.CAPTURES
+_SNAPSHOTS = f"snapshot t where t.removed is null and t.kind not in {_CAPTURES} and t.state <> 'Error'"
 _STORED = (
-    "(select account_id, domain_path, size_bytes from template where removed is null and kind = 'USER'"
+    "(select account_id, domain_path, size_bytes from template where removed is null and kind in ('USER', 'VOLUME')"
     " union all select account_id, domain_path, size_bytes from snapshot"
-    " where removed is null and kind <> 'TEMPLATE' and state <> 'Error') t where 0 = 0"
+    f" where removed is null and kind not in {_CAPTURES} and state <> 'Error') t where 0 = 0"
 )
 COUNTS = {
     Kind.GUESTS: Count("count(*)", _GUESTS),
@@ -88,7 +90,7 @@ COUNTS = {
     Kind.NETWORKS: Count("count(*)", "network t where t.removed is null and t.traffic_type = 'Guest'"),
     Kind.CPUS: Count("coalesce(sum(coalesce(t.cpus, o.cpus, 0)), 0)", _GUESTS),
     Kind.MEMORY: Count("coalesce(sum(coalesce(t.memory_mb, o.memory_mb, 0)), 0)", _GUESTS),
-    Kind.PRIMARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _VOLUMES),
+    Kind.PRIMARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _PLACED),
     Kind.SNAPSHOTS: Count("count(*)", _SNAPSHOTS),
     Kind.SECONDARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _STORED),
 }

@@ -68,13 +68,20 @@ def state_of(machine: Row) -> str:
 UNSHOWN = frozenset({
     "wish", "incarnation", "fence", "forced", "reboots", "document_wanted", "document_live", "faults", "deadline", "vpc_id",
     "draining", "state_key", "password", "key_pairs", "console_proxy_id", "console_assigned", "last_host_id",
-    "wanted_host_id", "updated",
+    "wanted_host_id", "updated", "drain_until", "idle_since",
+})  # fmt: skip
+# What only guests show, or have.
+OF_GUESTS = frozenset({
+    "hostname", "userdata", "user_data_id", "ha_enabled", "display_vm", "delete_protection", "iso_id", "group_name", "cpus",
+    "cpu_mhz", "memory_mb", "destroyed", "details", "offering_cpus", "offering_cpu_mhz", "offering_memory_mb",
+    "template_text", "template_password_enabled", "template_guest_os_id",
 })  # fmt: skip
 SHOWN = tuple(column for column in tables.machine.columns if column.name not in UNSHOWN)
 
 
-def statement(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """Machines, as far as answers show them, with the names around them; add filters, order and limit."""
+def statement(*conditions: sa.ColumnElement[bool], guests: bool = True) -> sa.Select[Any]:
+    """Machines, as far as answers show them, with the names around them; add filters, order and limit. Without
+    `guests` there are only system VMs among them, which show less."""
     machine, host, project, account = tables.machine, tables.host, tables.project, tables.account
     joined = (
         machine.join(tables.zone, tables.zone.c.id == machine.c.zone_id)
@@ -87,8 +94,9 @@ def statement(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         .outerjoin(tables.template, tables.template.c.id == machine.c.template_id)
         .outerjoin(tables.network, tables.network.c.id == machine.c.network_id)
     )
-    names = [*_places(), *_owners(), *_makings(), *_network()]
-    return sa.select(*SHOWN, *names, state_column.label("api_state")).select_from(joined).where(*conditions)
+    columns = [*SHOWN, *_places(), *_owners(), *_makings(), *_network(), state_column.label("api_state")]
+    shown = [column for column in columns if guests or column.key not in OF_GUESTS]
+    return sa.select(*shown).select_from(joined).where(*conditions)
 
 
 @cache

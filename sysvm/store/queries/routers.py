@@ -43,7 +43,8 @@ class MachineView:
 def living() -> Prepared:
     """All living routers."""
     machine = tables.machine.c
-    return Prepared(machine_rows.statement(machine.kind == "router", machine.removed.is_(None)), order=(machine.id,))
+    statement = machine_rows.statement(machine.kind == "router", machine.removed.is_(None), guests=False)
+    return Prepared(statement, order=(machine.id,))
 
 
 def one(tx: Tx, machine_id: int) -> MachineView | None:

@@ -16,11 +16,13 @@ from sysvm.store.queries.events import Actor
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
-TEMPLATE = "TEMPLATE"
+# Captures: taken and sent like snapshots, but nobody's to list. What becomes a template, what its owner downloads, what moves.
+TEMPLATE, EXTRACT, MOVE = CAPTURES = ("TEMPLATE", "EXTRACT", "MOVE")
 UNDER_WAY = ("Allocated", "Creating", "BackingUp")
 
 NEWEST = """
-volume_id = :volume and state = 'BackedUp' and kind <> 'TEMPLATE' and removed is null order by taken desc, id desc limit 1
+volume_id = :volume and state = 'BackedUp'
+    and kind not in ('TEMPLATE', 'EXTRACT', 'MOVE') and removed is null order by taken desc, id desc limit 1
 """
 # Whoever is on its way to the store with it as its parent needs it as well.
 NEEDED_BY = """
@@ -36,7 +38,7 @@ union all select 1 from volume v where v.removed is null
 def statement() -> sa.Select[Any]:
     """Living snapshots with the names around them."""
     snapshot = tables.snapshot.c
-    return everything().where(snapshot.removed.is_(None), snapshot.kind != TEMPLATE)
+    return everything().where(snapshot.removed.is_(None), snapshot.kind.not_in(CAPTURES))
 
 
 def one(tx: Tx, id_: int) -> Row:

@@ -14,7 +14,7 @@ def living() -> Prepared:
     """All living ones."""
     machine = tables.machine.c
     ours = machine.kind.in_(tuple(KINDS.values()))
-    return Prepared(machine_rows.statement(ours, machine.removed.is_(None)), order=(machine.id,))
+    return Prepared(machine_rows.statement(ours, machine.removed.is_(None), guests=False), order=(machine.id,))
 
 
 def api_type(kind: str) -> str:

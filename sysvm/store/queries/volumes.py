@@ -11,12 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows, machines, turns
+from sysvm.store.queries import machine_rows, machines, turns, volume_images
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
-# Its bytes are being made of a snapshot: no guest may have it until they are.
-RESTORING = "(revert_id is not null or (state = 'Creating' and snapshot_id is not null))"
+# Its bytes are being made of a snapshot, or of what was uploaded: no guest may have it until they are.
+RESTORING = "(revert_id is not null or (state = 'Creating' and (snapshot_id is not null or image_id is not null)))"
 BEING_COPIED = """
 select v.name from snapshot s join volume v on v.id = s.volume_id
 where v.machine_id = :machine and s.state = 'Creating' and not s.live and s.source_id is null and s.removed is null limit 1
@@ -125,8 +125,11 @@ def place_of(tx: Tx, machine: Row) -> Row | None:
 
 def give_place(tx: Tx, volume: Row, host: Row, pool: Row) -> None:
     """The volume is on this host from now on. On a simulated one there is nothing to be made."""
-    state = "Ready" if host.hypervisor == "Simulator" and volume.snapshot_id is None else "Creating"
+    empty = volume.snapshot_id is None and volume.image_id is None
+    state = "Ready" if host.hypervisor == "Simulator" and empty else "Creating"
     tx.update(tables.volume, volume.id, pool_id=pool.id, host_id=host.id, state=state)
+    if volume.image_id is not None:
+        turns.wish(tx, "volume", volume.id, host=host.id)
 
 
 def follow(tx: Tx, machine: Row) -> None:
@@ -143,7 +146,7 @@ def why_wait(tx: Tx, machine_id: int) -> str:
     """Why a guest may not start yet: what it would write to is being read or made; empty when it may."""
     found = tx.rows(tables.volume, f"machine_id = :id and removed is null and {RESTORING} limit 1", id=machine_id)
     if found:
-        return f"volume {found[0].name} is being made of a snapshot"
+        return f"volume {found[0].name} is being filled"
     copied = tx.sql(BEING_COPIED, machine=machine_id)
     return f"volume {copied[0][0]} is being copied for a snapshot" if copied else ""
 
@@ -164,6 +167,7 @@ def remove(tx: Tx, volume: Row) -> None:
         tx.update(tables.snapshot_policy, policy.id, removed=tx.now)
     if volume.host_id is not None:
         turns.wish(tx, "volume", volume.id, host=volume.host_id)
+    volume_images.drop(tx, volume)
 
 
 def withdraw(tx: Tx, id_: int) -> None:
@@ -176,6 +180,9 @@ def withdraw(tx: Tx, id_: int) -> None:
         turns.wish(tx, "volume", id_)
     elif volume.state == "Creating" and volume.snapshot_id is not None:
         remove(tx, volume)
+    elif volume.state == "Creating" and volume.image_id is not None:
+        place = {"host_id": None, "pool_id": None, "machine_id": None, "device": None, "attached": None}
+        tx.update(tables.volume, id_, state=volume_images.UPLOADED, **place)
 
 
 def of_machine(tx: Tx, machine_id: int) -> Sequence[Row]:

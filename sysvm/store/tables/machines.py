@@ -160,6 +160,7 @@ volume = sa.Table(
     flag("display", True),
     number("snapshot_id", null=True, default=None),  # what it was made from
     number("revert_id", null=True, default=None),  # the snapshot that it shall hold again
+    number("image_id", null=True, default=None),  # uploaded: the template of kind VOLUME that has its bytes until a host has
     instant("attached"),
     *owner(),
     *life(),
