@@ -35,6 +35,7 @@ from sysvm.hosts.network import HostNetwork, Underlay
 from sysvm.hosts.qmp import Lines
 from sysvm.hosts.relay import keep_relay
 from sysvm.hosts.runfolder import ensure_run_folder
+from sysvm.hosts.security_groups import SecurityGroups
 from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
 from sysvm.hosts.specs import SpecsOnDisk
@@ -46,6 +47,7 @@ from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import Runtime
 
 INVENTORY_S = 10.0
+MEND_S = 5.0
 _WATCH_AGAIN_S = 5.0
 _PASSING = (Broken, NotYet, Refused, OSError)  # what does not end the host agent: it is tried again
 log = get_logger()
@@ -91,6 +93,7 @@ class HostAgent:
         self._memory = DurableMemory(layout.host / "fences", clock)
         self._network = HostNetwork(layout, Underlay(config.uplink, config.underlay_link, config.underlay))
         self._document = Document(layout, self._network)
+        self._groups = SecurityGroups(layout, self._network)
         self._drivers: dict[Runtime, Driver] = {}
         self._lines: Lines | None = None
         self._service: HostService
@@ -108,6 +111,7 @@ class HostAgent:
             tasks.start(self._watch(driver, server), "watch")
         tasks.start(server.run(), "server link")
         tasks.start(keep_relay(self._layout, self._clock), "relay")
+        tasks.start(self._mend(), "security groups")
         await self._send_inventory(server)
 
     async def _find_out(self) -> None:
@@ -133,9 +137,7 @@ class HostAgent:
                 tasks.start(service.reconcile(notice.machine), "reconcile")
 
         # Parts that speak to the server are made before the link that carries them.
-        channels = Channels(
-            self._end_of, tasks, self._clock, lambda notice: heard(notice), lambda ask: server.ask(ask)
-        )
+        channels = Channels(self._end_of, tasks, self._clock, lambda notice: heard(notice), lambda ask: server.ask(ask))
         work = Work(volumes, tasks, self._clock, lambda notice: server.notify(notice), self._layout.host / "tasks")
         service = HostService(
             drivers=self._drivers,
@@ -145,6 +147,7 @@ class HostAgent:
             work=work,
             storage=volumes,
             apply_host=self._document.apply,
+            apply_groups=self._groups.apply,
             journal=DurableJournal(self._layout.host / "handovers"),
             clock=self._clock,
         )
@@ -202,6 +205,15 @@ class HostAgent:
             except _PASSING as error:
                 log.warning("inventory_not_taken", why=str(error))
             await self._clock.sleep(INVENTORY_S)
+
+    async def _mend(self) -> None:
+        """Security groups are what they were told to be, from the start and also when somebody has changed the rules."""
+        while True:
+            try:
+                await self._groups.mend()
+            except _PASSING as error:
+                log.warning("security_groups_not_mended", why=str(error))
+            await self._clock.sleep(MEND_S)
 
     # ------------------------------------------------------------ who we are
     async def _ensure_joined(self, tasks: Tasks) -> None:

@@ -28,9 +28,11 @@ from sysvm.wire import link
 from sysvm.wire.channel import AgentCallBody, Apply, PowerOff
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import AgentSeen, MachineSeen, MachineSpec, OperationSeen, OperationState, Power, Runtime
+from sysvm.wire.security_groups import SecurityGroupsDocument
 
 log = get_logger()
 ApplyHostDocument = Callable[[HostDocument], Awaitable[link.HostReport]]
+ApplySecurityGroups = Callable[[SecurityGroupsDocument], Awaitable[link.HostReport]]
 
 
 class Specs(Protocol):
@@ -78,6 +80,7 @@ class HostService:
         work: Work,
         storage: Storage,
         apply_host: ApplyHostDocument,
+        apply_groups: ApplySecurityGroups,
         journal: Journal,
         clock: Clock,
     ) -> None:
@@ -89,6 +92,7 @@ class HostService:
         self._work = work
         self._storage = storage
         self._apply_host = apply_host
+        self._apply_groups = apply_groups
         self._pools: tuple[str, ...] = ()
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._acting: dict[str, OperationSeen] = {}
@@ -133,6 +137,10 @@ class HostService:
                 return await self._do(body)
             case link.ApplyHost():
                 return await self._apply(body.document)
+            case link.ApplySecurityGroups():
+                self._may_act()
+                async with self._alone("security groups"):
+                    return await self._apply_groups(body.document)
             case link.RunHostTask():
                 self._may_act()
                 return self._work.ensure(body.name, body.body)
@@ -206,9 +214,9 @@ class HostService:
 
     async def _act(self, machine: str, act: link.ActBody) -> None:
         match act:
-            case (
-                link.EnsureCreated() | link.EnsureRunning() | link.EnsureNics() | link.EnsureHandover()
-            ) if act.spec.machine != machine:
+            case link.EnsureCreated() | link.EnsureRunning() | link.EnsureNics() | link.EnsureHandover() if (
+                act.spec.machine != machine
+            ):
                 raise Refused(f"the spec is about {act.spec.machine}, the act about {machine}")
             case link.EnsureCreated():
                 await self._driver(act.spec.runtime).ensure_created(self._placed(act.spec))

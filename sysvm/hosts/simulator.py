@@ -38,6 +38,7 @@ from sysvm.wire import link
 from sysvm.wire.channel import AgentAskBody, AgentHello
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import Runtime
+from sysvm.wire.security_groups import SecurityGroupsDocument
 
 __all__ = ["SimulatedAgents", "SimulatedDriver", "SimulatedHost", "SimulatedStorage", "World"]
 
@@ -81,6 +82,7 @@ class SimulatedHost:
         self.storage = SimulatedStorage(world)
         self.memory = PassingMemory()
         self.journal = PassingJournal()
+        self.groups: SecurityGroupsDocument | None = None  # what its ports are held to
         self.facts = link.HostFacts(
             name=name,
             cpus=cpus,
@@ -194,11 +196,16 @@ class SimulatedHost:
             work=Work(self.storage, self._tasks, self._world.clock, self.notify, None),
             storage=self.storage,
             apply_host=self._apply,
+            apply_groups=self._apply_groups,
             journal=cast(PassingJournal, Mortal(self.journal, lives)),
             clock=self._world.clock,
         )
 
     async def _apply(self, document: HostDocument) -> link.HostReport:
+        return link.HostReport(live=digest(document))
+
+    async def _apply_groups(self, document: SecurityGroupsDocument) -> link.HostReport:
+        self.groups = document
         return link.HostReport(live=digest(document))
 
     def _changed(self, machine: str) -> None:

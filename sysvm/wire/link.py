@@ -4,6 +4,7 @@ The host sends `HostHello` as its first call; the server answers `Welcome` or a 
 
 Calls server -> host:
   ApplyHost       -> HostReport        make the host's document true
+  ApplySecurityGroups -> HostReport    make the document of its security groups true
   Look            -> Looked            one machine, all incarnations that the host has of it
   LookAll         -> LookedAll         everything of this cloud
   Do              -> Done              one idempotent act about one machine, fenced
@@ -20,6 +21,7 @@ import msgspec
 from sysvm.wire.channel import AgentAskBody, AgentCallBody, AgentNoticeBody
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import MachineSeen, MachineSpec, OperationSeen
+from sysvm.wire.security_groups import SecurityGroupsDocument
 
 PROTOCOL = 1
 
@@ -128,6 +130,12 @@ class ApplyHost(msgspec.Struct, frozen=True, kw_only=True, tag="apply-host"):
     """Make the host's document true."""
 
     document: HostDocument
+
+
+class ApplySecurityGroups(msgspec.Struct, frozen=True, kw_only=True, tag="apply-security-groups"):
+    """Hold the ports of the host to their groups; `HostReport.live` is of what was read back from the kernel."""
+
+    document: SecurityGroupsDocument
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, tag="look"):
@@ -371,6 +379,6 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     seen: Looked
 
 
-HostCallBody = ApplyHost | Look | LookAll | Do | RunHostTask | ForgetHostTask | RenewNow | ToAgent
+HostCallBody = ApplyHost | ApplySecurityGroups | Look | LookAll | Do | RunHostTask | ForgetHostTask | RenewNow | ToAgent
 HostNoticeBody = FromAgent | MachineChanged | InventoryDigest | HostTaskReport
 HostAskBody = HostHello | Join | Renew | Beat | FromAgent

@@ -72,6 +72,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     rate_mbit: int = 0  # 0 = unlimited
     is_router: bool = False  # may answer DHCP and RA, forward, and hold addresses that the document names
     allowed: tuple[str, ...] = ()  # further addresses this port may use (secondary, virtual ones)
+    filtered: bool = False  # held to security groups (wire/security_groups.py): closed until its host knows which
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):

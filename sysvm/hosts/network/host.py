@@ -7,18 +7,20 @@ machine waits for.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sysvm.basics.errors import Broken, NotYet, Refused, Why
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.network import guard, plans
+from sysvm.hosts.network import guard, plans, security_groups
 from sysvm.hosts.network.input import input_ruleset
 from sysvm.hosts.network.namespace import Namespace
 from sysvm.hosts.network.plans import Port
+from sysvm.hosts.network.tracking import tracking_ruleset
 from sysvm.hosts.programs import run
 from sysvm.wire.machines import Isolation, Segment
+from sysvm.wire.security_groups import SecurityGroupsDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class HostNetwork:
         """The namespace, the guard's table and the interfaces that lead outside exist."""
         async with self._lock:
             await self.namespace.ensure()
-            await self.namespace.nft(guard.base_ruleset())
+            await self.namespace.nft(guard.base_ruleset() + security_groups.base_ruleset())
             await self._ensure_inside(self._underlay.uplink)
             await self._ensure_inside(self._underlay.link)
             if self._underlay.link and self._underlay.address:
@@ -88,31 +90,50 @@ class HostNetwork:
         The guard comes first: what has no rules yet is dark.
         """
         segments = tuple({port.nic.segment.key: port.nic.segment for port in ports}.values())
+        tracked = {self._layout.bridge(port.nic.segment.key) for port in ports if port.nic.filtered}
         async with self._lock:
             links = await self.links()
-            await self.namespace.nft(self._rules(segments, ports, links))
-            await self._make(segments, ports, links)
+            if tracked:
+                await self.namespace.ensure_tracking()
+            await self.namespace.nft(self._rules(segments, ports, links, tracked))
+            await self._make(segments, ports, links, tracked)
             for inside, lines in plans.plan_inside(ports, links).items():
                 await run("nsenter", f"--net={inside}", "ip", "-batch", "-", stdin=_text(lines))
             rates = plans.plan_rates(ports, links)
             if rates:
                 await run("tc", "-n", self._layout.namespace, "-batch", "-", stdin=_text(rates))
 
-    def _rules(self, segments: Sequence[Segment], ports: Sequence[Port], links: dict[str, plans.Link]) -> str:
+    def _rules(
+        self,
+        segments: Sequence[Segment],
+        ports: Sequence[Port],
+        links: dict[str, plans.Link],
+        new: Set[str] = frozenset(),
+    ) -> str:
         """One transaction: the guard of these trunks and ports, and what may be said to the host itself."""
         trunks = (plans.trunk_of(self._layout, segment, self._underlay.uplink) for segment in segments)
         parts = [guard.base_ruleset(), *(guard.trunk_ruleset(trunk) for trunk in trunks if trunk is not None)]
         parts += [guard.port_ruleset(port.name, port.nic) for port in ports]
+        parts += [security_groups.port_ruleset(port.name) for port in ports if port.nic.filtered]
         bridges = plans.addressed_bridges(self._layout, segments, links)
-        return "".join([*parts, input_ruleset(bridges, self._open_ports)])
+        tracked = new | {name for name, link in links.items() if link.tracked}
+        parts += [tracking_ruleset(tracked)] if new else []
+        return "".join([*parts, input_ruleset(bridges, self._open_ports, tracked)])
 
-    async def _make(self, segments: Sequence[Segment], ports: Sequence[Port], links: dict[str, plans.Link]) -> None:
+    async def _make(
+        self,
+        segments: Sequence[Segment],
+        ports: Sequence[Port],
+        links: dict[str, plans.Link],
+        new: Set[str] = frozenset(),
+    ) -> None:
         underlay, lines = self._underlay, []
         for segment in segments:
             trunk = plans.plan_trunk(self._layout, segment, links, underlay.address, underlay.uplink)
             if trunk and segment.isolation is Isolation.VLAN:
                 await self._ensure_vlan_module(segment)
             lines += [*plans.plan_bridge(self._layout, segment, links), *trunk]
+        lines += plans.plan_tracking(new, links)
         lines += [line for port in ports for line in plans.plan_port(self._layout, port, links)]
         await self.namespace.ip_batch(lines)
         for segment in segments:
@@ -129,7 +150,7 @@ class HostNetwork:
             return
         if port in await self.links():
             await self.namespace.ip("link", "del", port)
-        await self.namespace.nft(guard.port_removal(port))
+        await self.namespace.nft(guard.port_removal(port) + security_groups.port_removal(port))
 
     async def ports_of(self, note: str) -> tuple[str, ...]:
         """The ports that were made with a note of this beginning."""
@@ -146,6 +167,20 @@ class HostNetwork:
         """The ports that have rules."""
         answer = await self.namespace.command("nft", "-j", "list", "map", *guard.TABLE.split(), "ports")
         return guard.parse_ports(answer)
+
+    async def ensure_groups(self, document: SecurityGroupsDocument) -> str:
+        """Ports are held to their groups as the document says; what still differs then in the kernel, in words, or nothing."""
+        wanted = security_groups.render(self._layout, document)
+        async with self._lock:
+            change = security_groups.change(await self._groups(), wanted)
+            if change:
+                await self.namespace.nft(security_groups.base_ruleset() + change)
+                change = security_groups.change(await self._groups(), wanted)
+        return change
+
+    async def _groups(self) -> security_groups.Listed:
+        answer = await self.namespace.command("nft", "-j", "list", "table", *security_groups.TABLE.split())
+        return security_groups.parse(answer)
 
     async def links(self) -> dict[str, plans.Link]:
         """All interfaces of the namespace."""

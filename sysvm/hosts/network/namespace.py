@@ -4,12 +4,15 @@ IPv6 is off on what is made here unless it is switched on by name: a bridge that
 guest to its host. Bridged packets never pass iptables: somebody else's rules once rewrote all of a tenant's traffic.
 """
 
+from pathlib import Path
+
 from sysvm.basics.errors import Refused, Why
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.mounts import is_mounted
 from sysvm.hosts.programs import run
 
+_SWITCHES = Path("/proc/sys/net/bridge")
 _SETTINGS = """
 cd /proc/sys/net
 echo 1 > ipv6/conf/default/disable_ipv6
@@ -36,6 +39,19 @@ class Namespace:
         state = await run("nsenter", f"--net={self._layout.namespace_path}", "sh", "-ec", _SETTINGS)
         if state.strip() != "0":
             raise Refused("bridge-nf-call-iptables cannot be switched off in the host's namespace", Why.UNAVAILABLE)
+
+    async def ensure_tracking(self) -> None:
+        """Bridges here can show their packets to the hooks of IP. The module begins with a switch that does so for all bridges
+        of a machine, its operator's own too: it is put back at once. Raises Refused where the kernel has no such module."""
+        if _SWITCHES.is_dir():
+            return
+        await attempt("modprobe", "br_netfilter")
+        if not _SWITCHES.is_dir():
+            text = "security groups need a kernel that tracks connections on bridges (module br_netfilter)"
+            raise Refused(text, Why.UNAVAILABLE)
+        for name in ("iptables", "ip6tables", "arptables"):
+            (_SWITCHES / f"bridge-nf-call-{name}").write_text("0")
+        await self.ensure()
 
     async def remove(self) -> None:
         """It is gone, with all interfaces and rules in it."""

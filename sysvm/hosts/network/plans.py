@@ -32,6 +32,7 @@ class Link:
     isolated: bool
     addresses: tuple[str, ...] = ()
     shaped: bool = False  # what goes out of it has a rate
+    tracked: bool = False  # a bridge whose packets are shown to the hooks of IP (tracking.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def _link(item: dict[str, Any]) -> Link:
         isolated=bool(info.get("info_slave_data", {}).get("isolated", False)),
         addresses=tuple(f"{each['local']}/{each['prefixlen']}" for each in item.get("addr_info", ())),
         shaped=item.get("qdisc") == "tbf",
+        tracked=bool(info.get("info_data", {}).get("nf_call_iptables", 0)),
     )
 
 
@@ -85,6 +87,12 @@ def plan_bridge(layout: Layout, segment: Segment, links: dict[str, Link]) -> lis
     if segment.gateway and (name not in links or segment.gateway not in links[name].addresses):
         lines.append(f"addr replace {segment.gateway} dev {name}")
     return lines
+
+
+def plan_tracking(names: Iterable[str], links: dict[str, Link]) -> list[str]:
+    """Connections are tracked on these bridges; there are no lines for those where they are already."""
+    missing = [name for name in sorted(names) if name not in links or not links[name].tracked]
+    return [f"link set {name} type bridge nf_call_iptables 1 nf_call_ip6tables 1" for name in missing]
 
 
 def trunk_of(layout: Layout, segment: Segment, uplink: str | None) -> str | None:
