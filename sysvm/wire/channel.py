@@ -12,6 +12,7 @@ import msgspec
 
 from sysvm.wire.balancing import MemberSeen
 from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
 
@@ -87,7 +88,7 @@ class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
     """Run the machine's own checks (ssvm-check and the like); result: Diagnosed."""
 
 
-TaskBody = Download | TakeUpload | CopyImage | DeleteImage | Diagnose | CheckSelf
+TaskBody = Download | TakeUpload | CopyImage | DeleteImage | Diagnose | CheckSelf | ExplainPacket | ShowRules
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-task"):

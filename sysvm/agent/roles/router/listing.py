@@ -59,15 +59,15 @@ def _elements(listing: list[dict[str, Any]], wanted: Ruleset) -> list[str]:
 
 def _element(item: Any) -> tuple[str, str]:
     if isinstance(item, list):
-        return _text(item[0]), _text(item[1])
-    return _text(item), ""
+        return text_of(item[0]), text_of(item[1])
+    return text_of(item), ""
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """An element as nft writes it."""
     match value:
         case {"concat": parts}:
-            return " . ".join(_text(part) for part in parts)
+            return " . ".join(text_of(part) for part in parts)
         case {"range": [first, last]}:
             return f"{first}-{last}"
         case {"prefix": {"addr": start, "len": length}}:
@@ -75,7 +75,7 @@ def _text(value: Any) -> str:
         case {"jump": {"target": chain}}:
             return f"jump {chain}"
         case {"elem": {"val": inner}}:
-            return _text(inner)
+            return text_of(inner)
         case _:
             return str(value)
 

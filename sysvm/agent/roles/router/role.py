@@ -23,6 +23,7 @@ from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.router.dnsmasq import Dnsmasq
 from sysvm.agent.roles.router.haproxy import Haproxy
 from sysvm.agent.roles.router.interfaces import Interfaces
+from sysvm.agent.roles.router.ipsec import Ipsec
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
 from sysvm.agent.roles.router.service import Resting, Service, Staged, Wrong
@@ -34,6 +35,7 @@ from sysvm.basics.tasks import Tasks
 from sysvm.wire.balancing import MemberSeen
 from sysvm.wire.channel import Counter, Diagnose, DriftReport, MembersReport, ServiceSeen, TaskBody, TrafficReport
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
+from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.machines import Runtime, ServiceFault
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ def make(context: Context) -> Role:
         Dnsmasq(context.paths, supervision),
         Metadata(context.paths, supervision, context.seal),
         haproxy,
+        Ipsec(context.paths, supervision),
     )
     prepare = nftables.prepare if context.boot.runtime is Runtime.VM else None
     return RouterRole(context, services, nftables.counters, haproxy.tend, prepare)
@@ -254,10 +257,20 @@ class RouterRole(Role):
         return await self._on_thread(self._count)
 
     async def run_task(self, name: str, body: TaskBody, progress: Progress) -> msgspec.Struct | None:
-        """Diagnostics."""
-        if isinstance(body, Diagnose):
-            return await diagnose(body)
-        raise Refused(f"a router runs no {type(body).__name__}")
+        """Diagnostics, and what the live rules mean."""
+        match body:
+            case Diagnose():
+                return await diagnose(body)
+            case ExplainPacket() | ShowRules():
+                document = self._known()
+                return await self._on_thread(lambda: _answered(body, document))
+            case _:
+                raise Refused(f"a router runs no {type(body).__name__}")
+
+    def _known(self) -> RouterDocument:
+        if self._document is None:
+            raise Refused("this router has no configuration yet")
+        return self._document
 
     async def stop(self) -> None:
         """Ends the daemons, last one first; the ruleset stays until the machine is gone."""
@@ -320,6 +333,15 @@ class RouterRole(Role):
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _answered(body: ExplainPacket | ShowRules, document: RouterDocument) -> msgspec.Struct:
+    from sysvm.agent.roles.router.explaining import answer  # seldom needed: a start does not wait for it
+
+    try:
+        return answer.explain(body, document) if isinstance(body, ExplainPacket) else answer.show(document)
+    except CommandFailed as error:
+        raise Refused(str(error)) from error
 
 
 def network_life() -> str:
