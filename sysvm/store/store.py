@@ -387,7 +387,8 @@ class PostgresStore:
         """See Store."""
 
         def look() -> T:
-            with self.engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            options: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            with self.engine.connect().execution_options(**options) as connection:
                 return op(self._begin(connection))
 
         return await self._in_thread(look)

@@ -1,13 +1,15 @@
 """What a store promises, whichever database is behind it: all or nothing, again after a conflict, and wakes that are heard."""
 
 import asyncio
+import sqlite3
 
 import pytest
 import sqlalchemy as sa
 
 from sysvm.basics.clock import SystemClock
+from sysvm.basics.errors import DatabaseAway
 from sysvm.store import tables
-from sysvm.store.store import MISSED, Tx
+from sysvm.store.store import MISSED, SqliteStore, Tx
 from tests.store.conftest import Stage
 
 PATIENCE_S = 30.0
@@ -51,6 +53,18 @@ async def test_a_read_is_of_one_instant(stage: Stage, plain: sa.Table):
         return first, len(tx.all(sa.select(plain)))
 
     assert (1, 1) == await stage.store.read(twice)
+
+
+async def test_a_read_cannot_write(stage: Stage, plain: sa.Table):
+    """What is declared as reading and writes is a fault that shows at once, also in memory."""
+    memory = SqliteStore(None, SystemClock(), inline=True)
+    await memory.run(lambda tx: plain.create(tx.connection))
+    for store in (stage.store, memory):
+        with pytest.raises((DatabaseAway, sqlite3.Error), match=r"(?i)read-?only"):
+            await store.read(lambda tx: tx.insert(plain, name="one"))
+        await store.run(lambda tx: tx.insert(plain, name="two"))
+        assert ["two"] == [row.name for row in await store.read(lambda tx: list(tx.all(sa.select(plain))))]
+    await memory.close()
 
 
 async def test_ops_that_meet_add_up(stage: Stage):
