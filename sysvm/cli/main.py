@@ -1,4 +1,4 @@
-"""`sysvm`: server, agent, template, demo, down. Each imports only what it needs: starting fast is a feature."""
+"""`sysvm`: server, agent, template, router, demo, down. Each imports only what it needs: starting fast is a feature."""
 
 import sys
 from pathlib import Path
@@ -14,9 +14,11 @@ app = App(name="sysvm", help="A cloud manager whose system VMs look after themse
 agent = App(name="agent", help="The program on hosts.")
 template = App(name="template", help="The system VM template.")
 certs = App(name="certs", help="The certificates that console proxies show.")
+router = App(name="router", help="What a router's live rules are and do.")
 app.command(agent)
 app.command(template)
 app.command(certs)
+app.command(router)
 
 
 @app.command
@@ -214,6 +216,38 @@ def certs_import(folder: Path, *, domain: str, state: Path, database: str = "") 
     from sysvm.cli.certs import imported
 
     print(imported(state.absolute(), folder, domain, database))
+
+
+@router.command
+def rules(id_: str, *, state: Path = DEMO_STATE) -> None:
+    """Prints the live rules of a router, read from its kernel, with the ids of the API's rules.
+
+    Parameters
+    ----------
+    id_: of the router, as listRouters tells it
+    state: folder of a demo, where CLOUDSTACK_ENDPOINT, CLOUDSTACK_KEY and CLOUDSTACK_SECRET are not set
+    """
+    from sysvm.cli import routers
+
+    print("\n".join(routers.rules(state.absolute(), id_)))
+
+
+@router.command
+def explain(
+    id_: str, source: str, destination: str, protocol: str, port: int = 0, *, state: Path = DEMO_STATE
+) -> None:
+    """Tells which way a packet would take through a router, and which rule decides. Nothing is sent.
+
+    Parameters
+    ----------
+    id_: of the router
+    protocol: tcp, udp, icmp, or the number of a protocol
+    port: of the destination
+    state: folder of a demo, where CLOUDSTACK_ENDPOINT, CLOUDSTACK_KEY and CLOUDSTACK_SECRET are not set
+    """
+    from sysvm.cli import routers
+
+    print("\n".join(routers.explained(state.absolute(), id_, source, destination, protocol, port)))
 
 
 def main() -> None:

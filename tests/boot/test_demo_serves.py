@@ -7,6 +7,8 @@ from cs import CloudStack
 from libcloud.compute.providers import get_driver
 from libcloud.compute.types import Provider
 
+from sysvm.cli import routers
+from sysvm.cli.client import Json
 from tests.api.rows import assert_row_matches_catalogue
 from tests.boot.conftest import outside
 from tests.boot.patience import NotYet
@@ -73,6 +75,25 @@ def test_only_what_a_rule_lets_in_comes_in(demo: World):
     client.job("deletePortForwardingRule", id=forward["id"])
     with pytest.raises(OSError):
         answers(address, 81)
+
+
+def test_a_router_explains_what_it_does_with_a_packet(demo: World):
+    """The forward that serves and its firewall rule; a port that nobody opened; the same from the command line."""
+    client, router = demo.client, demo.machine("router")
+    (ip,) = client.rows("listPublicIpAddresses", "publicipaddress", ipaddress=router["publicip"])
+    (rule,) = client.rows("listFirewallRules", "firewallrule", ipaddressid=ip["id"], listall="true")
+    packet = {"source": demo.places.outside, "destination": ip["ipaddress"], "protocol": "tcp"}
+
+    def explained(port: int) -> Json:
+        return dict(client.job("explainPacket", id=router["id"], port=port, **packet)["packetexplanation"])
+
+    passes, dropped = explained(80), explained(81)
+    assert ("ACCEPT", rule["id"], "firewallrule") == (passes["verdict"], passes["ruleid"], passes["ruletype"])
+    assert demo.machine("one")["ipaddress"] == passes["destination"]
+    assert ("DROP", None) == (dropped["verdict"], dropped.get("ruleid"))
+    assert_row_matches_catalogue("explainPacket", passes)
+    lines = "\n".join(routers.rules(demo.places.folder, router["id"]))
+    assert f"# firewallrule {rule['id']}" in lines and "stranger" not in lines
 
 
 def test_a_guest_reads_its_user_data_and_metadata(demo: World, one: Serial):

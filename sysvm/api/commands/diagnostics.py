@@ -28,6 +28,11 @@ def _target(call: Call) -> Row:
     row = call.need(tables.machine, "targetid")
     if row.kind == "guest":
         raise Refused(f"Unable to find a system vm: {call['targetid']}")
+    return running(row)
+
+
+def running(row: Row) -> Row:
+    """The machine, if its agent can be asked. Raises Refused."""
     state = machine_rows.state_of(row)
     if state != "Running":
         raise Refused(
@@ -47,7 +52,7 @@ def run_diagnostics(call: Call) -> Reply:
     if not _harmless.fullmatch(params):
         raise Refused("Illegal argument passed as optional parameters: please do not use special characters")
     body = Diagnose(kind=kind, address=_destination(call["ipaddress"]), params=params)
-    part = open_task(call, row, body)
+    part = open_task(call, row, "diagnose", body)
     event = {"consoleproxy": "PROXY.DIAGNOSTICS", "secstorage": "SSVM.DIAGNOSTICS"}.get(row.kind, "ROUTER.DIAGNOSTICS")
     about = call.about("SystemVm", row)
     return Accepted((part,), about, f"running {kind} on system vm: {row.uuid}", {"task": part.id}, event=event)
@@ -63,12 +68,12 @@ def _destination(text: str) -> str:
     raise Refused(f"{text} is not a valid IP address or host name")
 
 
-def open_task(call: Call, row: Row, body: Diagnose) -> Part:
+def open_task(call: Call, row: Row, kind: str, body: msgspec.Struct) -> Part:
     """A task for a machine's agent; what to wait for."""
     task = call.tx.insert(
         tables.task,
         uuid=call.ids.uuid(),
-        kind="diagnose",
+        kind=kind,
         machine_id=row.id,
         body=msgspec.json.encode(body).decode(),
         error="",

@@ -14,7 +14,7 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
 from sysvm.hosts.simulated.world import World
-from sysvm.wire import channel, link
+from sysvm.wire import channel, explaining, link
 from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
 
@@ -57,6 +57,12 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
             return channel.Downloaded(sha256=body.sha256, size=size, virtual_size=10 * size, format="QCOW2")
         case channel.DeleteImage():
             return link.Nothing()
+        case explaining.ExplainPacket():
+            words = "a simulated router has no rules"
+            ends = {name: getattr(body, name) for name in ("source", "destination", "port", "source_port")}
+            return explaining.Explained(fate=explaining.Fate.UNKNOWN, words=words, **ends)
+        case explaining.ShowRules():
+            return explaining.RulesShown(rules=())
         case _:
             return channel.Diagnosed(exit_code=0, stdout="", stderr="")
 

@@ -13,10 +13,15 @@ from sysvm.store import tables
 from sysvm.store.queries import jobs
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
-from sysvm.wire import channel, link
+from sysvm.wire import channel, explaining, link
 from sysvm.wire.machines import OperationSeen, OperationState
 
 OVER = ("done", "failed")
+BODIES: dict[str, type[channel.TaskBody]] = {
+    "diagnose": channel.Diagnose,
+    "explain": explaining.ExplainPacket,
+    "rules": explaining.ShowRules,
+}
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -30,12 +35,20 @@ async def work(context: Context, turn: Turn) -> Outcome:
         return await install.work(context, turn, task)
     if task.deadline is not None and task.deadline < context.clock.now():
         return Gone(lambda tx: _end(tx, turn, "failed", "nobody could answer before its deadline", None))
-    if task.kind != "diagnose":
+    if task.kind not in BODIES:
         return Gone(lambda tx: _end(tx, turn, "failed", f"this release cannot do a task of kind {task.kind}", None))
     placement, machine = await context.store.read(lambda tx: _placement(tx, task))
-    body = channel.RunTask(name=f"task-{task.uuid}", body=msgspec.json.decode(task.body, type=channel.Diagnose))
-    order = link.ToAgent(machine=machine.uuid, incarnation=placement.incarnation, fence=turn.fence, body=body)
-    seen = await context.links.to(placement.host_id).call(order, OperationSeen)
+    name = f"task-{task.uuid}"
+
+    def order(body: channel.AgentCallBody) -> link.ToAgent:
+        return link.ToAgent(machine=machine.uuid, incarnation=placement.incarnation, fence=turn.fence, body=body)
+
+    host = context.links.to(placement.host_id)
+    run = channel.RunTask(name=name, body=msgspec.json.decode(task.body, type=BODIES[task.kind]))
+    seen = await host.call(order(run), OperationSeen)
+    if seen.state is not OperationState.RUNNING:
+        # Its answer is in our hands. Whoever loses it now asks again: a question changes nothing.
+        await host.call(order(channel.ForgetTask(name=name)), link.Nothing)
     match seen.state:
         case OperationState.RUNNING:
             return Result(0.5)
