@@ -18,6 +18,8 @@ from sysvm.basics.ids import Ids
 from sysvm.store import tables
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.jobs import Part
+from sysvm.store.queries.snapshots import CAPTURES
+from sysvm.store.queries.volume_images import KIND as VOLUME_IMAGE
 from sysvm.store.secrets import Vault
 from sysvm.store.store import Row, Tx
 
@@ -133,6 +135,13 @@ class Accepted:
 Reply = Rows | One | Success | Flat | Accepted
 
 
+def _is_inner(table: sa.Table, row: Row) -> bool:
+    """Whether nobody is to know of the row: a capture, the image of an uploaded volume."""
+    if table is tables.snapshot:
+        return row.kind in CAPTURES
+    return table is tables.template and row.kind == VOLUME_IMAGE
+
+
 # ---------------------------------------------------------------- the call
 class Call:
     """What a handler gets."""
@@ -206,7 +215,7 @@ class Call:
             found = self.tx.rows(table, f"id = :value{living}", value=int(value))
         else:
             found = self.tx.rows(table, f"uuid = :value{living}", value=value)
-        if not found:
+        if not found or _is_inner(table, found[0]):
             raise errors.unknown_entity(self.command.name, name, value)
         if check:
             self.check_access(table, found[0])

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from sysvm.api import catalogue, envelopes, handlers
-from sysvm.store.queries import jobs
+from sysvm.basics.ids import SystemIds
+from sysvm.store.queries import jobs, keys
 from sysvm.store.secrets import Vault
 from sysvm.store.store import Row, Tx
 
@@ -27,6 +28,11 @@ def register(vault: Vault) -> None:
 def open_secret(sealed: str) -> str:
     """The text of a sealed column, for the renderer of a job whose result is a secret."""
     return _vault[0].open(sealed)
+
+
+def ticket_key(tx: Tx) -> str:
+    """What addresses to download from are signed with, for the renderer of a job that prepares one."""
+    return keys.ticket_key(tx, _vault[0], SystemIds())
 
 
 def of_job(tx: Tx, job: Row) -> dict[str, Any]:

@@ -154,9 +154,13 @@ def new_file(path: Path, node: str) -> dict[str, Any]:
     return {"driver": "qcow2", "node-name": node, "discard": "unmap", "file": _file(path)}
 
 
+_DRIVERS = {".vhd": "vpc", ".raw": "raw"}  # of what was uploaded; everything of ours is qcow2
+
+
 def chain(files: list[Path]) -> str:
     """A file name for qemu-img that reads the whole file with what has changed since laid over it, in order."""
     found: dict[str, Any] = {}
     for file in files:
-        found = {"driver": "qcow2", "file": _file(file), "backing": found or None}
+        driver = _DRIVERS.get(file.suffix, "qcow2")
+        found = {"driver": driver, "file": _file(file), **({"backing": found or None} if driver == "qcow2" else {})}
     return f"json:{json.dumps(found)}"

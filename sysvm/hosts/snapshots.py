@@ -242,7 +242,7 @@ async def _unfold(
     fresh.parent.mkdir(mode=0o700, exist_ok=True)
     files = []
     for number, source in enumerate(sources):
-        file = folder / f"{source.sha256}.qcow2"
+        file = folder / f"{source.sha256}.{source.format}"
 
         def so_far(part: float, before: int = number) -> None:
             progress((before + part) / (len(sources) + 1))

@@ -117,7 +117,7 @@ async def test_a_volume_is_made_of_a_snapshot_where_it_will_be_needed(land: Land
     assert ("Creating", GIB) == (copy.state, copy.size_bytes)
     (shown,) = await land.admin("listVolumes", id=accepted["id"])
     assert found["id"] == shown["snapshotid"]
-    with refusal(431, "must be Allocated or Ready"):
+    with refusal(431, "must be Allocated, Ready or Uploaded"):
         await land.admin("attachVolume", id=accepted["id"], virtualmachineid=guest["id"])
     accepted = await land.admin("createVolume", name="plugged", snapshotid=found["id"], virtualmachineid=guest["id"])
     plugged = await row(land, tables.volume, accepted["id"])

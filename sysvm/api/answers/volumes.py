@@ -15,6 +15,7 @@ def volume(row: Row, *, admin: bool) -> dict[str, Any]:
         "name": row.name,
         "type": row.type,
         "state": row.state,
+        "status": row.note if row.state == "UploadError" else None,
         "size": row.size_bytes,
         "created": stamp(row.created),
         "attached": stamp(row.attached) if row.machine_id is not None else None,

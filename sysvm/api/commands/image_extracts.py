@@ -45,20 +45,25 @@ def _extract(call: Call, row: Row, what: str) -> Reply:
             "No secondary storage VM of the zone serves its public address now; try again later", Why.UNAVAILABLE
         )
     key = keys.ticket_key(call.tx, call.vault, call.ids)
-    url = image_links.link(call.tx, key, row, copy, store, machine)
+    url = image_links.link(call.tx, key, image_links.of_template(row, copy, store), machine)
     params = {"url": call.vault.seal(url), "zone": copy.zone_id, "image": row.id}
     return Accepted((), call.about(what, row), f"Extracting {what} {row.name}", params, secret=True)
 
 
-def _check(call: Call, row: Row) -> None:
+def check_mode(call: Call) -> None:
+    """Refused unless an address to download from is asked for, by somebody who may have one."""
     if call["mode"].strip().upper() != MODE:
         raise Refused(f"Please specify a valid extract mode: {MODE}; {call['mode']!r} is none that is done here")
     if call.get("url"):
         raise Refused(f"url is where an upload by FTP would go; with mode {MODE} leave it out")
+    if not call.caller.is_root and settings.value(call.tx, "disable.extraction"):
+        raise Refused("Extraction has been disabled by admin", Why.NOT_ALLOWED)
+
+
+def _check(call: Call, row: Row) -> None:
+    check_mode(call)
     if call.caller.is_root:
         return
-    if settings.value(call.tx, "disable.extraction"):
-        raise Refused("Extraction has been disabled by admin", Why.NOT_ALLOWED)
     if row.kind == "SYSTEM" or not row.is_extractable:
         raise Refused(f"{row.name} is not extractable: its isextractable is false", Why.NOT_ALLOWED)
 

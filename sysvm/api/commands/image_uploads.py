@@ -10,8 +10,6 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlalchemy as sa
-
 from sysvm.api.call import Call, One, Reply
 from sysvm.api.commands import images
 from sysvm.api.handlers import handler
@@ -60,21 +58,26 @@ def _prepared(call: Call, **columns: Any) -> Reply:
     where = images.zones_of(call)
     if not where:
         raise Refused("An upload goes to one zone: give its zoneid; copyTemplate or copyIso brings it to others")
-    machine = image_links.door(call.tx, where[0].id)
+    machine = the_door(call, where[0])
+    template = call.tx.get(tables.template, images.new_image(call, where, **columns))
+    assert template is not None
+    return One(params_of(call, template, machine))
+
+
+def the_door(call: Call, zone: Row) -> Row:
+    """The secondary storage VM that an upload is sent to."""
+    machine = image_links.door(call.tx, zone.id)
     if machine is None:
         raise Refused(
             "No secondary storage VM of the zone serves its public address now; try again later", Why.UNAVAILABLE
         )
-    template = call.tx.get(tables.template, images.new_image(call, where, **columns))
-    assert template is not None
-    copy = tables.template_copy
-    waits = {"state": image_links.UPLOADING[0], "machine_id": machine.id}
-    call.tx.change(sa.update(copy).where(copy.c.template_id == template.id).values(**waits))
-    return One(_params(call, template, machine))
+    return machine
 
 
-def _params(call: Call, template: Row, machine: Row) -> dict[str, Any]:
+def params_of(call: Call, template: Row, machine: Row) -> dict[str, Any]:
+    """What a client has to show with the bytes. Its copy waits for them from now on."""
     (copy,) = call.tx.rows(tables.template_copy, "template_id = :template", template=template.id)
+    call.tx.update(tables.template_copy, copy.id, state=image_links.UPLOADING[0], machine_id=machine.id)
     expires = datetime.fromtimestamp(image_links.upload_until(call.tx, copy), UTC).isoformat(timespec="milliseconds")
     metadata = base64.b64encode(json.dumps({"image": template.uuid, "name": template.name}).encode()).decode()
     path = f"/upload/{template.uuid}"

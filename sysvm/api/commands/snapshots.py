@@ -112,10 +112,7 @@ def delete_snapshot(call: Call) -> Reply:
 
 
 def _snapshot(call: Call, name: str = "id") -> Row:
-    row = call.need(tables.snapshot, name)
-    if row.kind == snapshots.TEMPLATE:
-        raise Refused(f"Unable to find a snapshot with id {call[name]}")
-    return row
+    return call.need(tables.snapshot, name)
 
 
 @handler("revertSnapshot")
@@ -171,7 +168,7 @@ def _source(call: Call) -> tuple[Row, Row | None]:
         assert volume is not None
         need_copyable(volume)
         return volume, None
-    if snapshot.state != "BackedUp" or snapshot.kind == snapshots.TEMPLATE:
+    if snapshot.state != "BackedUp":
         raise Refused(f"Snapshot {snapshot.uuid} is not in BackedUp state yet and can't be used for template creation")
     source = call.tx.get(tables.volume, snapshot.volume_id)
     assert source is not None

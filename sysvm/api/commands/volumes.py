@@ -68,8 +68,9 @@ def _answer(tx: Tx, volume_id: int, *, admin: bool) -> dict[str, Any]:
 
 
 @result(
-    "createVolume", "attachVolume", "detachVolume", "resizeVolume", "destroyVolume", "updateVolume", "migrateVolume"
-)
+    "createVolume", "attachVolume", "detachVolume", "resizeVolume", "destroyVolume", "updateVolume", "migrateVolume",
+    "uploadVolume",
+)  # fmt: skip
 def _volume_result(tx: Tx, job: Row) -> dict[str, Any]:
     return _answer(tx, job.instance_id, admin=False)
 
@@ -236,7 +237,9 @@ def attach_volume(call: Call) -> Reply:
     if volume.machine_id is not None:
         raise Refused("Please specify a volume that is not attached to any VM.")
     if volume.state not in rules.ATTACHABLE:
-        raise Refused(f"Volume {volume.name} is in state {volume.state}; it must be Allocated or Ready")
+        raise Refused(f"Volume {volume.name} is in state {volume.state}; it must be Allocated, Ready or Uploaded")
+    if volume.image_id is not None:
+        limits.check_limit(call.tx, volume.account_id, Limit.PRIMARY_STORAGE, volume.size_bytes)
     _plug(call, volume, guest, call.get("deviceid"))
     parts = _made_part(call, _get(call, volume.id))
     live = (machines.wish_document(call.tx, guest.id),) if _is_up(guest) else ()
@@ -283,7 +286,7 @@ def resize_volume(call: Call) -> Reply:
     volume = _volume(call)
     if volume.format == "dir":
         raise Refused("A container's volume has the size that its host has room for", Why.UNAVAILABLE)
-    if volume.state not in rules.ATTACHABLE:
+    if volume.state not in rules.MADE:
         raise Refused(
             f"Volume should be in ready or allocated state before attempting a resize. Volume {volume.uuid} is in state"
             f" {volume.state}."

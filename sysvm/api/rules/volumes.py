@@ -10,7 +10,9 @@ from sysvm.systemvms.schedules import Interval
 MOST_DATA_DISKS = 14  # a guest's controller has no room for more
 CDROM_DEVICE = 3
 DEVICES = tuple(number for number in range(1, MOST_DATA_DISKS + 2) if number != CDROM_DEVICE)
-ATTACHABLE = ("Allocated", "Ready")
+MADE = ("Allocated", "Ready")
+ATTACHABLE = (*MADE, "Uploaded")
+UPLOADS = ("QCOW2", "RAW", "VHD")  # what hosts make volumes of
 QUIET = ("Running", "Stopped")
 
 
@@ -27,6 +29,14 @@ def device(wanted: int | None, used: Collection[int]) -> int:
         raise Refused(f"deviceId should be one of {', '.join(map(str, DEVICES))}: 0 is the root disk, 3 the drive")
     if wanted in used:
         raise Refused(f"deviceId {wanted} is used by vm: another volume has it")
+    return wanted
+
+
+def upload_format(text: str) -> str:
+    """The format's name, if a volume can be made of it."""
+    wanted = text.strip().upper()
+    if wanted not in UPLOADS:
+        raise Refused(f"A volume is uploaded as {', '.join(UPLOADS)}, not as {text}")
     return wanted
 
 

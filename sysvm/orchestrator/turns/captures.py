@@ -50,7 +50,7 @@ def begin(tx: Tx, id_: int) -> None:
     host = _host_of(tx, volume)
     _must_be_still(tx, row, volume)
     machine = tx.get(tables.machine, volume.machine_id) if volume.machine_id is not None else None
-    parent = snapshots.parent_for(tx, volume) if row.kind != snapshots.TEMPLATE else None
+    parent = snapshots.parent_for(tx, volume) if row.kind not in snapshots.CAPTURES else None
     live = machine is not None and machine.wanted == "running"
     _take_at(tx, row, host, live=live, parent_id=parent.id if parent is not None else None)
 
@@ -98,7 +98,7 @@ def taking(tx: Tx, row: Row) -> Taking | None:
         image=template.uuid if template is not None else row.uuid,
         parent=parent.uuid if parent is not None else "",
         live=row.live,
-        mark=row.kind != snapshots.TEMPLATE,
+        mark=row.kind not in snapshots.CAPTURES,
         quiesce=row.quiesce,
         chain=hosttasks.chain_of(tx, source) if source is not None and row.state == "Creating" else None,
     )

@@ -11,7 +11,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns import preparation
 from sysvm.store import tables
-from sysvm.store.queries import snapshots, turns
+from sysvm.store.queries import snapshots, turns, volume_images
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -53,6 +53,7 @@ class Link:
     sha256: str
     size: int
     store: str
+    format: str = "qcow2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,16 @@ def chain_of(tx: Tx, snapshot: Row) -> Chain:
     return Chain(tuple(_link(tx, row) for row in snapshots.chain(tx, snapshot)), address)
 
 
+def uploaded(tx: Tx, volume: Row) -> Chain:
+    """What somebody has uploaded; NotYet while nobody can hand it out."""
+    found, address = volume_images.stored(tx, volume), preparation.image_server(tx, volume.zone_id)
+    image = tx.get(tables.template, volume.image_id)
+    if found is None or image is None or not address:
+        raise NotYet(2, "no secondary storage VM serves what was uploaded yet")
+    one = Link(found.image, found.sha256, image.size_bytes, found.store, image.format.lower())
+    return Chain((one,), address)
+
+
 def _link(tx: Tx, row: Row) -> Link:
     store = tx.value(sa.select(tables.image_store.c.uuid).where(tables.image_store.c.id == row.store_id))
     return Link(row.uuid, row.sha256, row.size_bytes, str(store))
@@ -84,7 +95,7 @@ def sources(context: Context, chain: Chain, pool: str) -> tuple[link.FetchImage,
             pool=pool,
             sha256=one.sha256,
             size=one.size,
-            format="qcow2",
+            format=one.format,
             address=chain.address,
             port=preparation.IMAGE_PORT,
             store=one.store,

@@ -22,7 +22,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import captures, hosttasks, preparation
 from sysvm.orchestrator.turns.captures import Deleting, Taking
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, jobs, snapshots, turns
+from sysvm.store.queries import alerts, events, image_links, jobs, snapshots, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.queries.image_stores import usable
@@ -34,6 +34,8 @@ from sysvm.wire.machines import OperationSeen, OperationState
 
 LOOK_S = 1.0
 READ_S = 5.0
+EXPIRY_S = 600.0  # the setting may change meanwhile
+GRACE_S = 3600.0  # the job ends later than the bytes are taken, and a download takes its time
 TRIES = 6
 PAUSES_S = (2.0, 10.0, 30.0, 60.0, 120.0)
 
@@ -216,13 +218,11 @@ def _give_up(tx: Tx, turn: Turn, row: Row, why: str) -> None:
     tx.update(tables.snapshot, turn.id, state="Error", error=why, note=why)
     if row.kind == snapshots.TEMPLATE:
         captures.became_nothing(tx, row, why)
-    _say(tx, row, "ERROR", f"Snapshot {row.name} could not be made: {why}")
-    alerts.raise_alert(
-        tx,
-        AlertType.STORAGE_MISC,
-        f"Snapshot {row.name} ({row.uuid}) could not be made: {why}. Delete it with deleteSnapshot and make another",
-        zone=row.zone_id,
-    )
+    if row.kind not in snapshots.CAPTURES:
+        _say(tx, row, "ERROR", f"Snapshot {row.name} could not be made: {why}")
+        remedy = "Delete it with deleteSnapshot and make another"
+        text = f"Snapshot {row.name} ({row.uuid}) could not be made: {why}. {remedy}"
+        alerts.raise_alert(tx, AlertType.STORAGE_MISC, text, zone=row.zone_id)
     jobs.fail(tx, "snapshot", turn.id, why)
     _start_guest(tx, row)
 
@@ -242,9 +242,19 @@ async def _settle(context: Context, turn: Turn, row: Row) -> Outcome:
         return Result(0.0, lambda tx: tx.update(tables.snapshot, turn.id, staged=False))
     if row.kind == snapshots.TEMPLATE:
         return Gone(lambda tx: tx.update(tables.snapshot, turn.id, removed=tx.now, stored=False))
+    if row.kind in snapshots.CAPTURES:
+        return await context.store.read(lambda tx: _kept(tx, turn, row))
     if row.state == "BackedUp":
         return Gone(lambda tx: _served(tx, turn, "ready"))
     return Gone(lambda tx: jobs.fail(tx, "snapshot", turn.id, row.error))
+
+
+def _kept(tx: Tx, turn: Turn, row: Row) -> Outcome:
+    """What its owner may download stays until the last address of it has expired."""
+    until = row.taken + image_links.link_seconds(tx) + GRACE_S if row.state == "BackedUp" else tx.now
+    if until > tx.now:
+        return Result(min(until - tx.now, EXPIRY_S), lambda tx: _served(tx, turn, "ready"))
+    return Result(0.0, lambda tx: tx.update(tables.snapshot, turn.id, removed=tx.now))
 
 
 async def _drop(context: Context, turn: Turn, taking: Taking, row: Row, *, kept: bool) -> None:

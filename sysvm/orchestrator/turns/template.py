@@ -15,18 +15,19 @@ from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, fleets, image_links, jobs, turns
+from sysvm.store.queries import alerts, events, fleets, image_links, jobs, settings, turns, volume_images
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import secstorage
-from sysvm.systemvms.fleet import least_loaded
+from sysvm.systemvms.fleet import least_loaded, with_room
 from sysvm.wire import channel, link
 from sysvm.wire.machines import Kind, OperationSeen, OperationState
 
 POLL_S = 2.0
+QUEUE_S = 3.0
 SETTLED_S = 600.0
 OVER = ("DOWNLOADED", "DOWNLOAD_ERROR", "UPLOAD_ERROR")
 
@@ -52,6 +53,11 @@ class Job:
     def done(self) -> str:
         """What becomes of it, in a word."""
         return "uploaded" if self.is_upload else "downloaded"
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{'Volume' if self.template.kind == volume_images.KIND else 'Template'} {self.template.name}"
 
     @property
     def name(self) -> str:
@@ -84,7 +90,8 @@ def load(tx: Tx, id_: int) -> Job:
     store = _store(tx, copy)
     machine = _machine(tx, copy)
     if copy.store_id != store.id or copy.machine_id != machine.id:
-        tx.update(tables.template_copy, id_, store_id=store.id, machine_id=machine.id)
+        begun = copy.begun if copy.machine_id == machine.id else tx.now
+        tx.update(tables.template_copy, id_, store_id=store.id, machine_id=machine.id, begun=begun)
     table = tables.placement
     placement = tx.one(
         sa.select(table).where(
@@ -114,14 +121,21 @@ def _store(tx: Tx, copy: Row) -> Row:
 
 
 def _machine(tx: Tx, copy: Row) -> Row:
-    """The one that has the work already, while it lives; else the least loaded one that serves."""
+    """The one that has the work already, while it lives; else the least loaded one that serves and has room.
+
+    Deleting is asked of any: it is over in a moment, and makes room.
+    """
     here = fleets.living(tx, copy.zone_id, Kind.SECONDARY_STORAGE)
     running = {row.id: row for row in here if row.wanted == "running"}
     if copy.machine_id in running:
         return running[copy.machine_id]
-    chosen = least_loaded(fleets.members(tx, list(running.values())))
-    if chosen is None:
+    members = fleets.members(tx, list(running.values()))
+    any_one = least_loaded(members)
+    if any_one is None:
         raise NotYet(2, "no secondary storage VM of the zone is up yet")
+    chosen = with_room(members, int(settings.value(tx, "secstorage.session.max"))) if copy.wanted else any_one
+    if chosen is None:
+        raise NotYet(QUEUE_S, "all secondary storage VMs of the zone are at work: it waits for room")
     return running[chosen.id]
 
 
@@ -174,6 +188,7 @@ def _progress(tx: Tx, id_: int, job: Job, progress: float) -> None:
     if job.is_upload:
         state = image_links.UPLOADING[progress > 0]
     tx.update(tables.template_copy, id_, state=state, progress=100 * progress, error="")
+    volume_images.follow(tx, job.template, id_)
 
 
 def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
@@ -187,12 +202,13 @@ def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
         sha256=got.sha256,
     )
     tx.update(tables.template, job.template.id, size_bytes=got.size, virtual_bytes=got.virtual_size, sha256=got.sha256)
+    volume_images.follow(tx, job.template, turn.id)
     _say(
         tx,
         job,
         "SUCCESS",
         "INFO",
-        f"Template {job.template.name} is {'uploaded' if job.is_upload else 'downloaded'}, SHA-256 {got.sha256}",
+        f"{job.title} is {job.done}, SHA-256 {got.sha256}",
     )
     _settle(tx, turn)
     _stir_guests(tx, job.template.id)
@@ -213,13 +229,15 @@ def _postpone(tx: Tx, turn: Turn, job: Job, why: str, pause: float) -> None:
     tx.update(
         tables.template_copy, turn.id, state="NOT_DOWNLOADED", progress=0.0, error=error, tries=tries, machine_id=None
     )
-    _say(tx, job, "FAILED", "WARN", f"Template {job.template.name} could not be downloaded yet: {error}")
+    volume_images.follow(tx, job.template, turn.id)
+    _say(tx, job, "FAILED", "WARN", f"{job.title} could not be downloaded yet: {error}")
 
 
 def _failed(tx: Tx, turn: Turn, job: Job, why: str) -> None:
     state = "UPLOAD_ERROR" if job.is_upload else "DOWNLOAD_ERROR"
     tx.update(tables.template_copy, turn.id, state=state, error=why, tries=job.copy.tries + 1)
-    text = f"Template {job.template.name} could not be {job.done}: {why}"
+    volume_images.follow(tx, job.template, turn.id)
+    text = f"{job.title} could not be {job.done}: {why}"
     _say(tx, job, "FAILED", "ERROR", text)
     if not job.is_upload:  # who uploads sees it; nobody else can do anything about it
         alerts.raise_alert(tx, AlertType.STORAGE_MISC, text, zone=job.copy.zone_id)
@@ -228,15 +246,14 @@ def _failed(tx: Tx, turn: Turn, job: Job, why: str) -> None:
 
 def _say(tx: Tx, job: Job, what: str, level: str, text: str) -> None:
     template = job.template
-    kind = "ISO" if template.is_iso else "TEMPLATE"
-    events.record(
-        tx,
-        f"{kind}.DOWNLOAD.{what}",
-        text,
-        actor=Actor(1, template.account_id, template.domain_id, template.domain_path),
-        about=About("Iso" if template.is_iso else "Template", template.id, template.uuid, template.name),
-        level=level,
-    )
+    type_, thing = f"TEMPLATE.DOWNLOAD.{what}", "Template"
+    if template.is_iso:
+        type_, thing = f"ISO.DOWNLOAD.{what}", "Iso"
+    if template.kind == volume_images.KIND:
+        type_, thing = "VOLUME.UPLOAD", "Volume"
+    actor = Actor(1, template.account_id, template.domain_id, template.domain_path)
+    about = About(thing, template.id, template.uuid, template.name)
+    events.record(tx, type_, text, actor=actor, about=about, level=level)
 
 
 def _settle(tx: Tx, turn: Turn) -> None:

@@ -2,6 +2,7 @@
 
     revert_id                       it holds what the snapshot holds, whatever it held before
     Creating, made from a snapshot  the same, once
+    Creating, uploaded              the same, of what is on the image store; which is not needed there any longer
     Creating, empty                 it exists
     Resizing                        it is at least so large (that of a running guest grows through its guest's driver)
     removed                         it is gone
@@ -19,7 +20,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import hosttasks
 from sysvm.store import tables
-from sysvm.store.queries import jobs, machines, turns
+from sysvm.store.queries import jobs, machines, turns, volume_images
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -70,9 +71,14 @@ def plan(tx: Tx, row: Row) -> Order | None:
     what, source = _what(row)
     if not what:
         return None
-    snapshot = tx.get(tables.snapshot, source) if source is not None else None
-    chain = hosttasks.chain_of(tx, snapshot) if snapshot is not None else None
-    return Order(host.id, pool.path, row, what, chain)
+    return Order(host.id, pool.path, row, what, _chain(tx, row, source) if what in ("fill", "revert") else None)
+
+
+def _chain(tx: Tx, row: Row, source: int | None) -> hosttasks.Chain | None:
+    if source is None:
+        return hosttasks.uploaded(tx, row)
+    snapshot = tx.get(tables.snapshot, source)
+    return hosttasks.chain_of(tx, snapshot) if snapshot is not None else None
 
 
 def _what(row: Row) -> tuple[str, int | None]:
@@ -82,6 +88,8 @@ def _what(row: Row) -> tuple[str, int | None]:
         return "revert", row.revert_id
     if row.state == "Creating" and row.snapshot_id is not None:
         return "fill", row.snapshot_id
+    if row.state == "Creating" and row.image_id is not None:
+        return "fill", None
     if row.state == "Resizing" or (row.state == "Creating" and row.template_id is None):
         return "ensure", None
     return "", None
@@ -112,7 +120,8 @@ def _made(tx: Tx, turn: Turn, order: Order) -> None:
     if order.what == "remove":
         jobs.settle(tx, "volume", turn.id, turn.wish, "gone")
         return
-    tx.update(tables.volume, row.id, state="Ready", revert_id=None, note="")
+    volume_images.drop(tx, row)
+    tx.update(tables.volume, row.id, state="Ready", revert_id=None, image_id=None, note="")
     jobs.settle(tx, "volume", turn.id, turn.wish, "ready")
     if row.machine_id is not None:
         for placement in machines.placements_of(tx, row.machine_id):
