@@ -14,6 +14,7 @@ import msgspec
 from sysvm.wire.balancing import Balancing
 from sysvm.wire.balancing import Certificate as Certificate
 from sysvm.wire.machines import Segment
+from sysvm.wire.vpn import RemoteAccess
 
 
 class Protocol(StrEnum):
@@ -175,6 +176,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
     egress: tuple[Egress, ...] = ()
     metadata: Metadata | None = None
     balancing: Balancing | None = None
+    vpn: RemoteAccess | None = None
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
 
 

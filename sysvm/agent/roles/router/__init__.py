@@ -12,4 +12,5 @@
 - `nftables.py`    NAT, firewall, egress, counters: one atomic ruleset
 - `metadata.py`    user data, metadata, passwords
 - `haproxy.py`     load balancer; `balancing.py` and `stickiness.py` say its configuration, `doors.py` what is opened for it
+- `ipsec.py`       remote access VPN; `ipsec_vici.py` speaks to strongSwan
 """

@@ -1,10 +1,11 @@
-"""What the router's own servers need opened: the load balancer's ports and its statistics page. Pure.
+"""What the router's own servers need opened: the load balancer's ports, its statistics page, the VPN. Pure.
 
 Ports on public addresses are open behind the gate: a firewall rule decides who comes through. The page on a guest or
 control address is open to those who are on that network.
 """
 
-from sysvm.agent.roles.router.service import address, device, interface
+from sysvm.agent.roles.router.ipsec import DEVICE
+from sysvm.agent.roles.router.service import address, device, interface, network
 from sysvm.wire.documents import RouterDocument
 
 
@@ -25,6 +26,29 @@ def balancer(document: RouterDocument) -> tuple[tuple[str, ...], tuple[str, ...]
             else:
                 keys[f"{own} . {page.port}"] = None
     return tuple(keys), tuple(rules)
+
+
+def vpn(document: RouterDocument) -> tuple[str, ...]:
+    """Rules of the input chain for whoever wants to log in, and for name service to who has. Raises Wrong."""
+    if document.vpn is None:
+        return ()
+    rules = [f"ip daddr {address(document.vpn.public, 'vpn')} udp dport {{ 500, 4500 }} accept"]
+    if document.dns is not None:
+        rules += [f'iifname "{DEVICE}" {name} dport 53 accept' for name in ("udp", "tcp")]
+    return tuple(rules)
+
+
+def clients(document: RouterDocument, guests: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules of the forward chain: clients of the VPN and guests see each other, and nothing else. Raises Wrong."""
+    if document.vpn is None:
+        return ()
+    inside = ", ".join(f'"{each}"' for each in guests)
+    networks = ", ".join(str(network(text, "vpn")) for text in document.vpn.networks)
+    return (
+        f'iifname "{DEVICE}" oifname {{ {inside} }} ip daddr {{ {networks} }} accept',
+        f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {networks} }} accept',
+        f'iifname "{DEVICE}" oifname "{DEVICE}" accept',
+    )
 
 
 def _homes(document: RouterDocument) -> dict[str, str]:

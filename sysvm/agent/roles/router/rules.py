@@ -80,7 +80,7 @@ def render(document: RouterDocument) -> Ruleset:
         Chain("gate", ("counter name ip daddr map @received", "ct state new ip daddr @public jump firewall"), _GATE),
         Chain("inward", _inward_rules(), _INWARD),
         Chain("input", _input_rules(document, guests, outside, page_rules), _INPUT),
-        Chain("forward", _forward_rules(), _FORWARD),
+        Chain("forward", _forward_rules(doors.clients(document, guests)), _FORWARD),
         Chain("outward", _outward_rules(document, guests, outside), _OUTWARD),
         Chain("sent", ("counter name ip saddr map @sent",), _SENT),
     )
@@ -206,6 +206,7 @@ def _input_rules(
     rules = [_STATES, 'iifname "lo" accept']
     # What is balanced has passed the gate, whether it comes from outside or from a guest.
     rules.append("ip daddr . tcp dport @balanced accept")
+    rules += doors.vpn(document)
     rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept")
     if outside:
         # From outside only what the gate let through; to guests and control the router answers pings.
@@ -229,11 +230,12 @@ def _input_rules(
 
 
 # ---------------------------------------------------------------- from guests
-def _forward_rules() -> tuple[str, ...]:
+def _forward_rules(clients: tuple[str, ...]) -> tuple[str, ...]:
     return (
         "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
         _STATES,
         "ct status dnat accept",
+        *clients,
         "iifname vmap @egress",
     )
 

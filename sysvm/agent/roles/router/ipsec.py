@@ -1,0 +1,335 @@
+"""Remote access VPN: IKEv2 by strongSwan's charon. The router proves itself by the preshared key, the user by EAP-MSCHAPv2.
+
+ESP is the kernel's where it can do ESP and IPsec interfaces (a VM's can), else charon's own (kernel-libipsec); which one
+it is, is the note of the daemon. Either way clients come out of the interface `ipsec0`, so that rules and routes are the
+same; and ESP always travels inside UDP, so that two ports are all that is opened.
+
+What charon has loaded is asked over its socket and compared by name: names of connections, pools and keys carry a digest
+of what they are. A new or a lost user disturbs nobody else; a user who is gone, or has another password, is cut off at
+once. L2TP is not served: it needs PPP, which no kernel of the system VMs has, and ESP in transport mode.
+
+Races: charon may die between a question and the next. s6 starts it again and it knows nothing; the router's watch sees
+that within two seconds and tells it again.
+"""
+
+import contextlib
+import re
+import shutil
+import socket
+import time
+from collections.abc import Hashable, Mapping
+from ipaddress import IPv4Address, summarize_address_range
+
+import msgspec
+
+from sysvm.agent import netlink
+from sysvm.agent.command import CommandFailed, finish, run
+from sysvm.agent.paths import Paths
+from sysvm.agent.roles.router.ipsec_vici import Charon, Message, NoAnswer
+from sysvm.agent.roles.router.service import Wrong, address, network
+from sysvm.agent.supervision import Daemon, Supervision, write_if_changed
+from sysvm.basics.digest import digest
+from sysvm.basics.log import get_logger
+from sysvm.wire.channel import ServiceSeen
+from sysvm.wire.documents import RouterDocument
+from sysvm.wire.vpn import VpnUser
+
+DEVICE = "ipsec0"
+MTU = 1400
+_IF_ID = "1"
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9@._-]{0,63}")
+_ATTEMPTS, _PAUSE = 250, 0.02
+_PLUGINS = (
+    "random nonce aes sha1 sha2 md5 hmac gcm kdf openssl pem x509 pkcs1 pubkey socket-default vici eap-identity"
+    " eap-mschapv2"
+)
+_IKE = "aes256gcm16-aes128gcm16-prfsha384-prfsha256-curve25519-ecp256-modp2048"
+_ESP = "aes256gcm16-aes128gcm16"
+_OLDER = "aes256-aes128-sha384-sha256-sha1"
+log = get_logger()
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Who may come in and where they are then."""
+
+    public: str
+    preshared_key: str
+    first: str
+    last: str
+    networks: tuple[str, ...]
+    dns: tuple[str, ...]
+    users: tuple[VpnUser, ...]
+
+    @property
+    def pool(self) -> str:
+        """The name of the clients' addresses."""
+        return f"clients-{digest((self.first, self.last, self.dns))[:16]}"
+
+    def pools(self) -> dict[str, Message]:
+        """By name."""
+        return {self.pool: {"addrs": f"{self.first}-{self.last}", "dns": self.dns}}
+
+    def keys(self) -> dict[str, Message]:
+        """Secrets by name; the user is the rest of the name, so that a key that goes says whose it was."""
+        found: dict[str, Message] = {
+            f"psk-{digest(self.preshared_key)[:16]}": {"type": "IKE", "data": self.preshared_key}
+        }
+        for user in self.users:
+            name = f"user-{digest(user)[:16]}-{user.name}"
+            found[name] = {"type": "EAP", "data": user.password, "owners": (user.name,)}
+        return {name: {"id": name, **key} for name, key in found.items()}
+
+    def connections(self, *, kernel: bool) -> dict[str, Message]:
+        """By name."""
+        interface = {"if_id_in": _IF_ID, "if_id_out": _IF_ID} if kernel else {}
+        said = {
+            "version": "2",
+            "local_addrs": (self.public,),
+            "proposals": (_IKE, f"{_OLDER}-curve25519-ecp256-modp2048", "default"),
+            "encap": "yes",
+            "unique": "never",  # a user may have several devices
+            "dpd_delay": "30s",
+            "pools": (self.pool,),
+            "local": {"auth": "psk", "id": self.public},
+            "remote": {"auth": "eap-mschapv2", "eap_id": "%any"},
+            "children": {
+                "net": {
+                    "local_ts": self.networks,
+                    "esp_proposals": (_ESP, _OLDER, "default"),
+                    "dpd_action": "clear",
+                    **interface,
+                }
+            },
+        }
+        # Logins end with what they were made by, the preshared key included.
+        return {f"users-{digest((said, self.preshared_key))[:16]}": said}
+
+    def routes(self) -> frozenset[str]:
+        """What lies behind the interface, as `ip` says it."""
+        nets = summarize_address_range(IPv4Address(self.first), IPv4Address(self.last))
+        return frozenset(str(net.network_address) if net.prefixlen == 32 else str(net) for net in nets)
+
+
+def render(document: RouterDocument) -> Access | None:
+    """Who may come in; None: nobody, ever. Raises Wrong."""
+    vpn = document.vpn
+    if vpn is None:
+        return None
+    first, last = address(vpn.first, "vpn"), address(vpn.last, "vpn")
+    if IPv4Address(first) > IPv4Address(last):
+        raise Wrong(f"vpn: {first}-{last} is no range of addresses", "give the lower address first")
+    if len({user.name.lower() for user in vpn.users}) < len(vpn.users):
+        raise Wrong("vpn: two users have the same name", "remove one of them")
+    for user in vpn.users:
+        if not _NAME.fullmatch(user.name) or not user.password:
+            raise Wrong(f"vpn: {user.name!r} cannot be a user", "use letters, digits, @, dot, hyphen; give a password")
+    return Access(
+        public=address(vpn.public, "vpn"),
+        preshared_key=vpn.preshared_key,
+        first=first,
+        last=last,
+        networks=tuple(str(network(text, "vpn")) for text in vpn.networks),
+        dns=tuple(address(text, "vpn") for text in vpn.dns),
+        users=tuple(sorted(vpn.users, key=lambda user: user.name)),
+    )
+
+
+class Ipsec:
+    """The service."""
+
+    name = "ipsec"
+
+    def __init__(self, paths: Paths, supervision: Supervision) -> None:
+        self._folder = paths.run / self.name
+        self._socket = self._folder / "charon.vici"
+        self._settings = self._folder / "strongswan.conf"
+        self._supervision = supervision
+        self._kernel = False
+
+    def render(self, document: RouterDocument) -> Access | None:
+        """Who may come in. Raises Wrong."""
+        return render(document)
+
+    def apply(self, rendering: Access | None) -> None:
+        """Charon knows exactly these users. Raises CommandFailed or OSError."""
+        if rendering is None:
+            self._remove()
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        self._kernel = _kernel_does_esp()
+        write_if_changed(self._settings, self._text().encode(), 0o600)
+        self._supervision.ensure(Daemon(self.name, self._script()))
+        with self._charon() as charon:
+            _load(charon, rendering, kernel=self._kernel)
+        _route(rendering)
+
+    def difference(self, rendering: Access | None) -> str:
+        """The process and what it has loaded; the interface and its routes."""
+        if rendering is None:
+            return "charon runs" if self._supervision.pid(self.name) or self._folder.exists() else ""
+        if not self._settings.exists() or self._settings.read_text() != self._text():
+            return "the file strongswan.conf differs"
+        if not self._supervision.pid(self.name):
+            return "charon does not run"
+        try:
+            with Charon(self._socket) as charon:
+                words = _differing(charon, rendering, kernel=self._kernel)
+        except NoAnswer as error:
+            return str(error)
+        if words:
+            return words
+        if not _is_there():
+            return f"the interface {DEVICE} is missing"
+        return "" if _routes() == rendering.routes() else f"the routes by {DEVICE} are not those of the clients"
+
+    def fingerprint(self) -> Hashable:
+        """The process, what it has loaded, and the kernel's routes."""
+        pid = self._supervision.pid(self.name)
+        if not self._folder.exists():
+            return pid
+        written = self._settings.stat().st_mtime_ns if self._settings.exists() else 0
+        return pid, written, self._loaded(), _is_there(), netlink.addresses_and_routes()
+
+    def daemons(self) -> tuple[ServiceSeen, ...]:
+        """Charon, with a note about who does ESP."""
+        if not self._folder.exists():
+            return ()
+        note = "ESP by the kernel" if self._kernel else "ESP by kernel-libipsec"
+        return (msgspec.structs.replace(self._supervision.seen(self.name), note=note),)
+
+    def stop(self) -> None:
+        """Clients are told that it is over."""
+        self._supervision.stop(self.name)
+
+    # ------------------------------------------------------------ parts
+    def _remove(self) -> None:
+        self._supervision.remove(self.name)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if _is_there():
+            run("ip", "link", "del", DEVICE)
+
+    def _text(self) -> str:
+        kernel = "kernel-netlink" if self._kernel else "kernel-libipsec kernel-netlink"
+        return (
+            "charon-systemd {\n"
+            f"    load = {_PLUGINS} {kernel}\n"
+            "    install_routes = no\n"
+            "    routing_table = 0\n"
+            f"    plugins {{\n        vici {{\n            socket = unix://{self._socket}\n        }}\n    }}\n"
+            "    journal {\n        default = -1\n    }\n"
+            "    filelog {\n        stderr {\n            default = 0\n            ike = 1\n        }\n    }\n"
+            "}\n"
+        )
+
+    def _script(self) -> str:
+        return f"#!/bin/sh\nexec 2>&1\nexport STRONGSWAN_CONF={self._settings}\nexec charon-systemd\n"
+
+    def _charon(self) -> Charon:
+        """A conversation with charon, which may just have been started. Raises NoAnswer."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return Charon(self._socket)
+            except NoAnswer:
+                time.sleep(_PAUSE)
+        return Charon(self._socket)
+
+    def _loaded(self) -> Hashable:
+        try:
+            with Charon(self._socket) as charon:
+                return tuple(charon.ask("get-shared")["keys"]), tuple(charon.ask("get-conns")["conns"])
+        except NoAnswer:
+            return None
+
+
+# ---------------------------------------------------------------- what charon has loaded
+def _load(charon: Charon, wanted: Access, *, kernel: bool) -> None:
+    """What is missing first, then what is too much, and the logins that were made by it."""
+    keys, pools, connections = wanted.keys(), wanted.pools(), wanted.connections(kernel=kernel)
+    old_keys, old_pools, old_connections = _held(charon)
+    for name in keys.keys() - old_keys:
+        charon.ask("load-shared", keys[name])
+    for name in pools.keys() - old_pools:
+        charon.ask("load-pool", {name: pools[name]})
+    for name in connections.keys() - old_connections:
+        charon.ask("load-conn", {name: connections[name]})
+    for name in old_connections - connections.keys():
+        charon.ask("unload-conn", {"name": name})
+    for name in old_keys - keys.keys():
+        charon.ask("unload-shared", {"id": name})
+    lost = {name.split("-", 2)[2].lower() for name in old_keys - keys.keys() if name.startswith("user-")}
+    _cut_off(charon, connections, lost)
+    for name in old_pools - pools.keys():
+        charon.ask("unload-pool", {"name": name})
+
+
+def _held(charon: Charon) -> tuple[set[str], set[str], set[str]]:
+    keys, connections = charon.ask("get-shared").get("keys", ()), charon.ask("get-conns").get("conns", ())
+    return set(keys), set(charon.ask("get-pools")), set(connections)
+
+
+def _cut_off(charon: Charon, connections: Mapping[str, Message], lost: set[str]) -> None:
+    """Ends logins by connections that are no more, and of users who are no more. Raises NoAnswer when one stays."""
+    for number, user in _unwelcome(charon, connections, lost):
+        # By force: charon says it once to the client and does not wait, for who gives no answer would stay in.
+        with contextlib.suppress(NoAnswer):  # it may just have ended by itself
+            charon.ask("terminate", {"ike-id": number, "force": "yes"})
+        log.info("vpn_user_cut_off", user=user)
+    if left := _unwelcome(charon, connections, lost):
+        raise NoAnswer(f"charon does not end the login of {left[0][1]}")
+
+
+def _unwelcome(charon: Charon, connections: Mapping[str, Message], lost: set[str]) -> list[tuple[str, str]]:
+    """Numbers and users of logins that have to end."""
+    found = []
+    for key, login in charon.listed("list-sas", "list-sa").items():
+        user = login.get("remote-eap-id", login.get("remote-id", ""))
+        if key.split(" ")[0] not in connections or user.lower() in lost:
+            found.append((login["uniqueid"], user))
+    return found
+
+
+def _differing(charon: Charon, wanted: Access, *, kernel: bool) -> str:
+    expected = (wanted.keys(), wanted.pools(), wanted.connections(kernel=kernel))
+    for what, there, names in zip(("keys", "pools", "connections"), _held(charon), expected, strict=True):
+        if there != names.keys():
+            return f"charon has other {what}"
+    return ""
+
+
+# ---------------------------------------------------------------- the kernel
+def _kernel_does_esp() -> bool:
+    """Whether there can be an IPsec interface and ESP; it is made when it is not there. Raises CommandFailed."""
+    if _is_there():
+        return finish("ip", "-d", "link", "show", "dev", DEVICE, "type", "xfrm").out.strip() != ""
+    if finish("ip", "link", "add", DEVICE, "type", "xfrm", "dev", "lo", "if_id", _IF_ID).code != 0:
+        return False
+    state = ("src", "127.0.0.1", "dst", "127.0.0.1", "proto", "esp", "spi", "0x53595356")
+    key = ("mode", "tunnel", "enc", "cbc(aes)", f"0x{'00' * 16}", "auth", "hmac(sha256)", f"0x{'00' * 32}")
+    can = finish("ip", "xfrm", "state", "add", *state, *key).code == 0
+    if can:
+        finish("ip", "xfrm", "state", "delete", *state)
+    else:
+        run("ip", "link", "del", DEVICE)
+    return can
+
+
+def _is_there() -> bool:
+    return any(name == DEVICE for _, name in socket.if_nameindex())
+
+
+def _routes() -> frozenset[str]:
+    done = finish("ip", "-4", "-j", "route", "show", "dev", DEVICE)
+    listed: list[dict[str, object]] = msgspec.json.decode(done.out.strip() or "[]")
+    return frozenset(str(route["dst"]) for route in listed)
+
+
+def _route(wanted: Access) -> None:
+    """The interface is up, and the way to the clients, to nobody else."""
+    if not _is_there():
+        raise CommandFailed("charon", f"made no interface {DEVICE}")
+    there = _routes()
+    lines = [f"link set dev {DEVICE} mtu {MTU} up"]
+    lines += [f"route del {text} dev {DEVICE}" for text in sorted(there - wanted.routes())]
+    lines += [f"route replace {text} dev {DEVICE}" for text in sorted(wanted.routes() - there)]
+    run("ip", "-batch", "-", said="\n".join(lines) + "\n")
