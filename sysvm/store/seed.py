@@ -72,7 +72,13 @@ def guest_os_types(tx: Tx, _ids: Ids) -> None:
                       category_uuid=str(uuid.uuid5(GUEST_OS_IDS, f"category/{category}")), created=tx.now)  # fmt: skip
 
 
-STEPS: list[Step] = [roles, root_domain, accounts, guest_os_types, *seeds_offerings.STEPS]
+def security_groups(tx: Tx, ids: Ids) -> None:
+    """The administrator's default group; other accounts get theirs when they are made."""
+    tx.insert(tables.security_group, uuid=ids.uuid(), name="default", description="Default Security Group",
+              account_id=ADMIN_ACCOUNT, domain_id=ROOT_DOMAIN, domain_path=ROOT_PATH, created=tx.now)  # fmt: skip
+
+
+STEPS: list[Step] = [roles, root_domain, accounts, guest_os_types, *seeds_offerings.STEPS, security_groups]
 
 
 def is_sown(tx: Tx) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sysvm.api.answers import nics
 from sysvm.api.answers.owners import owner, without_empty
+from sysvm.api.answers.security_groups import of_guest
 from sysvm.api.answers.times import stamp
 from sysvm.store.queries import machine_rows
 from sysvm.store.queries.guests import INTERNAL_DETAILS, KEY_NAMES, GuestView
@@ -48,7 +49,7 @@ def guest(view: GuestView, *, admin: bool, password: str | None = None, userdata
     machine = view.machine
     held = [nics.nic(nic, machine.networks, row.zone_uuid, row.uuid, admin=admin) for nic in machine.nics]
     first = next((nic["ipaddress"] for nic in held if nic.get("isdefault") and "ipaddress" in nic), None)
-    extra = {"ipaddress": first, "nic": held, "securitygroup": [], "affinitygroup": []}
+    extra = {"ipaddress": first, "nic": held, "securitygroup": [of_guest(row) for row in view.groups], "affinitygroup": []}
     return without_empty({**answer, **extra})
 
 

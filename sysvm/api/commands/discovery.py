@@ -81,6 +81,9 @@ def list_apis(call: Call) -> Rows:
     return Rows([_described(name) for name in names], len(names))
 
 
+GROUPED_ZONES = "select 1 from zone where security_groups and removed is null limit 1"
+
+
 @handler("listCapabilities")
 def list_capabilities(call: Call) -> One:
     """Clients read the version, and which optional parts are there."""
@@ -90,7 +93,7 @@ def list_capabilities(call: Call) -> One:
 
     return One({
         "cloudstackversion": VERSION,
-        "securitygroupsenabled": False,
+        "securitygroupsenabled": bool(call.tx.sql(GROUPED_ZONES)),
         "dynamicrolesenabled": True,
         "userpublictemplateenabled": True,
         "supportELB": "false",

@@ -6,7 +6,7 @@ What a guest is handed (keys, password, user data) reaches it through its router
 from typing import Any
 
 from sysvm.api.call import Accepted, Call, One, Owner, Reply, Rows
-from sysvm.api.commands import guest_deploy, guest_keys, guest_networks
+from sysvm.api.commands import guest_deploy, guest_keys, guest_networks, security_groups
 from sysvm.api.commands.guest_deploy import NewDisk
 from sysvm.api.commands.guests import ABOUT, answer, the_guest
 from sysvm.api.commands.owned import is_admin
@@ -17,6 +17,7 @@ from sysvm.api.rules import subnets
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import guests, limits, machine_rows, machines, volumes
+from sysvm.store.queries import security_groups as queries
 from sysvm.store.queries.guests import INTERNAL_DETAILS
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.limits import Kind as Limit
@@ -67,11 +68,21 @@ def update_virtual_machine(call: Call) -> Reply:
         raise Refused("The instance name is made of the vm's id and can't be changed")
     changes |= guest_keys.user_data(call)
     changes |= _details(call, row)
+    if security_groups.is_given(call):
+        _change_groups(call, row)
     if changes:
         call.tx.update(tables.machine, row.id, **changes)
     if {"hostname", "userdata"} & set(changes):
         _tell_routers(call.tx, row.id)
     return _one(call, row, "updating")
+
+
+def _change_groups(call: Call, row: Row) -> None:
+    """Hosts take it while the guest runs."""
+    if not any(queries.is_filtered(call.tx, network.id) for network in guest_networks.of_guest(call.tx, row.id)):
+        raise Refused("Virtual machine can't have security groups: none of its networks has the service SecurityGroup")
+    found = security_groups.chosen(call, _owner(row))
+    queries.join(call.tx, row.id, [group.id for group in found])
 
 
 def _details(call: Call, row: Row) -> dict[str, Any]:

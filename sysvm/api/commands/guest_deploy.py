@@ -16,7 +16,7 @@ from sysvm.api.rules import images, subnets
 from sysvm.api.rules.guests import Size
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, machines, networks, templates
+from sysvm.store.queries import limits, machines, networks, security_groups, templates
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.limits import Kind as Limit
 from sysvm.store.store import Row
@@ -55,6 +55,7 @@ def deploy_virtual_machine(call: Call) -> Reply:
     """A guest, running unless startvm=false."""
     new = _checked(call)
     plugs = guest_networks.chosen(call, new.zone, new.owner)
+    groups = guest_networks.groups(call, new.owner, plugs)
     if new.hostname:
         guest_networks.check_hostname(call.tx, new.hostname, [plug.network for plug in plugs])
     _check_limits(call, new)
@@ -62,6 +63,7 @@ def deploy_virtual_machine(call: Call) -> Reply:
     _add_disks(call, machine, new)
     for device, plug in enumerate(plugs):
         guest_networks.plug_in(call.tx, machine.id, device, plug, default=device == 0)
+    security_groups.join(call.tx, machine.id, [group.id for group in groups])
     parts = _start(call, machine, plugs) if call.get("startvm", True) else ()
     secret = guest_keys.secret_params(machine.password)
     about = call.about(ABOUT, machine)
@@ -93,8 +95,6 @@ def _checked(call: Call) -> New:
 
 
 def _refuse_unsupported(call: Call) -> None:
-    if call.get("securitygroupids") or call.get("securitygroupnames"):
-        raise Refused("Can't create a vm with security groups: the zone has no network with security groups")
     if call.get("affinitygroupids") or call.get("affinitygroupnames"):
         raise Refused("Affinity groups are not supported; name a host with hostid (administrators)")
     for name in ("hostid", "podid", "clusterid"):

@@ -6,11 +6,12 @@ from typing import Any
 
 from sysvm.api.call import Call, Owner
 from sysvm.api.commands import network_making
+from sysvm.api.commands import security_groups as group_commands
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.rules import guests as rules
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, networks, nics, settings
+from sysvm.store.queries import addresses, networks, nics, security_groups, settings
 from sysvm.store.store import Row, Tx
 
 REPEATED = "Network id is specified more than once"
@@ -45,6 +46,16 @@ def chosen(call: Call, zone: Row, owner: Owner) -> list[Plug]:
     return plugs
 
 
+def _with_groups(call: Call, zone: Row, owner: Owner) -> Row:
+    found = networks.shared_ones(call.tx, owner.domain_path, zone.id)
+    usable = [row for row in found if security_groups.is_filtered(call.tx, row.id)]
+    if not usable:
+        raise Refused(f"No network with security enabled is found in zone {zone.name}; an administrator makes one")
+    if len(usable) > 1:
+        raise Refused("More than 1 network with security groups is found in the zone; please specify networkIds")
+    return usable[0]
+
+
 def _from_map(call: Call, entry: dict[str, str]) -> Plug:
     values = {name.lower(): value for name, value in entry.items()}
     uuid = values.get("networkid") or values.get("networkids")
@@ -61,11 +72,23 @@ def _mac(call: Call) -> str | None:
 
 
 def _default(call: Call, zone: Row, owner: Owner) -> Row:
-    """The account's only isolated network, or a new one."""
+    """The zone's network with security groups where the zone has them, else the account's only isolated network, or a new
+    one."""
+    if zone.security_groups:
+        return _with_groups(call, zone, owner)
     found = networks.default_ones(call.tx, owner.account_id, zone.id)
     if len(found) > 1:
         raise Refused("More than 1 default Isolated networks are found for the account; please specify networkIds")
     return found[0] if found else network_making.make_default(call, zone, owner)
+
+
+def groups(call: Call, owner: Owner, plugs: list[Plug]) -> list[Row]:
+    """The security groups of a new guest; none where no network of it has them."""
+    if any(security_groups.is_filtered(call.tx, plug.network.id) for plug in plugs):
+        return group_commands.chosen(call, owner)
+    if group_commands.is_given(call):
+        raise Refused("Can't create a vm with security groups: none of its networks has the service SecurityGroup")
+    return []
 
 
 def check(call: Call, network: Row, zone: Row, owner: Owner) -> None:

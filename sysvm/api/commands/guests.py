@@ -89,7 +89,10 @@ def _filters(call: Call) -> list[Condition]:
         found.append(constant("living", lambda: machine.destroyed.is_(None)))
     if call.get("keypair"):
         found.append(rare(sa.cast(machine.details, sa.Text).contains(call["keypair"], autoescape=True)))
-    for name in ("affinitygroupid", "securitygroupid", "vpcid", "backupofferingid", "autoscalevmgroupid"):
+    if (group := call.row(tables.security_group, "securitygroupid")) is not None:
+        member = tables.security_group_member.c
+        found.append(rare(machine.id.in_(sa.select(member.machine_id).where(member.group_id == group.id))))
+    for name in ("affinitygroupid", "vpcid", "backupofferingid", "autoscalevmgroupid"):
         if call.get(name):
             found.append(rare(sa.false()))  # there are none of these, so no guest is in one
     if call.get("forvirtualnetwork") is False:

@@ -21,7 +21,7 @@ from sysvm.api.listing import slice_rows
 from sysvm.api.rules import guests as rules
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, machine_rows, machines, networks, nics, routers, turns
+from sysvm.store.queries import addresses, machine_rows, machines, networks, nics, routers, security_groups, turns
 from sysvm.store.queries.events import About
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.nics import NicRow
@@ -64,6 +64,7 @@ def _the_nic(call: Call, name: str = "nicid") -> tuple[NicRow, Row]:
 def _changed(call: Call, machine: Row, network_ids: Sequence[int | None]) -> tuple[Part, ...]:
     """The guest's host and its routers take the change; what to wait for."""
     parts = [part for id_ in network_ids if id_ is not None for part in machines.wish_documents(call.tx, id_)]
+    parts += security_groups.moved(call.tx, machine.id)
     if machine.wanted == "running":
         parts.append(Part("machine", machine.id, turns.wish(call.tx, "machine", machine.id), "running"))
     return tuple(parts)

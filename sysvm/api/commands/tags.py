@@ -24,7 +24,7 @@ TYPES = {
     "Zone": tables.zone, "Domain": tables.domain, "Account": tables.account, "User": tables.user,
     "ServiceOffering": tables.service_offering, "DiskOffering": tables.disk_offering,
     "NetworkOffering": tables.network_offering, "Storage": tables.storage_pool, "Host": tables.host,
-    "Cluster": tables.cluster, "Pod": tables.pod, "ImageStore": tables.image_store,
+    "SecurityGroup": tables.security_group, "Cluster": tables.cluster, "Pod": tables.pod, "ImageStore": tables.image_store,
 }  # fmt: skip
 LONGEST = 255
 

@@ -5,7 +5,18 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import addresses, links, machines, nics, placements, settings, strays, turns, volumes
+from sysvm.store.queries import (
+    addresses,
+    links,
+    machines,
+    nics,
+    placements,
+    security_groups,
+    settings,
+    strays,
+    turns,
+    volumes,
+)
 from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
@@ -82,6 +93,7 @@ def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) 
     _volumes(tx, machine, row)
     placement = _add_placement(tx, machine, host_id)
     placements.recount(tx, host_id)
+    security_groups.moved(tx, machine.id)
     return placement
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import callers, machines, snapshots, templates, turns, volumes
+from sysvm.store.queries import callers, machines, security_groups, snapshots, templates, turns, volumes
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -144,6 +144,8 @@ def add_account(tx: Tx, ids: Ids, new: NewAccount, user: NewUser) -> int:
         network_domain=new.network_domain, details=new.details, created=tx.now,
     )  # fmt: skip
     add_user(tx, ids, account, new.domain.id, user)
+    owner = {"account_id": account, "domain_id": new.domain.id, "domain_path": new.domain.id_path}
+    security_groups.default_of(tx, owner)
     return account
 
 
@@ -248,6 +250,8 @@ def _data_gone(tx: Tx, account_id: int) -> list[Part]:
     dropped = [snapshots.drop(tx, row) for row in tx.rows(tables.snapshot, mine, account=account_id)]
     for row in tx.rows(tables.volume, f"{mine} and type != 'ROOT'", account=account_id):
         volumes.remove(tx, row)
+    group = tables.security_group
+    tx.change(sa.update(group).where(group.c.account_id == account_id, group.c.removed.is_(None)).values(removed=tx.now))
     return dropped
 
 

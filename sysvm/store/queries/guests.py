@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.prepared import Prepared
-from sysvm.store.queries import machine_rows, machines, routers, rules, settings
+from sysvm.store.queries import machine_rows, machines, routers, rules, security_groups, settings
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.routers import MachineView
 from sysvm.store.store import Row, Tx
@@ -28,6 +28,7 @@ class GuestView:
     guest_os: Row | None
     iso: Row | None
     user_data: Row | None
+    groups: Sequence[Row] = ()
 
 
 @cache
@@ -54,6 +55,7 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
     systems = _named(tx, tables.guest_os, [row.template_guest_os_id for row in rows])
     isos = _named(tx, tables.template, [row.iso_id for row in rows])
     data = _named(tx, tables.user_data, [row.user_data_id for row in rows])
+    groups = security_groups.of_guests(tx, ids)
     return [
         GuestView(
             view,
@@ -62,6 +64,7 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
             systems.get(view.row.template_guest_os_id),
             isos.get(view.row.iso_id),
             data.get(view.row.user_data_id),
+            groups.get(view.row.id, ()),
         )
         for view in routers.views(tx, rows)
     ]
@@ -91,6 +94,7 @@ def expunge(tx: Tx, row: Row) -> Part:
     """The guest shall be gone, with what leads to it; its data volumes stay, and are nobody's."""
     for network_id in rules.remove_of_guest(tx, row.id):
         machines.wish_documents(tx, network_id)
+    security_groups.leave(tx, row.id)
     volume = tables.volume.c
     tx.change(
         sa.update(tables.volume)

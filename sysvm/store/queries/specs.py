@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
-from sysvm.store.queries import nics, volumes
+from sysvm.store.queries import nics, security_groups, volumes
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
@@ -125,6 +125,7 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
         rate_mbit=nic.rate_mbit,
         is_router=router and nic.traffic != Traffic.CONTROL,
         allowed=tuple(dict.fromkeys(allowed)),
+        filtered=machine.kind == Kind.GUEST and security_groups.is_filtered(tx, nic.network_id),
     )
 
 
