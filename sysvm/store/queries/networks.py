@@ -29,6 +29,7 @@ def statement() -> sa.Select[Any]:
         .join(account, account.c.id == network.c.account_id)
         .join(domain, domain.c.id == network.c.domain_id)
         .outerjoin(physical, physical.c.id == network.c.physical_network_id)
+        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
     )
     return (
         sa.select(
@@ -122,19 +123,19 @@ def default_ones(tx: Tx, account_id: int, zone_id: int) -> list[Row]:
             network.c.guest_type == "Isolated",
             network.c.vpc_id.is_(None),
             network.c.removed.is_(None),
+            network.c.state != "Destroy",
+        )
+        .order_by(network.c.id)
+    )
+    return [row for row in found if "SourceNat" in services(tx, row)]
+
+
 def shared_ones(tx: Tx, domain_path: str, zone_id: int) -> list[Row]:
     """Shared networks of a zone that everybody in the domain may use."""
     network = tables.network
     living = (network.c.zone_id == zone_id, network.c.guest_type == "Shared", network.c.removed.is_(None))
     found = sa.select(network).where(*living, network.c.state != "Destroy", shared_with(domain_path))
     return list(tx.all(found.order_by(network.c.id)))
-
-
-            network.c.state != "Destroy",
-        )
-        .order_by(network.c.id)
-    )
-    return [row for row in found if "SourceNat" in services(tx, row)]
 
 
 def hostname_taken(tx: Tx, network_id: int, hostname: str, but: int | None = None) -> bool:

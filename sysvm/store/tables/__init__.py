@@ -48,6 +48,7 @@ from sysvm.store.tables.records import (
     setting,
     usage_interval,
 )
+from sysvm.store.tables.security_groups import security_group, security_group_member, security_group_rule
 from sysvm.store.tables.snapshots import snapshot, snapshot_policy
 from sysvm.store.tables.strays import adoption, stray
 
@@ -57,7 +58,8 @@ __all__ = [
     "host_token", "image_store", "ip_range", "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
     "load_balancer_member", "machine", "metadata", "network", "network_offering", "nic", "nic_address", "pack_address",
     "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "resource_limit",
-    "role", "role_permission", "service_offering", "service_provider", "session", "setting", "snapshot",
+    "role", "role_permission", "security_group", "security_group_member", "security_group_rule",
+    "service_offering", "service_provider", "session", "setting", "snapshot",
     "snapshot_policy", "ssh_key_pair", "ssl_certificate", "storage_pool", "stray", "tag", "task", "template",
     "template_copy", "traffic_counter", "traffic_type", "turn", "unpack_address", "usage_interval", "user", "user_data", "volume",
     "vpc_offering", "zone",
