@@ -31,7 +31,7 @@ from sysvm.basics.limits import raise_open_files
 from sysvm.basics.log import configure, get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
-from sysvm.cli.files import PASSWORD_FILE, READY_FILE
+from sysvm.cli.files import LOGIN_KEY_FILE, PASSWORD_FILE, READY_FILE
 from sysvm.cli.simulated import Earth, SimulatedHosts
 from sysvm.hosts.layout import Layout
 from sysvm.hub.links import Links
@@ -177,6 +177,7 @@ async def _begin(config: ServerConfig, store: Store, vault: Vault) -> Context:
         return keys.ensure_keys(tx, vault, ids)
 
     made = await store.run(begin)
+    _write_secret(config.state / LOGIN_KEY_FILE, made.login_key)
     return Context(store, SystemClock(), ids, Links(), made, session)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sysvm.wire.documents import Certificate, SecStorageDocument, Store
+from sysvm.wire.documents import Certificate, Login, SecStorageDocument, Store
 
 
 def role_of_next(count: int) -> str:
@@ -32,6 +32,21 @@ def try_again(tries: int, why: str, *, elsewhere: bool = False) -> float | None:
     return RETRY_PAUSES_S[tries - 1]
 
 
+GB = 1024**3
+HEAVY = (".gz", ".bz2", ".xz", ".zst", ".zip")  # unpacked here: that takes as much CPU as everything else about an image
+_MOST_BY_SIZE = 8
+
+
+def weight(kind: str, size: int, url: str = "") -> int:
+    """What a command weighs: one for itself and one for each 4 GB that are known of it; twice where it has to be unpacked.
+
+    A size that nobody knows yet counts as little: what takes long counts for long.
+    """
+    by_size = 1 + min(_MOST_BY_SIZE, size // (4 * GB))
+    unpacks = kind == "download" and url.partition("?")[0].lower().endswith(HEAVY)
+    return by_size * 2 if unpacks else by_size
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """What the document of a secondary storage VM is made of."""
@@ -50,6 +65,7 @@ class WorkerFacts:
     proxy: str | None
     max_bytes: int
     dns: tuple[str, ...]
+    login: Login
 
 
 def document(facts: WorkerFacts) -> SecStorageDocument:
@@ -70,4 +86,5 @@ def document(facts: WorkerFacts) -> SecStorageDocument:
         proxy=facts.proxy,
         max_bytes=facts.max_bytes,
         dns=facts.dns,
+        login=facts.login,
     )

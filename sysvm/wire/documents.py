@@ -201,6 +201,13 @@ class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="conso
     draining: bool = False
 
 
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may log in to a system VM as root."""
+
+    public_key: str = ""  # the cloud's, by ssh on the control NIC; empty: no ssh
+    password: str = ""  # on the text console; empty: nobody
+
+
 class Store(msgspec.Struct, frozen=True, kw_only=True):
     """An image store that a secondary storage VM serves; it is mounted at `path` inside the machine."""
 
@@ -230,6 +237,7 @@ class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, tag="secstor
     proxy: str | None = None
     max_bytes: int = 50 * 1024**3
     dns: tuple[str, ...] = ()
+    login: Login | None = None
 
 
 SystemVmDocument = RouterDocument | ConsoleProxyDocument | SecStorageDocument

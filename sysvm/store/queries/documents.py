@@ -23,6 +23,7 @@ from sysvm.wire.documents import (
     FirewallRule,
     HostDocument,
     Interface,
+    Login,
     PortForward,
     Ports,
     Protocol,
@@ -88,7 +89,15 @@ def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
         proxy=settings.value(tx, "secstorage.proxy", zone_id=zone.id) or None,
         max_bytes=int(settings.value(tx, "max.template.iso.size")) * 1024**3,
         dns=tuple(filter(None, (zone.internal_dns1, zone.internal_dns2, zone.dns1, zone.dns2))),
+        login=Login(public_key=keys.login_public, password=_password(tx, keys)),
     )
+
+
+def _password(tx: Tx, keys: Keys) -> str:
+    """Of root on the text console; none unless the operator has given one."""
+    if not settings.value(tx, "system.vm.random.password"):
+        return ""
+    return str(settings.value(tx, "system.vm.password", vault=keys.vault) or "")
 
 
 def _stores(tx: Tx, zone_id: int) -> tuple[Store, ...]:
@@ -130,6 +139,7 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
         firewall=tuple(_firewall(rules)),
         egress=tuple(_egress(rules, f"eth{guest.device}", network.cidr)),
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
+        vpn=vpns.facts(tx, network, keys.vault),
         balancer=balancing.facts(
             tx,
             network,

@@ -1,4 +1,4 @@
-"""The cloud's own keys, made once and kept encrypted: the authority, the grant key, the ticket secret; and the day-long
+"""The cloud's own keys, made once and kept encrypted: authority, grant key, ticket secret, operators' SSH key; and the day-long
 certificates of system VMs that serve or use TLS.
 """
 
@@ -6,6 +6,8 @@ import base64
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from sysvm.basics.ids import Ids
 from sysvm.ca.authority import DAY_S, Authority
@@ -16,6 +18,7 @@ from sysvm.wire.documents import Certificate
 from sysvm.wire.grants import new_grant_key, public_grant_key
 
 AUTHORITY, GRANTS, TICKETS = "sysvm authority", "sysvm console grants", "sysvm fetch tickets"
+LOGIN = "sysvm login"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,16 @@ class Keys:
     authority: Authority
     grant_key: bytes
     ticket_key: str
+    login_key: str = ""  # OpenSSH private key that opens system VMs on their control NIC
+
+    @property
+    def login_public(self) -> str:
+        """Its public half, as a line of authorized_keys."""
+        if not self.login_key:
+            return ""
+        key = serialization.load_ssh_private_key(self.login_key.encode(), None).public_key()
+        text = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        return f"{text.decode()} cloud"
 
     @property
     def grant_public(self) -> str:
@@ -56,6 +69,7 @@ def ensure_keys(tx: Tx, vault: Vault, ids: Ids) -> Keys:
         authority=Authority.load(authority.pem, vault.open(authority.private_key)),
         grant_key=base64.b64decode(vault.open(grants.private_key)),
         ticket_key=ticket_key(tx, vault, ids),
+        login_key=_login_key(tx, vault),
     )
 
 
@@ -67,6 +81,17 @@ def ticket_key(tx: Tx, vault: Vault, ids: Ids) -> str:
     new = ids.token()
     _keep(tx, TICKETS, "", vault.seal(new))
     return new
+
+
+def _login_key(tx: Tx, vault: Vault) -> str:
+    row = _named(tx, LOGIN)
+    if row is not None:
+        return vault.open(row.private_key)
+    new = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    _keep(tx, LOGIN, "", vault.seal(new.decode()))
+    return new.decode()
 
 
 def _keep(tx: Tx, name: str, pem: str, sealed: str) -> None:

@@ -79,11 +79,12 @@ def store(
 
 
 ROUTERS = "kind = 'machine' and id in (select id from machine where kind = 'router' and removed is null)"
+WORKERS = "kind = 'machine' and id in (select id from machine where kind = 'secstorage' and removed is null)"
 # Whose look at the world a change of a setting may change.
 CONCERNED = {
     "Console Proxy": "kind = 'zone'",
-    "Secondary Storage": "kind = 'zone'",
-    "System VM": "kind = 'zone'",
+    "Secondary Storage": f"kind = 'zone' or {WORKERS}",
+    "System VM": f"kind = 'zone' or {WORKERS}",
     "Virtual Router": ROUTERS,
     "Network": f"kind = 'network' or {ROUTERS}",
 }

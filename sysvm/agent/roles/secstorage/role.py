@@ -13,8 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from sysvm.agent import login
+from sysvm.agent.command import CommandFailed
 from sysvm.agent.roles import Context, Progress, Role
-from sysvm.agent.roles.secstorage import formats, health, selfcheck
+from sysvm.agent.roles.secstorage import archives, formats, health, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
 from sysvm.agent.roles.secstorage.checking import CheckDoor
 from sysvm.agent.roles.secstorage.checksum import parse_checksum
@@ -47,6 +49,7 @@ from sysvm.wire.channel import (
     TakeUpload,
     TaskBody,
 )
+from sysvm.wire.collecting import KeepArchive
 from sysvm.wire.documents import SecStorageDocument, Store, SystemVmDocument
 from sysvm.wire.machines import ServiceFault
 
@@ -107,6 +110,7 @@ class SecStorageRole(Role):
         self._document = document
         faults = [*self._name_servers(document), *self._sources(document), *await self._open_door(document)]
         faults += await self._public.open(document)
+        faults += await asyncio.to_thread(self._open_login, document)
         self._faults = tuple(faults)
         await self._open_stores(document)
         if not faults:
@@ -135,6 +139,10 @@ class SecStorageRole(Role):
                 return await self._take_upload(body, progress)
             case CopyImage():
                 return await self._copy(body, progress)
+            case KeepArchive():
+                store = await self._writable(body.store)
+                async with self._alone(body.image):
+                    return await asyncio.to_thread(archives.keep, store, body)
             case DeleteImage():
                 await self._delete(body)
                 return None
@@ -177,6 +185,13 @@ class SecStorageRole(Role):
         rule = gate(document.allowed_internal, document.own_networks, self._addresses(document))
         self._way = Way(gate=rule, tls=tls, proxy=document.proxy, resolve=self._resolve)
         return faults
+
+    def _open_login(self, document: SecStorageDocument) -> list[ServiceFault]:
+        try:
+            login.ensure(self._context.paths, self._context.boot, document.login)
+        except (CommandFailed, OSError) as error:
+            return [_fault("login", f"operators cannot log in: {error}", "look at the machine's disk")]
+        return []
 
     def _addresses(self, document: SecStorageDocument) -> tuple[str, ...]:
         own = (address.partition("/")[0] for nic in self._context.boot.nics for address in nic.addresses)
