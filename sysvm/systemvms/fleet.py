@@ -1,7 +1,8 @@
 """How many system VMs of a kind a zone needs: console proxies and secondary storage VMs alike.
 
 A fleet grows while the free room of those that serve is less than what has to be kept spare, one at a time; it shrinks by one
-that has had nothing to do for long and is not needed for that spare room, the newest first.
+that has had nothing to do for long and is not needed for that spare room, the newest first. Work that waits because nobody has
+room for it takes from the free room what it will need.
 """
 
 from collections.abc import Iterable
@@ -15,7 +16,8 @@ class Member:
     id: int
     wanted: str
     running: bool  # up, and its document is live
-    load: int  # console sessions, or weighted commands under way
+    load: int  # console sessions, or the weight of the commands that count
+    commands: int = 0  # under way, also those that are too old to count as load
     draining: bool = False
     idle_s: float = 0.0  # for how long it has had nothing to do
 
@@ -23,6 +25,11 @@ class Member:
     def serves(self) -> bool:
         """New work may go to it."""
         return self.running and self.wanted == "running" and not self.draining
+
+    @property
+    def is_idle(self) -> bool:
+        """It has nothing to do."""
+        return not self.load and not self.commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +73,24 @@ class Enough:
 Step = Grow | Restart | Retire | Enough
 
 
-def plan(members: tuple[Member, ...], rules: Rules) -> Step:
-    """One step towards enough members."""
+def plan(members: tuple[Member, ...], rules: Rules, queued: int = 0) -> Step:
+    """One step towards enough members; `queued` is the weight of what waits for room."""
     stopped = next((member for member in members if member.wanted == "stopped"), None)
     if stopped is not None and rules.restart:
         return Restart(stopped.id)
     if any(member.wanted == "running" and not member.running for member in members):
         return Enough("one is on its way")
     serving = [member for member in members if member.serves]
-    if len(serving) < rules.least or room(serving, rules) < rules.spare:
+    if len(serving) < rules.least or room(serving, rules) - queued < rules.spare:
         return Grow() if len(members) < rules.most else Enough(f"{rules.most} is the most that may be launched")
-    return _shrink(serving, rules)
+    return _shrink(serving, rules, queued)
 
 
-def _shrink(serving: list[Member], rules: Rules) -> Step:
+def _shrink(serving: list[Member], rules: Rules, queued: int) -> Step:
     for member in sorted(serving, key=lambda member: -member.id):
         rest = [other for other in serving if other is not member]
-        unneeded = len(rest) >= rules.least and rest and room(rest, rules) >= rules.spare
-        if unneeded and not member.load and 0 < rules.retire_after_s <= member.idle_s:
+        unneeded = len(rest) >= rules.least and rest and room(rest, rules) - queued >= rules.spare
+        if unneeded and member.is_idle and 0 < rules.retire_after_s <= member.idle_s:
             return Retire(member.id)
     return Enough("there is room")
 
@@ -97,3 +104,8 @@ def least_loaded(members: Iterable[Member]) -> Member | None:
     """Of those that serve, the one with the least to do; of several the oldest."""
     serving = [member for member in members if member.serves]
     return min(serving, key=lambda member: (member.load, member.id)) if serving else None
+
+
+def with_room(members: Iterable[Member], load_max: int) -> Member | None:
+    """The least loaded one of those that may be given more now."""
+    return least_loaded(member for member in members if member.load < load_max)

@@ -57,11 +57,12 @@ class Downloads:
         return usual_outcome(body)
 
 
-async def registered(tale: Tale, name: str = "t") -> dict[str, Any]:
+async def registered(tale: Tale, name: str = "t", *, packed: bool = False) -> dict[str, Any]:
     """A template that shall be downloaded."""
+    url = f"http://example.org/{name}.raw{'.xz' if packed else ''}"
     zone = await tale.one("listZones")
     return (
-        await tale.ask("registerTemplate", name=name, displaytext=name, url=f"http://example.org/{name}.raw", format="RAW",
+        await tale.ask("registerTemplate", name=name, displaytext=name, url=url, format="RAW",
                        hypervisor="Simulator", zoneid=zone["id"])
     )[0]  # fmt: skip
 

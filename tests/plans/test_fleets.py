@@ -73,6 +73,30 @@ def test_a_fleet_that_has_shrunk_does_not_grow_again(loads: list[tuple[int, floa
         assert not isinstance(fleet.plan(tuple(one for one in members if one.id != step.id), RULES), Grow)
 
 
+QUEUES = [
+    ((member(1, load=2),), 4, Grow()),
+    ((member(1, load=2), member(2, load=2)), 2, Grow()),
+    ((member(1, load=2), member(2, load=2), member(3, load=2)), 0, Enough("there is room")),
+    ((member(1), member(2, idle_s=9)), 1, Retire(2)),
+    ((member(1), member(2, idle_s=9)), 3, Enough("there is room")),
+    ((member(1, load=1), member(2, idle_s=9, commands=1)), 0, Enough("there is room")),
+]
+
+
+@pytest.mark.parametrize(("members", "queued", "step"), QUEUES)
+def test_what_waits_for_room_is_counted_too(members, queued, step):
+    """Without a stand-by; and whoever has an old command still is not idle."""
+    assert step == fleet.plan(members, fleet.Rules(load_max=2, spare=0, most=9, retire_after_s=9), queued)
+
+
+def test_a_full_one_is_given_nothing_more():
+    """The least loaded one of those with room, if there is one."""
+    members = (member(1, load=2), member(2, load=1, draining=True), member(3, load=1))
+    chosen = fleet.with_room(members, 2)
+    assert chosen is not None and chosen.id == 3
+    assert fleet.with_room(members[:2], 2) is None
+
+
 ASSIGNED = [
     (None, (), None, None),
     (None, (member(1, load=3), member(2, load=1)), 2, 1),

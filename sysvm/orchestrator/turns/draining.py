@@ -1,20 +1,28 @@
 """Before a console proxy ends (reboot, patch, move, destroy, retirement), its sessions go on with another proxy.
 
+A secondary storage VM takes no more commands then, and ends those that it has as long as others serve and they are few moments
+from done; what is cut off is taken up by another one, or by its own next incarnation, where it stopped.
+
 Consulted by the machine's turn with the step that it is about to take. Races thought of: a session may begin between this
 look and the step (the page then attaches again by itself); the others may vanish meanwhile (then nobody is waited for).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sysvm.store import tables
-from sysvm.store.queries import consoles
+from sysvm.store.queries import consoles, fleets
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import consoleproxy
+from sysvm.systemvms.consoleproxy import Emptying
 from sysvm.systemvms.machine import MachineStep, Tell, Wait
 from sysvm.wire.machines import Kind
 
 LOOK_S = 0.5
-WHY = "its console sessions are moving to another proxy"
+EMPTYING: dict[Kind, tuple[Callable[[Tx, Row], Emptying], str]] = {
+    Kind.CONSOLE_PROXY: (consoles.emptying, "its console sessions are moving to another proxy"),
+    Kind.SECONDARY_STORAGE: (fleets.emptying, "its commands are coming to their end"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +34,14 @@ class Drain:
 
 def first(tx: Tx, machine: Row, step: MachineStep) -> MachineStep | Drain:
     """The step, or what comes before it."""
-    if machine.kind != Kind.CONSOLE_PROXY or not _ends(tx, step):
+    if machine.kind not in EMPTYING or not _ends(tx, step):
         return step
-    match consoleproxy.drain(consoles.emptying(tx, machine), tx.now):
+    look, why = EMPTYING[Kind(machine.kind)]
+    match consoleproxy.drain(look(tx, machine), tx.now):
         case "begin":
             return Drain(machine.id)
         case "wait":
-            return Wait(LOOK_S, WHY)
+            return Wait(LOOK_S, why)
         case "go":
             return step
 

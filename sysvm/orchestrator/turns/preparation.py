@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Broken, NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import nics, volumes
+from sysvm.store.queries import fleets, nics, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -129,19 +129,10 @@ def _store_with(tx: Tx, template_id: int, zone_id: int) -> str:
 
 
 def image_server(tx: Tx, zone_id: int) -> str:
-    """Management address of a secondary storage VM that serves."""
-    table = tables.machine
-    rows = tx.all(
-        sa.select(table).where(
-            table.c.kind == Kind.SECONDARY_STORAGE,
-            table.c.zone_id == zone_id,
-            table.c.removed.is_(None),
-            table.c.agent_up.is_(True),
-            table.c.document_live != "",
-        )
-    )
-    for row in rows:
-        for nic in nics.of_machine(tx, row.id):
+    """Management address of the secondary storage VM that serves and has least to do."""
+    here = fleets.members(tx, fleets.living(tx, zone_id, Kind.SECONDARY_STORAGE))
+    for member in sorted((one for one in here if one.serves), key=lambda one: (one.load, one.id)):
+        for nic in nics.of_machine(tx, member.id):
             if nic.traffic == Traffic.MANAGEMENT and nic.primary is not None:
                 return nic.primary.text
     return ""

@@ -9,7 +9,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, fleets, jobs, machines, settings
+from sysvm.store.queries import addresses, alerts, commands, fleets, jobs, machines, settings
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.fleets import FLEETS
 from sysvm.store.queries.image_stores import usable
@@ -18,6 +18,7 @@ from sysvm.store.store import Row, Tx
 from sysvm.systemvms import fleet, secstorage
 from sysvm.wire.machines import Kind
 
+AT_ONCE_S = 1.0
 SWITCH = {Kind.CONSOLE_PROXY: "enable.consoleproxy.vm", Kind.SECONDARY_STORAGE: "enable.secstorage.vm"}
 
 
@@ -28,10 +29,17 @@ async def work(context: Context, turn: Turn) -> Outcome:
         return Gone()
     for kind in FLEETS:
         await _scan(context, turn, kind)
-    scan_s = await context.store.read(lambda tx: int(settings.value(tx, "consoleproxy.capacityscan.interval")) / 1000)
+    scan_s = await context.store.read(_interval_s)
     if zone.removed is not None and not await context.store.read(lambda tx: _anything_left(tx, turn.id)):
         return Gone(lambda tx: jobs.settle(tx, "zone", turn.id, turn.wish, "gone"))
     return Result(scan_s, lambda tx: jobs.settle(tx, "zone", turn.id, turn.wish, "settled"))
+
+
+def _interval_s(tx: Tx) -> float:
+    """The shorter one of the two fleets'."""
+    return (
+        min(int(settings.value(tx, f"{name}.capacityscan.interval")) for name in ("consoleproxy", "secstorage")) / 1000
+    )
 
 
 async def _scan(context: Context, turn: Turn, kind: Kind) -> None:
@@ -94,7 +102,8 @@ def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
 def _take_step(tx: Tx, context: Context, zone: Row, kind: Kind, alive: list[Row]) -> None:
     seen = fleets.members(tx, alive)
     fleets.note_idle(tx, alive, seen)
-    match fleet.plan(seen, RULES[kind](tx, zone.id)):
+    queued = commands.queued(tx, zone.id) if kind is Kind.SECONDARY_STORAGE else 0
+    match fleet.plan(seen, RULES[kind](tx, zone.id), queued):
         case fleet.Grow():
             role = secstorage.role_of_next(len(alive)) if kind is Kind.SECONDARY_STORAGE else ""
             making.make_with_public_address(tx, context, kind, zone, role)
@@ -129,11 +138,12 @@ def _worker_rules(tx: Tx, zone_id: int) -> fleet.Rules:
         return int(settings.value(tx, name, zone_id=zone_id))
 
     reserve = bool(settings.value(tx, "system.vm.auto.reserve.capacity"))
+    at_once = bool(settings.value(tx, "secstorage.vm.auto.scale.down"))
     return fleet.Rules(
         load_max=setting("secstorage.session.max"),
         spare=setting("secstorage.capacity.standby") if reserve else 0,
-        most=setting("max.ssvm.count"),
-        retire_after_s=setting("secstorage.retire.after"),
+        most=setting("max.ssvm.count") if reserve else 1,
+        retire_after_s=AT_ONCE_S if at_once else setting("secstorage.retire.after"),
     )
 
 

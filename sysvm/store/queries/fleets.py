@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from sysvm.store import tables
+from sysvm.store.queries import commands
 from sysvm.store.store import Row, Tx
+from sysvm.systemvms.consoleproxy import Emptying
 from sysvm.systemvms.fleet import Member
 from sysvm.wire.machines import Kind
 
-BUSY = ("DOWNLOAD_IN_PROGRESS", "NOT_UPLOADED", "UPLOAD_IN_PROGRESS")
+NOTHING = commands.Load()
 FLEETS = (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE)
 
 
@@ -21,12 +23,15 @@ def living(tx: Tx, zone_id: int, kind: Kind) -> Sequence[Row]:
 
 def members(tx: Tx, rows: Sequence[Row]) -> tuple[Member, ...]:
     """What the planner has to know of them."""
+    zones = {row.zone_id for row in rows if row.kind == Kind.SECONDARY_STORAGE}
+    loads = {id_: load for zone in zones for id_, load in commands.loads(tx, zone).items()}
     return tuple(
         Member(
             id=row.id,
             wanted=row.wanted,
             running=_serves(row),
-            load=load_of(tx, row),
+            load=_sessions(tx, row) if row.kind == Kind.CONSOLE_PROXY else loads.get(row.id, NOTHING).counted,
+            commands=loads.get(row.id, NOTHING).commands,
             draining=row.draining,
             idle_s=tx.now - row.idle_since if row.idle_since is not None else 0.0,
         )
@@ -38,11 +43,8 @@ def _serves(machine: Row) -> bool:
     return bool(machine.power == "running" and machine.agent_up and machine.document_live)
 
 
-def load_of(tx: Tx, machine: Row) -> int:
-    """Console sessions of a proxy, work under way in a secondary storage VM."""
-    if machine.kind == Kind.CONSOLE_PROXY:
-        return max(int(machine.sessions), open_sessions(tx, machine.id))
-    return _transfers(tx, machine.id)
+def _sessions(tx: Tx, proxy: Row) -> int:
+    return max(int(proxy.sessions), open_sessions(tx, proxy.id))
 
 
 def open_sessions(tx: Tx, proxy_id: int) -> int:
@@ -52,17 +54,19 @@ def open_sessions(tx: Tx, proxy_id: int) -> int:
     return int(tx.value(sa.select(sa.func.count()).where(*here)))
 
 
-def _transfers(tx: Tx, machine_id: int) -> int:
-    table = tables.template_copy
-    busy = sa.select(sa.func.count()).where(
-        table.c.machine_id == machine_id, table.c.removed.is_(None),
-        sa.or_(table.c.state.in_(BUSY), table.c.wanted_store_id.is_not(None)),
-    )  # fmt: skip
-    return int(tx.value(busy))
-
-
 def note_idle(tx: Tx, rows: Sequence[Row], seen: Sequence[Member]) -> None:
     """Remembers since when each has had nothing to do."""
     for row, member in zip(rows, seen, strict=True):
-        if (row.idle_since is not None) != (member.load == 0):
-            tx.update(tables.machine, row.id, idle_since=None if member.load else tx.now)
+        if (row.idle_since is None) == member.is_idle:
+            tx.update(tables.machine, row.id, idle_since=tx.now if member.is_idle else None)
+
+
+def emptying(tx: Tx, worker: Row) -> Emptying:
+    """What decides whether a secondary storage VM may go now."""
+    rest = [row for row in living(tx, worker.zone_id, Kind.SECONDARY_STORAGE) if row.id != worker.id]
+    return Emptying(
+        sessions=commands.loads(tx, worker.zone_id).get(worker.id, NOTHING).commands,
+        others_serve=any(member.serves for member in members(tx, rest)),
+        forced=worker.forced,
+        until=worker.drain_until,
+    )

@@ -122,5 +122,5 @@ def bytes_on(tx: Tx, store_id: int) -> int:
 
 def move_image(tx: Tx, copy_id: int, store_id: int) -> Part:
     """The image shall be on another store of its zone."""
-    tx.update(tables.template_copy, copy_id, wanted_store_id=store_id)
+    tx.update(tables.template_copy, copy_id, wanted_store_id=store_id, machine_id=None)
     return Part("template", copy_id, turns.wish(tx, "template", copy_id), "ready")

@@ -53,6 +53,7 @@ template_copy = sa.Table(
     ref("zone_id", "zone"),
     ref("store_id", "image_store", null=True),
     ref("machine_id", "machine", null=True),  # the secondary storage VM that works on it
+    instant("begun"),  # since when it does
     text("state", "NOT_DOWNLOADED"),
     sa.Column("progress", sa.Double, nullable=False, default=0.0),
     text("error"),

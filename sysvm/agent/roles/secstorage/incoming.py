@@ -2,10 +2,12 @@
 
 The record counts bytes that are on the disk for certain: data is synced before the record says so. After a crash the file is
 cut to what the record says and its beginning is hashed again, once. Races thought of: a crash between sync and record costs
-one piece; a record without its file, or of another order, is worth nothing and starts anew.
+one piece; a record without its file, or of another order, is worth nothing and starts anew; two machines that were given the
+same work (one of them is about to end): the second one is refused as long as the first one has the file locked.
 Calls block; `transfer.py` makes them in a thread, one after the other.
 """
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import msgspec
 
 from sysvm.agent.roles.secstorage.checksum import Checksum
 from sysvm.agent.roles.secstorage.store import write_whole
+from sysvm.basics.errors import Refused
 
 SYNC_EVERY = 16 * 1024 * 1024
 _READ = 4 * 1024 * 1024
@@ -62,6 +65,7 @@ class Incoming:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         known = self._read_record()
         self._file = self.data.open("r+b" if self.data.exists() else "w+b", buffering=0)
+        self._lock()
         if known is not None and os.fstat(self._file.fileno()).st_size >= known.done:
             self.record = known
         self._start_hashes()
@@ -116,6 +120,14 @@ class Incoming:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _lock(self) -> None:
+        assert self._file is not None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise Refused("the image store cannot be written: another machine is still at work on this image") from None
 
     def _start_hashes(self) -> None:
         names = {"sha256"} | ({self._checksum.algorithm} if self._checksum else set())

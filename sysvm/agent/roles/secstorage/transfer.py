@@ -89,6 +89,9 @@ class Transfer:
         incoming = self.keeping.incoming()
         try:
             await asyncio.to_thread(incoming.open, lambda _: None)
+        except OSError as error:
+            raise as_refused(error) from error
+        try:
             if not self.keeping.is_kept(incoming) and not incoming.is_complete:
                 await self._bring(incoming)
             image = await self.keeping.keep(incoming)
