@@ -56,6 +56,12 @@ class NetworkFacts:
     source_nat: str | None
     egress_default_allow: bool
     use_external_dns: bool = False
+    own_address: str = ""  # the router's, where the gateway is somebody else (shared networks)
+
+    @property
+    def address(self) -> str:
+        """Where guests ask the router."""
+        return self.own_address or self.gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def _dhcp(facts: RouterFacts) -> DhcpNetwork:
         device=network.device,
         cidr=network.cidr,
         gateway=network.gateway,
-        dns=(network.gateway,) if own else network.dns,
+        dns=(network.address,) if own else network.dns,
         domain=network.domain,
         mtu=network.mtu,
         reservations=tuple(
@@ -127,10 +133,10 @@ def _dns(facts: RouterFacts) -> Dns:
     own = [DnsRecord(name=guest.hostname, addresses=(guest.address,)) for guest in _guests(facts) if guest.hostname]
     return Dns(
         domain=network.domain,
-        listen=(network.gateway,),
+        listen=(network.address,),
         allow=(network.cidr,),
         forwarders=network.dns,
-        records=(DnsRecord(name="data-server", addresses=(network.gateway,)), *own),
+        records=(DnsRecord(name="data-server", addresses=(network.address,)), *own),
     )
 
 
@@ -155,7 +161,7 @@ def _egress(facts: RouterFacts) -> Egress:
 
 def _metadata(facts: RouterFacts) -> Metadata:
     return Metadata(
-        listen=(facts.network.gateway,),
+        listen=(facts.network.address,),
         guests=tuple(
             GuestData(address=guest.address, userdata=guest.userdata, metadata=guest.metadata, password=guest.password)
             for guest in _guests(facts)

@@ -56,6 +56,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int = 1500
     peers: tuple[str, ...] = ()  # VXLAN: underlay addresses of the other hosts that have this segment
     gateway: str | None = None  # address/prefix that the host itself holds here (control, management)
+    outside: bool = False  # the guests' network of a basic zone: the host's uplink leads to its other hosts and its gateway
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +191,7 @@ class AgentSeen(msgspec.Struct, frozen=True, kw_only=True):
     standby: bool = False  # another incarnation is the holder (handover.py)
     ready: str = ""  # standing by: digest of the document that it has checked and would make live
     carries: bool = False  # standing by, it still has connections that nobody else can carry
+    notes: tuple[str, ...] = ()  # how its services are done where there is more than one way: "ESP by the kernel"
 
 
 class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,7 +57,7 @@ def _addresses(view: MachineView) -> dict[str, Any]:
             "privatemacaddress": private.mac,
             "privatenetmask": private.netmask or None,
         }
-    if (public := view.nic("public")) is not None:
+    if (public := view.nic("public") or view.nic("guest")) is not None:  # a basic zone has no public network
         answer |= {
             "publicip": public.primary.text if public.primary else None,
             "publicmacaddress": public.mac,

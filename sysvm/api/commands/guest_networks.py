@@ -97,6 +97,8 @@ def check(call: Call, network: Row, zone: Row, owner: Owner) -> None:
         raise Refused(f"Network {network.name} is not in zone {zone.name}")
     if network.state == "Destroy":
         raise Refused(f"Network {network.name} is being deleted")
+    if network.guest_type == "Shared" and not network.cidr:
+        raise Refused(f"Network {network.name} has no addresses yet; add a range with createVlanIpRange", Why.CAPACITY)
     if network.acl_type == "Account" and network.account_id != owner.account_id:
         raise Refused(f"Unable to use network {network.name}: it belongs to another account", Why.NOT_ALLOWED)
 

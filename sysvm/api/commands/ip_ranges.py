@@ -102,10 +102,23 @@ def create_vlan_ip_range(call: Call) -> Reply:
     if any(call.get(name) for name in IP6):
         raise Refused("IPv6 ranges are not supported yet; give startip, endip, gateway and netmask of IPv4")
     network = call.row(tables.network, "networkid")
+    if network is None and (zone := _basic_zone(call)) is not None:
+        if call.get("forvirtualnetwork"):
+            raise Refused("Basic zones have no public ranges; give forvirtualnetwork=false for one of their guests' network")
+        return _create_shared(call, zones.basic_network(call.tx, zone.id))
     public = call.get("forvirtualnetwork", network is None)
     if public and network is not None:
         raise Refused("A public range (forvirtualnetwork=true) belongs to no network; leave networkid out")
     return _create_public(call) if public else _create_shared(call, network)
+
+
+def _basic_zone(call: Call) -> Row | None:
+    """The basic zone that a call is about, if it is one."""
+    pod, zone = call.row(tables.pod, "podid"), call.row(tables.zone, "zoneid")
+    physical = call.row(tables.physical_network, "physicalnetworkid")
+    id_ = next((row.zone_id for row in (pod, physical) if row is not None), zone.id if zone is not None else None)
+    found = call.tx.get(tables.zone, id_) if id_ is not None else None
+    return found if found is not None and found.network_type == zones.BASIC else None
 
 
 def _create_public(call: Call) -> Reply:
@@ -198,6 +211,9 @@ def _create_shared(call: Call, network: Row | None) -> Reply:
     range_id = add_range(
         call, span, "Guest", zone, vlan=vlan, network_id=network.id, physical_network_id=network.physical_network_id
     )
+    if not network.cidr:
+        call.tx.update(tables.network, network.id, cidr=str(span.subnet), gateway=str(span.gateway))
+        zones.changed(call.tx, zone.id)
     return _answer(call, range_id, f"Created ip range {span} for network {network.name}")
 
 

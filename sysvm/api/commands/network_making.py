@@ -17,7 +17,7 @@ from sysvm.api.rules import subnets
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, networks, settings, turns
+from sysvm.store.queries import limits, networks, security_groups, settings, turns, zones
 from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Isolation
@@ -64,6 +64,8 @@ def create_network(call: Call) -> Reply:
         raise Refused("Unable to create a network in a VPC: there are no VPCs", Why.UNAVAILABLE)
     shared = offering.guest_type == "Shared"
     _check_caller(call, zone, shared)
+    if zone.network_type == zones.BASIC:
+        _check_basic(call, zone, offering)
     wire = _wire(call, zone, offering)
     subnet = _subnet(call, zone, offering, shared)
     owner = call.owner()
@@ -146,6 +148,14 @@ def _check_caller(call: Call, zone: Row, shared: bool) -> None:
         raise Refused("Only ROOT admin is allowed to specify vlanId or bypass vlan overlap check", Why.NOT_ALLOWED)
 
 
+def _check_basic(call: Call, zone: Row, offering: Row) -> None:
+    """A basic zone has one network, which everybody shares."""
+    if offering.guest_type != "Shared" or security_groups.SERVICE not in (offering.services or {}):
+        raise Refused("In a Basic zone a network can be made with an offering of type Shared with SecurityGroup only")
+    if zones.basic_network(call.tx, zone.id) is not None:
+        raise Refused(f"Only one network is allowed in Basic zone {zone.name}; give it more addresses with createVlanIpRange")
+
+
 def _acl_type(call: Call, shared: bool) -> str:
     given = (call.get("acltype") or ("domain" if shared else "account")).lower()
     if given not in ("account", "domain"):
@@ -162,6 +172,8 @@ def _subnet(call: Call, zone: Row, offering: Row, shared: bool) -> Subnet | None
         if gateway or netmask or start:
             raise Refused("A network of guest type L2 has no addresses; leave out gateway, netmask and startip")
         return None
+    if zone.network_type == zones.BASIC and not (gateway or netmask or start):
+        return None  # addresses come by createVlanIpRange
     if shared and not (gateway and netmask and start):
         raise Refused("StartIp/endIp/gateway/netmask are required when create network of type Shared")
     if not gateway and not netmask:
@@ -184,7 +196,7 @@ def _wire(call: Call, zone: Row, offering: Row) -> Wire:
         )
     if physical.zone_id != zone.id:
         raise Refused(f"Physical network {physical.name} is not in zone {zone.name}")
-    given = call.get("vlan")
+    given = call.get("vlan") or ("untagged" if zone.network_type == zones.BASIC else None)
     if given and not offering.specify_vlan:
         raise Refused("Unable to create a network with a vlan: its offering has specifyVlan=false")
     if offering.specify_vlan and not given:

@@ -47,11 +47,7 @@ def _answer(call: Call, zone_id: int, what: str) -> One:
 @handler("createZone")
 def create_zone(call: Call) -> Reply:
     """A new zone, disabled until it is said to be enabled."""
-    if str(call["networktype"]).strip().lower() != "advanced":
-        raise Refused(
-            "Only zones of networktype Advanced are supported; an Advanced zone with securitygroupenabled=true offers what "
-            "Basic zones do"
-        )
+    type_ = _network_type(call)
     if call.get("isedge"):
         raise Refused("Edge zones are not supported")
     name = _free_name(call.tx, call["name"])
@@ -63,8 +59,8 @@ def create_zone(call: Call) -> Reply:
         tables.zone,
         uuid=call.ids.uuid(),
         name=name,
-        network_type="Advanced",
-        security_groups=bool(call.get("securitygroupenabled")),
+        network_type=type_,
+        security_groups=type_ == zones.BASIC or bool(call.get("securitygroupenabled")),
         local_storage=bool(call.get("localstorageenabled")),
         guest_cidr=ranges.guest_cidr(call.get("guestcidraddress") or "10.1.1.0/24"),
         network_domain=places.network_domain(call.get("domain")),
@@ -79,6 +75,16 @@ def create_zone(call: Call) -> Reply:
         templates.want_copy(call.tx, template.id, zone_id)
     zones.changed(call.tx, zone_id)
     return _answer(call, zone_id, "Created")
+
+
+def _network_type(call: Call) -> str:
+    """Basic zones have one network, for all guests: what keeps these apart is security groups."""
+    given = str(call["networktype"]).strip().capitalize()
+    if given not in (zones.ADVANCED, zones.BASIC):
+        raise Refused(f"Invalid networktype {call['networktype']}; it is Basic or Advanced")
+    if given == zones.BASIC and call.get("guestcidraddress"):
+        raise Refused("guestCidrAddress parameter is not supported for Basic zone")
+    return given
 
 
 def _free_name(tx: Tx, name: str, but: int | None = None) -> str:
@@ -160,7 +166,7 @@ def _details(given: dict[str, str]) -> dict[str, str]:
 
 
 def _check_enabling(tx: Tx, zone: Row) -> None:
-    for traffic in ("Management", "Public", "Guest"):
+    for traffic in ("Management", "Guest") if zone.network_type == zones.BASIC else ("Management", "Public", "Guest"):
         if not zones.has_traffic(tx, zone.id, traffic):
             raise Refused(
                 f"Cannot enable this Zone since: Unable to find a physical network with traffic={traffic} in the zone; "

@@ -1,7 +1,8 @@
 """Making the rows of a new system VM: machine, NICs, addresses. What makes it run is the machine's own turn.
 
 NICs in CloudStack's order. Console proxy and secondary storage VM: control, management, public (default). Router: guest,
-control, public (default).
+control, public (default). In a basic zone what is public there is on the guests' network; routers of shared networks have no
+public NIC.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
 from sysvm.store import tables
-from sysvm.store.queries import addresses, consoles, events, machines, nics, turns
+from sysvm.store.queries import addresses, consoles, events, machines, nics, turns, zones
 from sysvm.store.queries.events import SYSTEM, Actor
 from sysvm.store.queries.specs import prefix_of
 from sysvm.store.store import Row, Tx
@@ -125,13 +126,39 @@ def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row) -> None:
     )
 
 
+def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway: bool) -> None:
+    """On a guest network: as its gateway, or by the default NIC with an address of its own and the gateway that is there."""
+    address = network.gateway if is_gateway else addresses.take_guest_ip(tx, network)
+    nics.add_nic(
+        tx,
+        machine.id,
+        device,
+        Traffic.GUEST,
+        network_id=network.id,
+        addresses=((address, int(network.cidr.rpartition("/")[2])),),
+        gateway="" if is_gateway else network.gateway,
+        is_default=not is_gateway,
+        mtu=network.mtu,
+    )
+
+
 def make_with_public_address(tx: Tx, context: Context, kind: Kind, zone: Row, role: str = "") -> Row:
-    """A console proxy or a secondary storage VM: exactly one public address each."""
+    """A console proxy or a secondary storage VM: exactly one public address each; in a basic zone one of the guests' network."""
     machine = make(tx, context, New(kind, zone, role=role))
     add_control_nic(tx, machine, 0)
     add_management_nic(tx, machine, 1)
-    ip = addresses.take_public_ip(tx, zone.id, system=True, actor=SYSTEM, machine_id=machine.id)
-    add_public_nic(tx, machine, 2, ip)
+    if zone.network_type == zones.BASIC:
+        add_guest_nic(tx, machine, 2, _guest_network(tx, zone), is_gateway=False)
+    else:
+        ip = addresses.take_public_ip(tx, zone.id, system=True, actor=SYSTEM, machine_id=machine.id)
+        add_public_nic(tx, machine, 2, ip)
     if kind is Kind.CONSOLE_PROXY:
         consoles.tell_neighbours(tx, machine)
     return machine
+
+
+def _guest_network(tx: Tx, zone: Row) -> Row:
+    network = zones.basic_network(tx, zone.id)
+    if network is None or not network.cidr:
+        raise NotYet(60, f"zone {zone.name} has no guest network with addresses yet")
+    return network

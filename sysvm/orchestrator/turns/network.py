@@ -14,7 +14,7 @@ from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import network as plans
 from sysvm.systemvms.network import NetworkSeen, NetworkStep, RouterSeen
-from sysvm.wire.machines import Kind, Traffic
+from sysvm.wire.machines import Kind
 
 ROUTED = "VirtualRouter"
 FIRST_WISH = 1  # of a machine that was just made
@@ -106,16 +106,7 @@ def _make_router(tx: Tx, context: Context, network_id: int) -> None:
     assert zone is not None
     actor = Actor(1, network.account_id, network.domain_id, network.domain_path)
     router = making.make(tx, context, New(Kind.ROUTER, zone, actor, network, "VIRTUAL_ROUTER"))
-    prefix = int(network.cidr.rpartition("/")[2])
-    nics.add_nic(
-        tx,
-        router.id,
-        0,
-        Traffic.GUEST,
-        network_id=network.id,
-        addresses=((network.gateway, prefix),),
-        mtu=network.mtu,
-    )
+    making.add_guest_nic(tx, router, 0, network, is_gateway=network.guest_type != "Shared")
     making.add_control_nic(tx, router, 1)
     if _has_public(tx, network):
         making.add_public_nic(tx, router, 2, _source_nat(tx, network, actor))

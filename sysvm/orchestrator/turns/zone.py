@@ -9,7 +9,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, commands, fleets, jobs, machines, settings
+from sysvm.store.queries import addresses, alerts, commands, fleets, jobs, machines, settings, zones
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.fleets import FLEETS
 from sysvm.store.queries.image_stores import usable
@@ -85,11 +85,12 @@ def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
     up = sa.select(host.c.id).where(host.c.zone_id == zone.id, host.c.removed.is_(None), host.c.state == "Up")
     if tx.one(up) is None:
         return "no host is up"
+    traffic = "Guest" if zone.network_type == zones.BASIC else "Public"
     public = sa.select(ranges.c.id).where(
-        ranges.c.zone_id == zone.id, ranges.c.traffic == "Public", ranges.c.removed.is_(None)
+        ranges.c.zone_id == zone.id, ranges.c.traffic == traffic, ranges.c.removed.is_(None)
     )
     if tx.one(public) is None:
-        return "there is no public address range"
+        return f"there is no {traffic.lower()} address range"
     if kind is Kind.SECONDARY_STORAGE:
         writable = sa.select(store.c.id).where(
             store.c.zone_id == zone.id, store.c.removed.is_(None), store.c.read_only.is_(False), usable()

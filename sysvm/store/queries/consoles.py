@@ -72,9 +72,9 @@ def round_trip_ms(tx: Tx, proxy_id: int) -> float | None:
 
 
 def public_address(tx: Tx, machine_id: int) -> str:
-    """The address that browsers reach a system VM by; empty when it has none."""
+    """The address that browsers reach a system VM by, in a basic zone one of the guests' network; empty when it has none."""
     for nic in nics.of_machine(tx, machine_id):
-        if nic.traffic == Traffic.PUBLIC and nic.primary is not None:
+        if nic.traffic in (Traffic.PUBLIC, Traffic.GUEST) and nic.primary is not None:
             return nic.primary.text
     return ""
 

@@ -71,7 +71,8 @@ def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
     zone = tx.get(tables.zone, machine.zone_id)
     assert zone is not None
     held = {nic.traffic: nic for nic in nics.of_machine(tx, machine.id)}
-    management, public = (_address(held.get(traffic)) for traffic in (Traffic.MANAGEMENT, Traffic.PUBLIC))
+    outside = Traffic.PUBLIC if Traffic.PUBLIC in held else Traffic.GUEST  # as in a basic zone
+    management, public = (_address(held.get(traffic)) for traffic in (Traffic.MANAGEMENT, outside))
     certificate = key_queries.machine_certificate(tx, keys, machine, tuple(filter(None, (management, public))))
     sites = str(settings.value(tx, "secstorage.allowed.internal.sites", zone_id=zone.id) or "")
     return secstorage.WorkerFacts(
@@ -167,6 +168,7 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
         mtu=network.mtu,
         source_nat=unpack_address(source_nat) if source_nat is not None else None,
         egress_default_allow=network.egress_default_allow,
+        own_address=_address(guest) if network.guest_type == "Shared" else "",
         use_external_dns=bool(settings.value(tx, "use.external.dns", zone_id=zone.id)),
     )
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
-from sysvm.store.queries import nics, security_groups, volumes
+from sysvm.store.queries import nics, security_groups, volumes, zones
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
@@ -203,8 +203,19 @@ def guest_segment(tx: Tx, network_id: int | None, host: Row) -> Segment:
     isolation = Isolation(network.isolation)
     peers = _peers(tx, network.id, host.id) if isolation is Isolation.VXLAN else ()
     return Segment(
-        key=network.uuid, traffic=Traffic.GUEST, isolation=isolation, tag=network.tag, mtu=network.mtu, peers=peers
+        key=network.uuid,
+        traffic=Traffic.GUEST,
+        isolation=isolation,
+        tag=network.tag,
+        mtu=network.mtu,
+        peers=peers,
+        outside=_is_basic(tx, network.zone_id),
     )
+
+
+def _is_basic(tx: Tx, zone_id: int) -> bool:
+    zone = tx.get(tables.zone, zone_id)
+    return zone is not None and zone.network_type == zones.BASIC
 
 
 CARRIERS = """

@@ -8,6 +8,8 @@ from sysvm.store import tables
 from sysvm.store.queries import turns
 from sysvm.store.store import Row, Tx
 
+ADVANCED, BASIC = "Advanced", "Basic"
+
 
 def listing() -> sa.Select[Any]:
     """Zones with the domain that they are dedicated to."""
@@ -53,6 +55,12 @@ def named(tx: Tx, table: sa.Table, name: str, *within: sa.ColumnElement[bool]) -
     """The living row of this name (without regard to case), of those `within`."""
     same = sa.func.lower(table.c.name) == name.lower()
     return tx.one(sa.select(table).where(same, table.c.removed.is_(None), *within))
+
+
+def basic_network(tx: Tx, zone_id: int) -> Row | None:
+    """The network of a basic zone, on which its guests are, and its system VMs by their default NICs."""
+    shared = "zone_id = :zone and guest_type = 'Shared' and removed is null and state <> 'Destroy' order by id"
+    return next(iter(tx.rows(tables.network, shared, zone=zone_id)), None)
 
 
 def living(tx: Tx, table: sa.Table, *which: sa.ColumnElement[bool]) -> int:
