@@ -8,7 +8,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, jobs, machines, nics, settings, turns
+from sysvm.store.queries import addresses, events, jobs, machines, settings, turns
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
