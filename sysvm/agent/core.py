@@ -13,6 +13,8 @@ from typing import assert_never
 import msgspec
 
 from sysvm.agent.boot import bring_nics_up
+from sysvm.agent.collecting import collect
+from sysvm.agent.diagnose import diagnose
 from sysvm.agent.documents import Documents
 from sysvm.agent.ledger import Entry, Ledger
 from sysvm.agent.right import Right
@@ -28,6 +30,7 @@ from sysvm.wire.channel import (
     AgentHello,
     AgentReport,
     Apply,
+    Diagnose,
     ForgetTask,
     Greet,
     PowerOff,
@@ -36,6 +39,7 @@ from sysvm.wire.channel import (
     TaskBody,
     TaskReport,
 )
+from sysvm.wire.collecting import CollectFiles
 from sysvm.wire.documents import SystemVmDocument
 from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.link import Nothing
@@ -261,7 +265,7 @@ class Agent:
     async def _task(self, name: str, body: TaskBody) -> None:
         error, result = "", None
         try:
-            result = await self._role.run_task(name, body, self._progress(name))
+            result = await self._outcome(name, body)
         except (Refused, NotYet, Unreachable, Broken, OSError) as failure:
             error = str(failure) or type(failure).__name__
         except Exception as bug:
@@ -271,6 +275,16 @@ class Agent:
         self._running.pop(name, None)
         self._end_task(name, result, error)
         await self._tell(self._ledger.entry(name))
+
+    async def _outcome(self, name: str, body: TaskBody) -> msgspec.Struct | None:
+        """What any machine can do is done here, the rest by its role."""
+        match body:
+            case Diagnose():
+                return await diagnose(body)
+            case CollectFiles():
+                return await asyncio.to_thread(collect, body, self._context.paths.root)
+            case _:
+                return await self._role.run_task(name, body, self._progress(name))
 
     def _end_task(self, name: str, result: msgspec.Struct | None, error: str) -> None:
         try:

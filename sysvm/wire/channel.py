@@ -11,6 +11,7 @@ Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskRepo
 import msgspec
 
 from sysvm.wire.balancing import MemberSeen
+from sysvm.wire.collecting import CollectFiles, KeepArchive
 from sysvm.wire.documents import SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.handover import StandBy, TakeOver
@@ -88,7 +89,9 @@ class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
     """Run the machine's own checks (ssvm-check and the like); result: Diagnosed."""
 
 
-TaskBody = Download | TakeUpload | CopyImage | DeleteImage | Diagnose | CheckSelf | ExplainPacket | ShowRules
+_Images = Download | TakeUpload | CopyImage | DeleteImage | KeepArchive
+_Questions = Diagnose | CheckSelf | CollectFiles | ExplainPacket | ShowRules
+TaskBody = _Images | _Questions
 
 
 class RunTask(msgspec.Struct, frozen=True, kw_only=True, tag="run-task"):
@@ -166,6 +169,11 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     standby: bool = False  # another incarnation is the holder
     ready: str = ""  # digest of the document that it would make live; empty while none has passed the checks
     carries: bool = False  # standing by, it still has connections that nobody else can carry
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What services say of themselves."""
+        return tuple(each.note for each in self.services if each.note)
 
 
 class ConsoleSession(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,8 @@ import trustme
 from storage_stage import KEY, Stage, raw, stage, whole
 
 from sysvm.basics.errors import Refused
+from sysvm.wire.channel import DeleteImage
+from sysvm.wire.collecting import MOST, KeepArchive
 from sysvm.wire.documents import Certificate
 from sysvm.wire.grants import FetchTicket, sign_link, sign_ticket
 
@@ -153,3 +155,21 @@ async def test_another_zones_secondary_storage_vm_takes_an_image_and_nothing_els
             await other.fetch(address(ssvm, "x"), checksum=promised, peer=PUBLIC)
         got = await other.fetch(address(ssvm, link()), checksum=promised, peer=PUBLIC)
         assert (got.sha256, got.size) == (SHA256, len(DATA))
+
+
+async def test_an_archive_that_the_server_brought_is_served_like_an_image(ssvm: Stage) -> None:
+    await opened(ssvm)
+    order = KeepArchive(store="store-1", image="diagnostics-1", archive=DATA[:1_000_000])
+    kept = [await ssvm.role.run_task("keep", order, nowhere) for _ in range(2)]
+    sha256 = hashlib.sha256(DATA[:1_000_000]).hexdigest()
+    assert [(one.sha256, one.size) for one in kept] == [(sha256, 1_000_000)] * 2
+    shown = link(image="diagnostics-1", sha256=sha256)
+    assert await ask(address(ssvm, shown)) == (200, DATA[:1_000_000])
+    await ssvm.role.run_task("remove", DeleteImage(store="store-1", image="diagnostics-1"), nowhere)
+    assert (await ask(address(ssvm, shown)))[0] == 404
+    with pytest.raises(Refused, match="at most"):
+        await ssvm.role.run_task("large", KeepArchive(store="store-1", image="x", archive=bytes(MOST + 1)), nowhere)
+
+
+async def nowhere(_: float) -> None:
+    """Progress of what has none."""

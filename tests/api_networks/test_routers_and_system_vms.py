@@ -1,5 +1,6 @@
 """Routers and system VMs by the API: rows, right and wrong states, events."""
 
+import json
 from typing import Any
 
 import pytest
@@ -201,3 +202,25 @@ async def test_what_comes_later_is_refused_or_empty(land: Land, router: dict[str
         await land.admin("upgradeRouterTemplate", id=router["id"], zoneid=land.zone)
     with refusal(530, "Router health checks are not enabled"):
         await land.admin("getRouterHealthCheckResults", routerid=router["id"])
+
+
+async def test_diagnostics_data_is_an_address_at_secondary_storage(land: Land, router: dict[str, Any]):
+    await land.stage.store.run(lambda tx: tx.change(sa.update(tables.image_store).values(read_only=True)))
+    with refusal(534, "Secondary storage of the zone"):
+        await land.admin("getDiagnosticsData", targetid=router["id"])
+
+    def add(tx: Tx) -> None:
+        zone = tx.value(sa.select(tables.zone.c.id))
+        tx.insert(tables.image_store, uuid="store-1", zone_id=zone, name="s", url="file:///s", created=tx.now)
+
+    await land.stage.store.run(add)
+    keeper = await system_vm(land, "secstorage")
+    accepted = await land.admin("getDiagnosticsData", targetid=router["id"], files="[IPTABLES],/var/log/sysvm")
+    (task,) = await land.rows(sa.select(tables.task))
+    assert {"files": ["[IPTABLES]", "/var/log/sysvm"], "store": "store-1"} == json.loads(task.body)
+    result = json.dumps({"store": "store-1", "image": task.uuid, "sha256": "a" * 64, "size": 7, "zone": 1})
+    await land.stage.store.run(lambda tx: tx.update(tables.task, task.id, state="done", result=result))
+    await land.serve(accepted["jobid"])
+    over = await land.admin("queryAsyncJobResult", jobid=accepted["jobid"])
+    url = over["jobresult"]["diagnostics"]["url"]
+    assert url.startswith(f"http://{keeper['publicip']}/userdata/") and url.endswith(f"diagnostics-{router['name']}.zip")

@@ -1,4 +1,4 @@
-"""ping, traceroute and arping from inside a system VM: a task that the machine's agent does."""
+"""runDiagnostics (ping, traceroute, arping from inside a system VM) and getDiagnosticsData (its files): tasks of its agent."""
 
 import ipaddress
 import json
@@ -6,12 +6,15 @@ import re
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.handlers import handler, result
+from sysvm.api.results import open_secret
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows, turns
+from sysvm.store.queries import image_links, keys, machine_rows, settings, turns
+from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.channel import Diagnose
@@ -68,7 +71,7 @@ def _destination(text: str) -> str:
     raise Refused(f"{text} is not a valid IP address or host name")
 
 
-def open_task(call: Call, row: Row, kind: str, body: msgspec.Struct) -> Part:
+def open_task(call: Call, row: Row, kind: str, body: object, seconds: float = DEADLINE_S) -> Part:
     """A task for a machine's agent; what to wait for."""
     task = call.tx.insert(
         tables.task,
@@ -77,7 +80,7 @@ def open_task(call: Call, row: Row, kind: str, body: msgspec.Struct) -> Part:
         machine_id=row.id,
         body=msgspec.json.encode(body).decode(),
         error="",
-        deadline=call.now + DEADLINE_S,
+        deadline=call.now + seconds,
         created=call.now,
     )
     return Part("task", task, turns.wish(call.tx, "task", task), "done")
@@ -98,10 +101,44 @@ def _diagnosed(tx: Tx, job: Row) -> dict[str, Any]:
 
 @handler("getDiagnosticsData", reads=False)
 def get_diagnostics_data(call: Call) -> Reply:
-    """Refused: no secondary storage VM serves archives of files of other system VMs."""
+    """Files of a system VM as a zip, at an address of the zone's secondary storage VM."""
     row = _target(call)
-    raise Refused(
-        f"Files of {row.name} cannot be collected: secondary storage serves no diagnostics archives;"
-        " runDiagnostics answers with the output itself",
-        Why.UNAVAILABLE,
+    store = _store(call, row)
+    body = {"files": [name.strip() for name in call.get("files", ()) if name.strip()], "store": store.uuid}
+    key = call.vault.seal(keys.ticket_key(call.tx, call.vault, call.ids))
+    seconds = float(settings.value(call.tx, "diagnostics.data.retrieval.timeout"))
+    part = open_task(call, row, "collect", body, seconds)
+    event = {"consoleproxy": "PROXY.DIAGNOSTICS", "secstorage": "SSVM.DIAGNOSTICS"}.get(row.kind, "ROUTER.DIAGNOSTICS")
+    text = f"collecting diagnostics data of system vm: {row.uuid}"
+    return Accepted((part,), call.about("SystemVm", row), text, {"task": part.id, "key": key}, secret=True, event=event)
+
+
+def _store(call: Call, row: Row) -> Row:
+    """The image store of the zone that takes the archive."""
+    table, most = tables.image_store, float(settings.value(call.tx, "diagnostics.data.disable.threshold"))
+    stores = call.tx.all(
+        sa.select(table)
+        .where(table.c.zone_id == row.zone_id, table.c.removed.is_(None), table.c.read_only.is_(False), usable())
+        .order_by(table.c.id)
     )
+    free = [store for store in stores if not store.capacity_bytes or store.used_bytes <= most * store.capacity_bytes]
+    if not free:
+        why = "is full beyond diagnostics.data.disable.threshold" if stores else "takes no files: it has no image store"
+        raise Refused(f"Secondary storage of the zone {why}", Why.UNAVAILABLE)
+    return free[0]
+
+
+@result("getDiagnosticsData")
+def _collected(tx: Tx, job: Row) -> dict[str, Any]:
+    part = tables.job_part
+    task_id = tx.value(part.select().with_only_columns(part.c.thing_id).where(part.c.job_id == job.id))
+    task = tx.get(tables.task, task_id)
+    machine = tx.get(tables.machine, job.instance_id)
+    assert task is not None and machine is not None
+    kept = json.loads(task.result)
+    keeper = image_links.door(tx, kept["zone"])
+    if keeper is None:
+        return {"url": None}
+    file = image_links.file_name(f"diagnostics-{machine.name}", "zip")
+    stored = image_links.Stored(kept["image"], kept["sha256"], kept["store"], kept["zone"], file)
+    return {"url": image_links.link(tx, open_secret(job.params["key"]), stored, keeper)}

@@ -14,7 +14,7 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
 from sysvm.hosts.simulated.world import World
-from sysvm.wire import channel, explaining, link
+from sysvm.wire import channel, collecting, explaining, link
 from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
 
@@ -55,6 +55,11 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
         case channel.CopyImage():
             size = 1 << 20
             return channel.Downloaded(sha256=body.sha256, size=size, virtual_size=10 * size, format="QCOW2")
+        case collecting.CollectFiles():
+            return collecting.Collected(archive=b"PK", files=body.files)
+        case collecting.KeepArchive():
+            size = len(body.archive)
+            return channel.Downloaded(sha256=digest(body.image), size=size, virtual_size=size, format="ZIP")
         case channel.DeleteImage():
             return link.Nothing()
         case explaining.ExplainPacket():

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from sysvm.agent.command import CommandFailed
-from sysvm.agent.diagnose import diagnose
 from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.router.dnsmasq import Dnsmasq
 from sysvm.agent.roles.router.haproxy import Haproxy
@@ -33,7 +32,7 @@ from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.balancing import MemberSeen
-from sysvm.wire.channel import Counter, Diagnose, DriftReport, MembersReport, ServiceSeen, TaskBody, TrafficReport
+from sysvm.wire.channel import Counter, DriftReport, MembersReport, ServiceSeen, TaskBody, TrafficReport
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.machines import Runtime, ServiceFault
@@ -257,10 +256,8 @@ class RouterRole(Role):
         return await self._on_thread(self._count)
 
     async def run_task(self, name: str, body: TaskBody, progress: Progress) -> msgspec.Struct | None:
-        """Diagnostics, and what the live rules mean."""
+        """What the live rules mean."""
         match body:
-            case Diagnose():
-                return await diagnose(body)
             case ExplainPacket() | ShowRules():
                 document = self._known()
                 return await self._on_thread(lambda: _answered(body, document))
