@@ -17,7 +17,7 @@ import msgspec
 
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
-from sysvm.hosts import images, qcow2, sending, snapshots
+from sysvm.hosts import checkpoints, images, qcow2, sending, snapshots
 from sysvm.hosts.driver import Progress
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.pools import (
@@ -39,10 +39,13 @@ from sysvm.wire.link import (
     EnsureVolume,
     FetchImage,
     FlattenSnapshot,
+    ForgetGuest,
     HostTaskBody,
+    KeepGuest,
     RemoveImage,
     RemoveVolume,
     RestoreVolume,
+    RevertGuest,
     SendSnapshot,
     TakeSnapshot,
     VolumeMade,
@@ -87,6 +90,12 @@ class Volumes:
                 await sending.send_snapshot(body, progress, self._layout.namespace)
             case DropSnapshot():
                 await snapshots.drop_snapshot(body, self._lines)
+            case KeepGuest():
+                await checkpoints.keep_guest(body, self._lines)
+            case RevertGuest():
+                await checkpoints.revert_guest(body, self._lines)
+            case ForgetGuest():
+                await checkpoints.forget_guest(body, self._lines)
         return None
 
     async def images(self, pools: tuple[str, ...]) -> tuple[str, ...]:

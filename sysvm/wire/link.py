@@ -311,6 +311,38 @@ class SnapshotTaken(msgspec.Struct, frozen=True, kw_only=True):
     parent: str = ""  # what it needs to be complete; empty: nothing
 
 
+class VolumeAt(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume of a guest."""
+
+    pool: str
+    volume: str
+
+
+class KeepGuest(msgspec.Struct, frozen=True, kw_only=True, tag="keep-guest"):
+    """All volumes of a guest remember what they hold at one instant; with `memory` what its RAM holds, too. Result: nothing."""
+
+    volumes: tuple[VolumeAt, ...]  # the root first
+    snapshot: str
+    live: bool = False  # the guest runs
+    memory: bool = False
+    quiesce: bool = False
+
+
+class RevertGuest(msgspec.Struct, frozen=True, kw_only=True, tag="revert-guest"):
+    """They hold that again; with `memory` the running guest goes on from there. Result: nothing."""
+
+    volumes: tuple[VolumeAt, ...]
+    snapshot: str
+    memory: bool = False
+
+
+class ForgetGuest(msgspec.Struct, frozen=True, kw_only=True, tag="forget-guest"):
+    """They remember it no longer; result: nothing."""
+
+    volumes: tuple[VolumeAt, ...]
+    snapshot: str
+
+
 HostTaskBody = (
     FetchImage
     | RemoveImage
@@ -321,6 +353,9 @@ HostTaskBody = (
     | FlattenSnapshot
     | SendSnapshot
     | DropSnapshot
+    | KeepGuest
+    | RevertGuest
+    | ForgetGuest
 )
 
 

@@ -138,7 +138,7 @@ async def test_a_volume_on_another_host_says_how_to_get_it_here(land: Land):
     host = await row(land, tables.host, other["id"])
     await made(land, root["id"])
     await made(land, found["id"], host_id=host.id)
-    with refusal(534, "Make a snapshot of it"):
+    with refusal(534, "migrateVolume"):
         await land.admin("attachVolume", id=found["id"], virtualmachineid=guest["id"])
 
 

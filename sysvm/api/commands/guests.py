@@ -146,6 +146,8 @@ def start_virtual_machine(call: Call) -> Reply:
         raise Refused(f"Host {host.name} is in another zone than the vm")
     if machine_rows.state_of(row) == "Running":
         return _accepted(call, row, "starting")
+    if any(volume.state == "Migrating" for volume in volumes.of_machine(call.tx, row.id)):
+        raise Refused("A volume of the VM is being moved to another primary storage; wait for it", Why.IN_USE)
     return _accepted(call, row, "starting", *start(call.tx, row, host_id=host.id if host is not None else None))
 
 

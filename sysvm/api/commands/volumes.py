@@ -220,8 +220,8 @@ def _same_host(call: Call, volume: Row, guest: Row) -> None:
     place = volumes.place_of(call.tx, guest)
     if volume.host_id is not None and place is not None and place.id != volume.host_id:
         raise Refused(
-            f"Volume {volume.name} is on another host's storage than the VM. Make a snapshot of it, and of that a volume with"
-            " createVolume and this VM's virtualmachineid",
+            f"Volume {volume.name} is on another host's storage than the VM: move it to that of host {place.name} with"
+            " migrateVolume",
             Why.UNAVAILABLE,
         )
 
@@ -345,6 +345,8 @@ def _may_go(call: Call) -> Row:
         raise Refused("Please specify a volume that is not attached to any VM.")
     if (busy := snapshots.of_volume_under_way(call.tx, volume.id)) is not None:
         raise Refused(f"Snapshot {busy.name} is being made of the volume; wait for it or delete it", Why.IN_USE)
+    if volume.state == "Migrating":
+        raise Refused(f"Volume {volume.name} is being moved to another primary storage; wait for it", Why.IN_USE)
     return volume
 
 
@@ -362,14 +364,3 @@ def destroy_volume(call: Call) -> Reply:
     volume = _may_go(call)
     volumes.remove(call.tx, volume)
     return Accepted((), call.about(ABOUT, volume), f"destroying volume: {volume.uuid}")
-
-
-@handler("migrateVolume")
-def migrate_volume(call: Call) -> Reply:
-    """Refused: primary storage is a host's own, and volumes are bound to it."""
-    _volume(call, "volumeid")
-    call.need(tables.storage_pool, "storageid")
-    raise Refused(
-        "Volumes can't be moved to another primary storage; make a snapshot, and of that a volume with createVolume",
-        Why.UNAVAILABLE,
-    )

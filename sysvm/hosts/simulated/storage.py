@@ -23,6 +23,8 @@ class SimulatedStorage:
         self.staged: dict[str, link.SnapshotTaken] = {}  # by "<pool>/<snapshot>"
         self.sent: dict[str, str] = {}  # image -> SHA-256, of what went to an image store
         self.restored: list[tuple[str, tuple[str, ...]]] = []  # volumes, and of which images they were made
+        self.kept: dict[str, set[str]] = {}  # volume -> snapshots of whole guests that are in it
+        self.reverted: list[tuple[str, tuple[str, ...]]] = []  # snapshots, and the volumes that went back to them
         self._marks: dict[str, tuple[str, ...]] = {}  # volume -> snapshots since which it knows what has changed
         self.fetch_s = FETCH_S
         self.copy_s = COPY_S
@@ -49,6 +51,8 @@ class SimulatedStorage:
                 return link.Nothing()
             case link.RestoreVolume():
                 return await self._restore(body)
+            case link.KeepGuest() | link.RevertGuest() | link.ForgetGuest():
+                return await self._whole(body)
             case _:
                 return await self._snapshot(body, progress)
 
@@ -68,6 +72,22 @@ class SimulatedStorage:
         self._volumes[key] = max(body.size, self._volumes.get(key, 0))
         self.restored.append((body.volume, tuple(one.image for one in body.chain)))
         return link.VolumeMade(size=self._volumes[key])
+
+    async def _whole(self, body: link.KeepGuest | link.RevertGuest | link.ForgetGuest) -> link.Nothing:
+        await self._world.clock.sleep(self.copy_s)
+        names = tuple(one.volume for one in body.volumes)
+        match body:
+            case link.KeepGuest():
+                for name in names:
+                    self.kept.setdefault(name, set()).add(body.snapshot)
+            case link.RevertGuest():
+                if any(body.snapshot not in self.kept.get(name, ()) for name in names):
+                    raise Refused(f"a volume has no snapshot {body.snapshot}")
+                self.reverted.append((body.snapshot, names))
+            case link.ForgetGuest():
+                for name in names:
+                    self.kept.get(name, set()).discard(body.snapshot)
+        return link.Nothing()
 
     async def _snapshot(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct:
         match body:

@@ -73,7 +73,8 @@ def _host_of(tx: Tx, volume: Row) -> Row:
 
 
 def _must_be_still(tx: Tx, row: Row, volume: Row) -> None:
-    if volume.state != "Ready" or volume.revert_id is not None:
+    still = "Migrating" if row.kind == snapshots.MOVE else "Ready"
+    if volume.state != still or volume.revert_id is not None:
         raise NotYet(1, f"volume {volume.name} is {volume.state}: it is waited for")
     other = "volume_id = :volume and id <> :id and state = 'Creating' and removed is null limit 1"
     if tx.rows(tables.snapshot, other, volume=volume.id, id=row.id):
@@ -139,6 +140,21 @@ def became_nothing(tx: Tx, row: Row, why: str) -> None:
     """The template has no bytes and will have none."""
     for copy in _copies(tx, row):
         tx.update(tables.template_copy, copy.id, state="DOWNLOAD_ERROR", error=why)
+
+
+def goes_on(tx: Tx, row: Row) -> None:
+    """The store has what moves: its volume is made of it at the other host."""
+    volume = tx.get(tables.volume, row.volume_id)
+    if volume is not None and volume.state == "Migrating":
+        turns.wish(tx, "volume", volume.id, host=volume.move_host_id)
+
+
+def stays(tx: Tx, row: Row, why: str) -> None:
+    """The volume cannot be copied, so it does not move."""
+    volume = tx.get(tables.volume, row.volume_id)
+    if volume is not None and volume.state == "Migrating":
+        volumes.stay(tx, volume)
+        jobs.fail(tx, "volume", volume.id, why)
 
 
 def _copies(tx: Tx, row: Row) -> list[Row]:

@@ -11,6 +11,8 @@ release that sees it done. So a snapshot is `BackedUp` when a store has it, whol
 step is tried again, from the beginning if what was staged is of no use; after TRIES it is given up, with the reason.
 """
 
+import math
+
 import msgspec
 import sqlalchemy as sa
 
@@ -75,7 +77,7 @@ async def _take(context: Context, turn: Turn, row: Row) -> Outcome:
     seen = await hosttasks.run(context, turn, taking.host, _name(row, "take"), captures.body(context, taking))
     match seen.state:
         case OperationState.RUNNING:
-            return Result(LOOK_S, lambda tx: _progress(tx, turn, seen.progress / 2))
+            return Result(LOOK_S, lambda tx: _progress(tx, turn, row, seen.progress / 2))
         case OperationState.FAILED:
             await _drop(context, turn, taking, row, kept=False)
             return _again(turn, row, seen.error, "Allocated")
@@ -84,9 +86,11 @@ async def _take(context: Context, turn: Turn, row: Row) -> Outcome:
             return Result(0.0, lambda tx: _taken(tx, turn, row, taken))
 
 
-def _progress(tx: Tx, turn: Turn, part: float) -> None:
+def _progress(tx: Tx, turn: Turn, row: Row, part: float) -> None:
     tx.update(tables.snapshot, turn.id, progress=part, note="")
     jobs.prolong(tx, "snapshot", turn.id)
+    if row.kind == snapshots.MOVE:
+        jobs.prolong(tx, "volume", row.volume_id)
 
 
 def _taken(tx: Tx, turn: Turn, row: Row, taken: link.SnapshotTaken) -> None:
@@ -154,7 +158,7 @@ async def _send(context: Context, turn: Turn, row: Row) -> Outcome:
     seen = await hosttasks.run(context, turn, taking.host, _name(row, "send"), body)
     match seen.state:
         case OperationState.RUNNING:
-            return Result(LOOK_S, lambda tx: _progress(tx, turn, (1 + seen.progress) / 2))
+            return Result(LOOK_S, lambda tx: _progress(tx, turn, row, (1 + seen.progress) / 2))
         case OperationState.FAILED:
             return await _not_sent(context, turn, row, taking, seen)
         case OperationState.DONE:
@@ -183,6 +187,8 @@ def _sent(tx: Tx, turn: Turn, row: Row) -> None:
     tx.update(tables.snapshot, turn.id, state="BackedUp", progress=1.0, note="", error="")
     if row.kind == snapshots.TEMPLATE:
         captures.became_template(tx, row)
+    elif row.kind == snapshots.MOVE:
+        captures.goes_on(tx, row)
     elif row.policy_id is not None:
         _say(tx, row, "INFO", f"Snapshot {row.name} of its policy is done")
         _keep_to_policy(tx, row)
@@ -218,6 +224,8 @@ def _give_up(tx: Tx, turn: Turn, row: Row, why: str) -> None:
     tx.update(tables.snapshot, turn.id, state="Error", error=why, note=why)
     if row.kind == snapshots.TEMPLATE:
         captures.became_nothing(tx, row, why)
+    if row.kind == snapshots.MOVE:
+        captures.stays(tx, row, why)
     if row.kind not in snapshots.CAPTURES:
         _say(tx, row, "ERROR", f"Snapshot {row.name} could not be made: {why}")
         remedy = "Delete it with deleteSnapshot and make another"
@@ -250,8 +258,10 @@ async def _settle(context: Context, turn: Turn, row: Row) -> Outcome:
 
 
 def _kept(tx: Tx, turn: Turn, row: Row) -> Outcome:
-    """What its owner may download stays until the last address of it has expired."""
-    until = row.taken + image_links.link_seconds(tx) + GRACE_S if row.state == "BackedUp" else tx.now
+    """What its owner may download stays until the last address of it has expired; what moves, until its volume drops it."""
+    until = tx.now
+    if row.state == "BackedUp":
+        until = row.taken + image_links.link_seconds(tx) + GRACE_S if row.kind == snapshots.EXTRACT else math.inf
     if until > tx.now:
         return Result(min(until - tx.now, EXPIRY_S), lambda tx: _served(tx, turn, "ready"))
     return Result(0.0, lambda tx: tx.update(tables.snapshot, turn.id, removed=tx.now))

@@ -5,6 +5,8 @@
     Creating, uploaded              the same, of what is on the image store; which is not needed there any longer
     Creating, empty                 it exists
     Resizing                        it is at least so large (that of a running guest grows through its guest's driver)
+    Migrating                       it is made where it goes, of what its capture has brought to the image store; then it is gone
+                                    where it was
     removed                         it is gone
 
 A guest does not start while a volume of it is being filled (store/queries/volumes.why_wait), so nothing is overwritten behind
@@ -20,7 +22,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import hosttasks
 from sysvm.store import tables
-from sysvm.store.queries import jobs, machines, turns, volume_images
+from sysvm.store.queries import jobs, machines, turns, volume_images, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -36,7 +38,7 @@ class Order:
     host: int
     pool: str
     volume: Row
-    what: str  # remove | ensure | fill | revert
+    what: str  # remove | ensure | fill | revert | move | leave
     chain: hosttasks.Chain | None = None
 
 
@@ -46,6 +48,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
     if row is None:
         return Gone()
     order = await context.store.read(lambda tx: plan(tx, row))
+    if row.state == "Migrating" and order is None:
+        return Gone()  # its capture wakes it
     if order is None:
         return Gone(lambda tx: _served(tx, turn, "ready"))
     name = f"volume:{turn.id}:{order.what}:{turn.wish}"
@@ -64,14 +68,23 @@ async def work(context: Context, turn: Turn) -> Outcome:
 
 def plan(tx: Tx, row: Row) -> Order | None:
     """What is to be done; None: nothing."""
-    host = tx.get(tables.host, row.host_id) if row.host_id is not None else None
-    pool = tx.get(tables.storage_pool, row.pool_id) if row.pool_id is not None else None
-    if host is None or host.removed is not None or pool is None:
-        return None
     what, source = _what(row)
-    if not what:
+    there = _place(tx, row.move_host_id, row.move_pool_id)
+    if what == "leave" and there is None:
+        what, source = _wanted(row)
+    place = there if what in ("move", "leave") else _place(tx, row.host_id, row.pool_id)
+    if not what or place is None:
         return None
-    return Order(host.id, pool.path, row, what, _chain(tx, row, source) if what in ("fill", "revert") else None)
+    if what == "move":
+        capture = volumes.captured(tx, row)
+        return Order(*place, row, what, hosttasks.chain_of(tx, capture)) if capture is not None else None
+    return Order(*place, row, what, _chain(tx, row, source) if what in ("fill", "revert") else None)
+
+
+def _place(tx: Tx, host_id: int | None, pool_id: int | None) -> tuple[int, str] | None:
+    host = tx.get(tables.host, host_id) if host_id is not None else None
+    pool = tx.get(tables.storage_pool, pool_id) if pool_id is not None else None
+    return (host.id, pool.path) if host is not None and host.removed is None and pool is not None else None
 
 
 def _chain(tx: Tx, row: Row, source: int | None) -> hosttasks.Chain | None:
@@ -82,6 +95,12 @@ def _chain(tx: Tx, row: Row, source: int | None) -> hosttasks.Chain | None:
 
 
 def _what(row: Row) -> tuple[str, int | None]:
+    if row.state == "Migrating" and row.removed is None:
+        return "move", None
+    return ("leave", None) if row.move_host_id is not None else _wanted(row)
+
+
+def _wanted(row: Row) -> tuple[str, int | None]:
     if row.removed is not None:
         return "remove", None
     if row.revert_id is not None:
@@ -98,7 +117,7 @@ def _what(row: Row) -> tuple[str, int | None]:
 def _body(context: Context, order: Order) -> link.HostTaskBody:
     row, pool = order.volume, order.pool
     match order.what:
-        case "remove":
+        case "remove" | "leave":
             return link.RemoveVolume(pool=pool, volume=row.uuid, format=row.format)
         case "ensure":
             return link.EnsureVolume(pool=pool, volume=row.uuid, size=row.size_bytes, format=row.format)
@@ -109,7 +128,7 @@ def _body(context: Context, order: Order) -> link.HostTaskBody:
                 volume=row.uuid,
                 size=row.size_bytes,
                 chain=hosttasks.sources(context, order.chain, pool),
-                replace=order.what == "revert",
+                replace=order.what in ("revert", "move"),
             )
 
 
@@ -117,8 +136,16 @@ def _made(tx: Tx, turn: Turn, order: Order) -> None:
     row = tx.get(tables.volume, turn.id)
     if row is None or _what(row) != _what(order.volume):
         return  # another wish meanwhile is another piece of work, and the next turn's
+    if order.what == "leave":
+        tx.update(tables.volume, row.id, move_host_id=None, move_pool_id=None)
+        turns.wish(tx, "volume", row.id, host=row.host_id)
+        return
     if order.what == "remove":
         jobs.settle(tx, "volume", turn.id, turn.wish, "gone")
+        return
+    if order.what == "move":
+        volumes.moved(tx, row)
+        jobs.settle(tx, "volume", turn.id, turn.wish, "ready")
         return
     volume_images.drop(tx, row)
     tx.update(tables.volume, row.id, state="Ready", revert_id=None, image_id=None, note="")

@@ -10,13 +10,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows, machines, turns, volume_images
+from sysvm.store.queries import machine_rows, machines, snapshots, turns, volume_images
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
-# Its bytes are being made of a snapshot, or of what was uploaded: no guest may have it until they are.
-RESTORING = "(revert_id is not null or (state = 'Creating' and (snapshot_id is not null or image_id is not null)))"
+# Its bytes are being made of a snapshot, of what was uploaded, or at another host: no guest may have it until they are.
+RESTORING = (
+    "(revert_id is not null or state = 'Migrating'"
+    " or (state = 'Creating' and (snapshot_id is not null or image_id is not null)))"
+)
 BEING_COPIED = """
 select v.name from snapshot s join volume v on v.id = s.volume_id
 where v.machine_id = :machine and s.state = 'Creating' and not s.live and s.source_id is null and s.removed is null limit 1
@@ -175,7 +179,9 @@ def withdraw(tx: Tx, id_: int) -> None:
     volume = tx.get(tables.volume, id_)
     if volume is None or volume.removed is not None:
         return
-    if volume.revert_id is not None:
+    if volume.state == "Migrating":
+        stay(tx, volume)
+    elif volume.revert_id is not None:
         tx.update(tables.volume, id_, revert_id=None, state="Ready")
         turns.wish(tx, "volume", id_)
     elif volume.state == "Creating" and volume.snapshot_id is not None:
@@ -183,6 +189,44 @@ def withdraw(tx: Tx, id_: int) -> None:
     elif volume.state == "Creating" and volume.image_id is not None:
         place = {"host_id": None, "pool_id": None, "machine_id": None, "device": None, "attached": None}
         tx.update(tables.volume, id_, state=volume_images.UPLOADED, **place)
+
+
+# ---------------------------------------------------------------- moving
+def move(tx: Tx, ids: Ids, volume: Row, host: Row, pool: Row) -> Part:
+    """It shall be there: a capture of it goes over the image store of the zone."""
+    tx.update(tables.volume, volume.id, state="Migrating", move_host_id=host.id, move_pool_id=pool.id)
+    snapshots.new(tx, ids, volume, volume.name, snapshots.MOVE)
+    return want(tx, volume)
+
+
+def captured(tx: Tx, volume: Row) -> Row | None:
+    """What moves; None while it is not on the image store."""
+    found = tx.rows(
+        tables.snapshot, "volume_id = :id and kind = 'MOVE' and state = 'BackedUp' and removed is null", id=volume.id
+    )
+    return found[0] if found else None
+
+
+def moved(tx: Tx, volume: Row) -> None:
+    """It is there. Its bytes where it was are yet to go."""
+    tx.update(
+        tables.volume, volume.id, state="Ready", note="", host_id=volume.move_host_id, pool_id=volume.move_pool_id,
+        move_host_id=volume.host_id, move_pool_id=volume.pool_id,
+    )  # fmt: skip
+    _drop_captures(tx, volume)
+    turns.wish(tx, "volume", volume.id, host=volume.host_id)
+
+
+def stay(tx: Tx, volume: Row) -> None:
+    """It does not move after all. What may have come to the other host goes from there."""
+    tx.update(tables.volume, volume.id, state="Ready")
+    _drop_captures(tx, volume)
+    turns.wish(tx, "volume", volume.id, host=volume.move_host_id)
+
+
+def _drop_captures(tx: Tx, volume: Row) -> None:
+    for capture in tx.rows(tables.snapshot, "volume_id = :id and kind = 'MOVE' and removed is null", id=volume.id):
+        snapshots.drop(tx, capture)
 
 
 def of_machine(tx: Tx, machine_id: int) -> Sequence[Row]:

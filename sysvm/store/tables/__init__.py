@@ -49,7 +49,7 @@ from sysvm.store.tables.records import (
     usage_interval,
 )
 from sysvm.store.tables.security_groups import security_group, security_group_member, security_group_rule
-from sysvm.store.tables.snapshots import snapshot, snapshot_policy
+from sysvm.store.tables.snapshots import snapshot, snapshot_policy, vm_snapshot
 from sysvm.store.tables.strays import adoption, stray
 
 __all__ = [
@@ -62,5 +62,5 @@ __all__ = [
     "service_offering", "service_provider", "session", "setting", "snapshot",
     "snapshot_policy", "ssh_key_pair", "ssl_certificate", "storage_pool", "stray", "tag", "task", "template",
     "template_copy", "traffic_counter", "traffic_type", "turn", "unpack_address", "usage_interval", "user", "user_data", "volume",
-    "vpc_offering", "zone",
+    "vm_snapshot", "vpc_offering", "zone",
 ]  # fmt: skip

@@ -34,6 +34,7 @@ machine = sa.Table(
     text("document_wanted"),
     text("document_live"),
     data("faults"),  # services that could not be made true
+    data("service_notes"),  # what services say of themselves: "ESP by the kernel"
     text("note"),  # why it is not what it should be
     text("error"),  # set: given up; cleared by the next wish
     instant("deadline"),
@@ -87,6 +88,7 @@ placement = sa.Table(
     text("document_wanted"),
     text("document_live"),
     data("faults"),
+    data("service_notes"),
     text("note"),
     number("told"),  # the machine's wish that this placement was last asked to serve
     number("settled"),  # the wish that it is known to serve
@@ -155,12 +157,18 @@ volume = sa.Table(
     ref("disk_offering_id", "disk_offering", null=True),
     number("size_bytes"),
     text("format", "qcow2"),
-    text("state", "Allocated"),  # Allocated | Creating | Ready | Destroy | Expunged | UploadOp...
+    text("state", "Allocated"),  # Allocated | Creating | Ready | Migrating | Destroy | Expunged | UploadOp...
     text("note"),
     flag("display", True),
     number("snapshot_id", null=True, default=None),  # what it was made from
     number("revert_id", null=True, default=None),  # the snapshot that it shall hold again
-    number("image_id", null=True, default=None),  # uploaded: the template of kind VOLUME that has its bytes until a host has
+    number(
+        "image_id", null=True, default=None
+    ),  # uploaded: the template of kind VOLUME that has its bytes until a host has
+    number(
+        "move_host_id", null=True, default=None
+    ),  # Migrating: where it goes; else: where bytes of it are yet to be removed
+    number("move_pool_id", null=True, default=None),
     instant("attached"),
     *owner(),
     *life(),

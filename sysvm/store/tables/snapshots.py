@@ -1,11 +1,11 @@
-"""Snapshots of volumes, and the policies that make them.
+"""Snapshots of volumes and the policies that make them; snapshots of whole guests.
 
 A capture of a volume that becomes a template is a row here as well (kind TEMPLATE): it is taken and sent in the same way.
 """
 
 import sqlalchemy as sa
 
-from sysvm.store.tables.base import flag, instant, key, life, metadata, number, owner, ref, text, uuid
+from sysvm.store.tables.base import data, flag, instant, key, life, metadata, number, owner, ref, text, uuid
 
 snapshot_policy = sa.Table(
     "snapshot_policy",
@@ -55,4 +55,30 @@ snapshot = sa.Table(
     *owner(),
     *life(),
     sa.Index("ix_snapshot_of", "volume_id", "removed"),
+)
+
+vm_snapshot = sa.Table(
+    "vm_snapshot",
+    metadata,
+    key(),
+    uuid(),
+    text("name"),
+    text("display_name"),
+    text("description"),
+    text("kind", "Disk", length=16),  # Disk | DiskAndMemory
+    ref("zone_id", "zone"),
+    ref("machine_id", "machine"),
+    ref("parent_id", "vm_snapshot", null=True),  # what the guest was last, when it was taken
+    flag("current"),  # what the guest was last
+    text("state", "Allocated", length=16),  # Allocated | Creating | Ready | Reverting | Error
+    flag("live"),  # taken while the guest runs
+    flag("quiesce"),
+    data("volumes"),  # ids, the root first
+    number("tries"),
+    text("note"),  # why it is not done yet
+    text("error"),  # set: given up
+    *owner(),
+    *life(),
+    sa.Index("ix_vm_snapshot_of", "machine_id", "removed"),
+    comment="a guest's volumes at one instant, inside of them; with its memory where it ran and that was wanted",
 )
