@@ -11,26 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from sysvm.hosts.bootdata import boot_data
 from sysvm.hosts.pools import publish_file, remove
 from sysvm.hosts.programs import run
-from sysvm.wire.machines import BootData, MachineSpec
+from sysvm.wire.machines import MachineSpec
 
 _STATE_BYTES = 32 * 1024 * 1024
-
-
-def boot_data(spec: MachineSpec) -> BootData:
-    """What the machine reads about itself."""
-    return BootData(
-        machine=spec.machine,
-        incarnation=spec.incarnation,
-        name=spec.name,
-        kind=spec.kind,
-        runtime=spec.runtime,
-        hostname=spec.hostname,
-        nics=spec.nics,
-        state_key=spec.state_key,
-        standby=spec.standby,
-    )
 
 
 async def make_boot_disk(spec: MachineSpec, folder: Path) -> Path:

@@ -18,6 +18,7 @@ import msgspec
 
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
+from sysvm.hosts.bootdata import boot_data
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DriverUnavailable, ListenAt, TextCommand
 from sysvm.hosts.durable import remove_durably, write_durably
@@ -29,7 +30,7 @@ from sysvm.hosts.lxc.pinned import Pinned
 from sysvm.hosts.lxc.watch import Watch
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
-from sysvm.wire.machines import BootData, Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
 
 class LxcDriver:
@@ -285,21 +286,6 @@ def read_spec(layout: Layout, machine: str, incarnation: int) -> MachineSpec | N
         return msgspec.json.decode(layout.spec(machine, incarnation).read_bytes(), type=MachineSpec)
     except FileNotFoundError:
         return None
-
-
-def boot_data(spec: MachineSpec) -> BootData:
-    """What a system VM is told about itself at its start."""
-    return BootData(
-        machine=spec.machine,
-        incarnation=spec.incarnation,
-        name=spec.name,
-        kind=spec.kind,
-        runtime=spec.runtime,
-        hostname=spec.hostname,
-        nics=spec.nics,
-        state_key=spec.state_key,
-        standby=spec.standby,
-    )
 
 
 def _name(machine: str, incarnation: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
+from sysvm.store.queries import owned
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
@@ -21,15 +22,12 @@ SERVICE = "Lb"
 def statement() -> sa.Select[Any]:
     """Living rules with their address, network, zone and owner."""
     rule, more, ip, network = tables.firewall_rule, tables.load_balancer, tables.public_ip, tables.network
-    zone, account, domain, project = tables.zone, tables.account, tables.domain, tables.project
+    zone = tables.zone
     joined = (
         rule.join(more, more.c.rule_id == rule.c.id)
         .join(ip, ip.c.id == rule.c.public_ip_id)
         .join(network, network.c.id == rule.c.network_id)
         .join(zone, zone.c.id == network.c.zone_id)
-        .join(account, account.c.id == rule.c.account_id)
-        .join(domain, domain.c.id == rule.c.domain_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
     )
     return (
         sa.select(
@@ -44,14 +42,9 @@ def statement() -> sa.Select[Any]:
             ip.c.address.label("ip_address"),
             zone.c.uuid.label("zone_uuid"),
             zone.c.name.label("zone_name"),
-            account.c.name.label("account_name"),
-            domain.c.uuid.label("domain_uuid"),
-            domain.c.name.label("domain_name"),
-            domain.c.path.label("domain_text"),
-            project.c.uuid.label("project_uuid"),
-            project.c.name.label("project_name"),
+            *owned.names(),
         )
-        .select_from(joined)
+        .select_from(owned.joined(joined, rule))
         .where(rule.c.purpose == PURPOSE, rule.c.removed.is_(None))
     )
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.prepared import Prepared, equals
+from sysvm.store.queries import owned
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import states
 from sysvm.systemvms.states import Facet, StateFacts
@@ -82,21 +83,18 @@ SHOWN = tuple(column for column in tables.machine.columns if column.name not in 
 def statement(*conditions: sa.ColumnElement[bool], guests: bool = True) -> sa.Select[Any]:
     """Machines, as far as answers show them, with the names around them; add filters, order and limit. Without
     `guests` there are only system VMs among them, which show less."""
-    machine, host, project, account = tables.machine, tables.host, tables.project, tables.account
+    machine, host = tables.machine, tables.host
     joined = (
         machine.join(tables.zone, tables.zone.c.id == machine.c.zone_id)
-        .join(account, account.c.id == machine.c.account_id)
-        .join(tables.domain, tables.domain.c.id == machine.c.domain_id)
         .join(tables.service_offering, tables.service_offering.c.id == machine.c.service_offering_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
         .outerjoin(host, host.c.id == machine.c.host_id)
         .outerjoin(tables.pod, tables.pod.c.id == host.c.pod_id)
         .outerjoin(tables.template, tables.template.c.id == machine.c.template_id)
         .outerjoin(tables.network, tables.network.c.id == machine.c.network_id)
     )
-    columns = [*SHOWN, *_places(), *_owners(), *_makings(), *_network(), state_column.label("api_state")]
+    columns = [*SHOWN, *_places(), *owned.names(), *_makings(), *_network(), state_column.label("api_state")]
     shown = [column for column in columns if guests or column.key not in OF_GUESTS]
-    return sa.select(*shown).select_from(joined).where(*conditions)
+    return sa.select(*shown).select_from(owned.joined(joined, machine)).where(*conditions)
 
 
 @cache
@@ -126,18 +124,6 @@ def _places() -> list[sa.ColumnElement[Any]]:
         host.resource_state.label("host_resource_state"),
         pod.uuid.label("pod_uuid"),
         pod.name.label("pod_name"),
-    ]
-
-
-def _owners() -> list[sa.ColumnElement[Any]]:
-    account, domain, project = tables.account.c, tables.domain.c, tables.project.c
-    return [
-        account.name.label("account_name"),
-        domain.uuid.label("domain_uuid"),
-        domain.name.label("domain_name"),
-        domain.path.label("domain_text"),
-        project.uuid.label("project_uuid"),
-        project.name.label("project_name"),
     ]
 
 

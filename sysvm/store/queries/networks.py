@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, turns
+from sysvm.store.queries import addresses, owned, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -22,14 +22,11 @@ LIVE = ("Implemented", "Setup")
 def statement() -> sa.Select[Any]:
     """Living guest networks with the names around them."""
     network, zone, offering = tables.network, tables.zone, tables.network_offering
-    physical, account, domain, project = tables.physical_network, tables.account, tables.domain, tables.project
+    physical = tables.physical_network
     joined = (
         network.join(zone, zone.c.id == network.c.zone_id)
         .join(offering, offering.c.id == network.c.offering_id)
-        .join(account, account.c.id == network.c.account_id)
-        .join(domain, domain.c.id == network.c.domain_id)
         .outerjoin(physical, physical.c.id == network.c.physical_network_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
     )
     return (
         sa.select(
@@ -48,14 +45,9 @@ def statement() -> sa.Select[Any]:
             offering.c.is_persistent.label("offering_is_persistent"),
             offering.c.specify_ip_ranges.label("offering_specify_ip_ranges"),
             offering.c.services.label("offering_services"),
-            account.c.name.label("account_name"),
-            domain.c.uuid.label("domain_uuid"),
-            domain.c.name.label("domain_name"),
-            domain.c.path.label("domain_text"),
-            project.c.uuid.label("project_uuid"),
-            project.c.name.label("project_name"),
+            *owned.names(),
         )
-        .select_from(joined)
+        .select_from(owned.joined(joined, network))
         .where(network.c.removed.is_(None))
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import rules
+from sysvm.store.queries import owned, rules
 from sysvm.store.store import Row, Tx
 
 TAKEN = ("Allocated", "Allocating", "Releasing", "Reserved")
@@ -15,16 +15,12 @@ def statement() -> sa.Select[Any]:
     """Addresses of living ranges with the names around them; free ones, too."""
     ip, pool, zone = tables.public_ip, tables.ip_range, tables.zone
     physical, network, machine = tables.physical_network, tables.network, tables.machine
-    account, domain, project = tables.account, tables.domain, tables.project
     joined = (
         ip.join(pool, pool.c.id == ip.c.ip_range_id)
         .join(zone, zone.c.id == ip.c.zone_id)
         .outerjoin(physical, physical.c.id == pool.c.physical_network_id)
         .outerjoin(network, network.c.id == ip.c.network_id)
         .outerjoin(machine, sa.and_(machine.c.id == ip.c.machine_id, ip.c.static_nat.is_(True)))
-        .outerjoin(account, account.c.id == ip.c.account_id)
-        .outerjoin(domain, domain.c.id == ip.c.domain_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
     )
     return (
         sa.select(
@@ -41,14 +37,9 @@ def statement() -> sa.Select[Any]:
             machine.c.uuid.label("machine_uuid"),
             machine.c.hostname.label("machine_name"),
             machine.c.display_name.label("machine_display_name"),
-            account.c.name.label("account_name"),
-            domain.c.uuid.label("domain_uuid"),
-            domain.c.name.label("domain_name"),
-            domain.c.path.label("domain_text"),
-            project.c.uuid.label("project_uuid"),
-            project.c.name.label("project_name"),
+            *owned.names(),
         )
-        .select_from(joined)
+        .select_from(owned.joined(joined, ip, maybe=True))
         .where(pool.c.removed.is_(None))
     )
 
