@@ -215,6 +215,7 @@ def _take_report(found: Channel, report: channel.AgentReport) -> None:
             standby=report.standby,
             ready=report.ready,
             carries=report.carries,
+            notes=report.notes,
         )
 
 

@@ -7,6 +7,8 @@ equal facts make equal documents, whatever the order of the rows.
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import msgspec
+
 from sysvm.systemvms import load_balancer
 from sysvm.systemvms.load_balancer import BalancerFacts
 from sysvm.wire.documents import (
@@ -25,6 +27,7 @@ from sysvm.wire.documents import (
     SourceNat,
     StaticNat,
 )
+from sysvm.wire.vpn import RemoteAccess
 
 Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule)
 
@@ -80,6 +83,7 @@ class RouterFacts:
     egress: tuple[EgressRule, ...] = ()
     balancer: BalancerFacts | None = None
     stats_interval_s: int = 0
+    vpn: RemoteAccess | None = None
 
 
 def document(facts: RouterFacts) -> RouterDocument:
@@ -99,12 +103,17 @@ def document(facts: RouterFacts) -> RouterDocument:
         egress=(_egress(facts),) if facts.public_device else (),
         metadata=_metadata(facts) if has("UserData") else None,
         balancing=load_balancer.balancing(facts.balancer) if has("Lb") else None,
+        vpn=_vpn(facts.vpn) if has("Vpn") and facts.vpn is not None else None,
         stats_interval_s=facts.stats_interval_s,
     )
 
 
 def _sorted(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: rule.rule))
+
+
+def _vpn(facts: RemoteAccess) -> RemoteAccess:
+    return msgspec.structs.replace(facts, users=tuple(sorted(facts.users, key=lambda user: user.name)))
 
 
 def _guests(facts: RouterFacts) -> list[GuestFacts]:

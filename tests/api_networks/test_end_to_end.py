@@ -82,6 +82,7 @@ async def story(cloud: Cloud) -> None:
     assert ("Running", "Implemented") == (router["state"], (await one("listNetworks"))["state"])
     assert_row_matches_catalogue("listRouters", router)
     await rules_and_addresses(client, network, first)
+    await vpn_and_users(client)
     assert router["id"] == (await replaced_router(client, network))["id"]
     rebooted = await job("rebootVirtualMachine", id=first["id"])
     assert ("Running", first["nic"]) == (rebooted["state"], rebooted["nic"])
@@ -91,7 +92,8 @@ async def story(cloud: Cloud) -> None:
     assert "Destroyed" == (await job("destroyVirtualMachine", id=second["id"]))["state"]
     await expunged_by_itself(client, second)
     await job("deleteNetwork", id=network["id"])
-    for command in ("listVirtualMachines", "listRouters", "listNetworks", "listPublicIpAddresses", "listVolumes"):
+    nouns = ("RemoteAccessVpns", "VirtualMachines", "Routers", "Networks", "PublicIpAddresses", "Volumes")
+    for command in (f"list{noun}" for noun in nouns):
         assert [] == await ask(command, listall=True), command
 
 
@@ -118,6 +120,14 @@ async def rules_and_addresses(client: Client, network: dict[str, Any], guest: di
     await client.job("disableStaticNat", ipaddressid=address["id"])
     await client.job("disassociateIpAddress", id=address["id"])
     assert [True] == [row["issourcenat"] for row in await client.ask("listPublicIpAddresses")]
+
+
+async def vpn_and_users(client: Client) -> None:
+    """It outlives the router that is replaced, and goes with the network."""
+    address = await client.one("listPublicIpAddresses", issourcenat=True)
+    vpn = await client.job("createRemoteAccessVpn", publicipid=address["id"])
+    user = await client.job("addVpnUser", username="alice", password="wonder.land")
+    assert ("Running", "Active") == (vpn["state"], user["state"])
 
 
 async def replaced_router(client: Client, network: dict[str, Any]) -> dict[str, Any]:

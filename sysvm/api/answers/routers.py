@@ -93,6 +93,7 @@ def _add_place(answer: dict[str, Any], view: MachineView) -> None:
     answer["hostname"] = row.host_name
     answer["hostcontrolstate"] = machine_rows.host_control_state(row)
     answer["note"] = row.error or row.note or None
+    answer["servicenotes"] = ", ".join(row.service_notes or ()) or None
     add_runtime(answer, view)
     add_link_local(answer, view)
 

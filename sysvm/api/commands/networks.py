@@ -234,6 +234,7 @@ def _other_offering(call: Call, row: Row, offering: Row) -> dict[str, Any]:
         "PortForwarding": "PortForwarding",
         "Lb": "LoadBalancing",
         "StaticNat": "StaticNat",
+        "Vpn": "Vpn",
     }
     for service in sorted(lost & set(needed)):
         used = sa.select(rules.id).where(

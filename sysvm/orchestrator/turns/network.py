@@ -8,7 +8,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, jobs, machines, settings, turns
+from sysvm.store.queries import addresses, events, jobs, machines, settings, turns, vpns
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -185,6 +185,8 @@ def _give_source_nat(tx: Tx, network_id: int) -> None:
 
 def _remove(tx: Tx, network: Row) -> None:
     table, rule = tables.public_ip, tables.firewall_rule
+    if (vpn := vpns.of_network(tx, network.id)) is not None:
+        vpns.remove(tx, vpn)
     for row in tx.all(sa.select(table.c.id).where(table.c.network_id == network.id)):
         addresses.give_public_ip(tx, row.id)
     tx.change(

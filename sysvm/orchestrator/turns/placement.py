@@ -209,7 +209,8 @@ async def _configure(
         body=channel.Apply(job.document),
     )
     report = await context.links.to(job.host).call(order, channel.AgentReport, seconds=ACT_S)
-    said_now = {"live": report.live, "faults": report.faults, "standby": report.standby, "ready": report.ready}
+    said_now = {"live": report.live, "faults": report.faults, "standby": report.standby, "ready": report.ready,
+                "notes": report.notes}  # fmt: skip
     agent = seen.agent and msgspec.structs.replace(seen.agent, **said_now)
     after = msgspec.structs.replace(seen, agent=agent)
     if job.want.document in (report.live, report.ready):
@@ -292,6 +293,7 @@ def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:
         "document_wanted": job.want.document or "",
         "document_live": agent.live if agent is not None else "",
         "faults": [msgspec.to_builtins(fault) for fault in agent.faults] if agent is not None else [],
+        "service_notes": list(agent.notes) if agent is not None else [],
         "note": note,
     }
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import callers, machines, security_groups, snapshots, templates, turns, volumes
+from sysvm.store.queries import callers, machines, security_groups, snapshots, templates, turns, volumes, vpns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -215,6 +215,7 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     for table in (tables.ssh_key_pair, tables.user_data, tables.template, certificate):
         mine = (table.c.account_id == account_id, table.c.removed.is_(None))
         tx.change(sa.update(table).where(*mine).values(removed=tx.now))
+    vpns.remove_users(tx, account_id)
     tx.change(sa.delete(tables.tag).where(tables.tag.c.account_id == account_id))
     tx.update(account, account_id, state="removed", removed=tx.now)
     return parts

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import balancing, certificates, consoles, nics, settings, specs
+from sysvm.store.queries import balancing, certificates, consoles, nics, settings, specs, vpns
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys

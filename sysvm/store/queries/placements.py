@@ -35,10 +35,10 @@ def roomy_hosts(tx: Tx, zone_id: int, hypervisor: str, memory_mb: int, count: in
     return tx.rows(tables.host, ROOMY, zone=zone_id, hypervisor=hypervisor, memory_mb=memory_mb, count=count)
 
 
-MIRRORED = ("power", "agent_up", "document_wanted", "document_live", "faults", "note")
+MIRRORED = ("power", "agent_up", "document_wanted", "document_live", "faults", "service_notes", "note")
 
 
-NOWHERE: dict[str, object] = {"power": "absent", "agent_up": False, "document_live": "", "faults": []}
+NOWHERE: dict[str, object] = {"power": "absent", "agent_up": False, "document_live": "", "faults": [], "service_notes": []}
 
 
 def show(tx: Tx, machine_id: int) -> None:
