@@ -17,7 +17,9 @@ from pathlib import Path
 
 import aiohttp
 import uvloop
+from picows import WSTransport
 
+from bench.console_load import EVERY_S, Watch, live_relay, look
 from bench.console_proxies import LOCAL, Proxy, World, haproxy, proxy, websockify, world
 from bench.measure import cpu_s, median, percentile, rss_mb
 from bench.rows import Row, row
@@ -40,7 +42,6 @@ NAMES = (
 )
 NEEDS = ("root", "haproxy", "chromium", "Xvnc", "xterm")
 PIECE = b"\xa5" * 65536
-UPDATE = 2048
 MB = 2**20
 PATIENCE_S = 60.0
 
@@ -166,53 +167,36 @@ async def _stream(pid: int, port: int, mb: int, trusting: ssl.SSLContext | None)
 # ---------------------------------------------------------------- many sessions
 async def _sessions(count: int, seconds: int) -> tuple[float, float]:
     """(99th percentile of the way from relay to browser in milliseconds, megabytes of the proxy)."""
-    took: list[float] = []
-    warm = asyncio.Event()
+    watch = Watch()
+    async with (
+        world() as around,
+        proxy(around, certificate=around.certificate) as ours,
+        live_relay(around) as port,
+    ):
+        room = asyncio.Semaphore(8)
 
-    async def screen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            writer.write(time.perf_counter_ns().to_bytes(8, "big") + bytes(UPDATE - 8))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(reader.read(1), 0.2)
-                return  # the browser has left
+        async def open_one(number: int) -> WSTransport:
+            async with room:
+                return await look(around, ours, f"many-{number}", port, watch)
 
-    async def look(socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
-            if len(message.data) == UPDATE:
-                took.append((time.perf_counter_ns() - int.from_bytes(message.data[:8], "big")) / 1e6)
-                if len(took) >= count:
-                    warm.set()
-
-    async with world() as around, proxy(around, certificate=around.certificate) as ours:
-        connector = aiohttp.TCPConnector(limit=0, ssl=around.trusting())
-        async with aiohttp.ClientSession(connector=connector) as web:
-            room = asyncio.Semaphore(8)
-
-            async def open_one(number: int) -> aiohttp.ClientWebSocketResponse:
-                async with room:
-                    socket = await web.ws_connect(ours.websocket(around.ticket(f"many-{number}", screen)))
-                    await socket.receive_bytes()
-                    return socket
-
-            sockets = await asyncio.gather(*(open_one(number) for number in range(count)))
-            looking = [asyncio.ensure_future(look(socket)) for socket in sockets]
-            await warm.wait()
-            took.clear()
-            await asyncio.sleep(seconds)
-            memory = rss_mb(ours.pid)
-            for task in looking:
-                task.cancel()
-            await asyncio.gather(*looking, return_exceptions=True)
-            assert all(not socket.closed for socket in sockets), "every session is served"
+        browsers = await asyncio.gather(*(open_one(number) for number in range(count)))
+        watch.took.clear()
+        await asyncio.sleep(seconds)
+        took, memory = list(watch.took), rss_mb(ours.pid)
+        assert not watch.cut and len(took) > 0.9 * count * seconds / EVERY_S, "every session is served"
+        for browser in browsers:
+            browser.disconnect(graceful=False)
     return percentile(took, 0.99), memory
 
 
 async def _backpressure(count: int) -> float:
-    """Megabytes that the proxy grows by when browsers stop reading."""
-    sent = 0
+    """Megabytes that the proxy grows by when its browsers stop reading."""
+    sent, flood = 0, asyncio.Event()
 
     async def screen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
+        writer.write(b"first picture")
+        await flood.wait()
         with contextlib.suppress(OSError):
             while True:
                 writer.write(PIECE)
@@ -220,9 +204,9 @@ async def _backpressure(count: int) -> float:
                 sent += 1
 
     async with world() as around, proxy(around) as ours:
-        writers = [await _deaf(around, ours, f"warm-{n}", echo_screen()) for n in range(count)]
+        writers = [await _deaf(around, ours, f"deaf-{n}", screen) for n in range(count)]
         before = rss_mb(ours.pid)
-        writers += [await _deaf(around, ours, f"deaf-{n}", screen) for n in range(count)]
+        flood.set()
         still, last = 0, -1
         while still < 10:
             still, last = (still + 1 if last == sent else 0), sent
@@ -240,7 +224,7 @@ async def _deaf(around: World, ours: Proxy, name: str, screen: Screen) -> asynci
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         % around.ticket(name, screen).encode()
     )
-    await reader.readuntil(b"\r\n\r\n")
+    await reader.readuntil(b"first picture")
     return writer
 
 

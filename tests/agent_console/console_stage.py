@@ -63,6 +63,7 @@ class Relay:
         authority.cloud.issue_cert("127.0.0.1").configure_cert(context)
         authority.cloud.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
+        context.num_tickets = 0
         self._context = context
 
     async def start(self) -> None:

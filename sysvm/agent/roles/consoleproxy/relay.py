@@ -21,7 +21,7 @@ from sysvm.wire.channel import ConsoleTarget
 
 MAX_ANSWER = 512
 OPEN_SECONDS = 10.0
-_READ = 64 * 1024
+_READ = 32 * 1024
 _shared = memoryview(bytearray(_READ))
 
 
@@ -163,7 +163,7 @@ async def open_screen(target: ConsoleTarget, context: ssl.SSLContext) -> Screen:
         async with asyncio.timeout(OPEN_SECONDS):
             _, screen = await aiofastnet.create_connection(
                 loop, Screen, target.relay_host, target.relay_port, ssl=context, server_hostname=target.relay_host,
-                ssl_incoming_bio_size=memory.MANY_RECORDS, ssl_outgoing_bio_size=memory.RECORD,
+                ssl_incoming_bio_size=memory.RECORDS, ssl_outgoing_bio_size=memory.RECORDS,
             )  # fmt: skip
             try:
                 screen.write(f"{target.grant}\n".encode())

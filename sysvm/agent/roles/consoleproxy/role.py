@@ -175,7 +175,7 @@ class ConsoleProxyRole(Role):
 
     # ------------------------------------------------------------ browsers
     async def _accept(self, listening: socket, context: ssl.SSLContext | None) -> SocketAcceptor:
-        sizes: dict[str, Any] = {"ssl_incoming_bio_size": memory.RECORD, "ssl_outgoing_bio_size": memory.MANY_RECORDS}
+        sizes: dict[str, Any] = {"ssl_incoming_bio_size": memory.RECORDS, "ssl_outgoing_bio_size": memory.RECORDS}
         server = await ws_create_server(
             self._knock,
             sock=listening,

@@ -18,6 +18,7 @@ from sysvm.agent.roles.consoleproxy.control import Key, Refusal
 from sysvm.agent.roles.consoleproxy.knock import Knock, plausible
 from sysvm.agent.roles.consoleproxy.relay import Screen
 from sysvm.agent.roles.consoleproxy.rfb import Viewer as RfbViewer
+from sysvm.agent.roles.serving.memory import WAITING
 from sysvm.wire.channel import ConsoleTarget
 
 CLOSE_SECONDS = 5.0
@@ -95,6 +96,7 @@ class Viewer(WSListener):
     # ------------------------------------------------------------ the browser's side (picows)
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        transport.underlying_transport.set_write_buffer_limits(high=WAITING)
         peer = transport.underlying_transport.get_extra_info("peername")
         self.client = peer[0] if peer else ""
         self._desk.arrived(self)

@@ -6,10 +6,13 @@ costs several times the CPU. Thresholds that high keep such buffers in the proce
 
 import ctypes
 
-# aiofastnet keeps 256 KB each way for a TLS connection, all of it touched by the first burst. Screens flow one way: four
-# records (of 16 KB, and what surrounds them) at once there cost no more CPU, and the other way one is enough.
-RECORD = 16 * 1024 + 64
-MANY_RECORDS = 4 * RECORD
+# aiofastnet keeps 256 KB each way for a TLS connection, all of it touched by the first burst. Two records (of 16 KB, and what
+# surrounds them) at once cost no more CPU. One would cost more memory, not less: it fits where OpenSSL has had its own
+# buffers, which are dirty, while a piece of this size is new, and of that only pages that are touched count.
+RECORDS = 2 * (16 * 1024 + 64)
+
+# What may wait for a slow peer before the other side is stopped; a piece of a screen that comes then still waits, too.
+WAITING = 16 * 1024
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 MMAP_BYTES = 32 * 1024 * 1024
