@@ -47,6 +47,7 @@ from sysvm.store.store import PostgresStore, SqliteStore, Store, Tx, lock_state_
 
 SERVER_CERTIFICATE_S = 365 * 24 * 3600.0
 START_S, PAUSE_S = 60.0, 1.0
+BACKLOG = 2048
 OPEN_FILES = 65_536  # one for each host's link, and for each client
 
 log = get_logger()
@@ -266,6 +267,7 @@ async def _uvicorn(app: object, host: str, port: int, tasks: Tasks) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError as error:
         raise Refused(f"cannot listen on {host}:{port}: {error.strerror}", Why.IN_USE) from error
     config = uvicorn.Config(
@@ -275,6 +277,7 @@ async def _uvicorn(app: object, host: str, port: int, tasks: Tasks) -> None:
         lifespan="off",
         log_config=None,
         access_log=False,
+        backlog=BACKLOG,
         h11_max_incomplete_event_size=128 * 1024,
     )
     server = uvicorn.Server(config)

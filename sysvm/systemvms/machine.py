@@ -35,6 +35,8 @@ DEATHS_BEFORE_ALERT = 3
 STABLE_S = 300.0  # one that has run so long dies for the first time
 # How long the next incarnation of a router may take until it serves in the place of the one that does.
 REPLACE_PATIENCE_S = {Runtime.CONTAINER: 90.0, Runtime.VM: 420.0, Runtime.SIMULATED: 90.0}
+# How long a retired router whose agent is silent (its host's agent was restarted) may still carry connections.
+RETIRED_PATIENCE_S = 30.0
 RESTART_PAUSES_S = (0.0, 0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # by how often in a row it has died
 
 
@@ -122,7 +124,7 @@ def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float)
         return Wait(1, f"{busy.name} is under way")
     match want.wanted:
         case "gone":
-            return _towards_gone(want, seen)
+            return _towards_gone(want, seen, up_s)
         case "stopped":
             return _towards_stopped(want, seen)
         case "running" if not want.current:
@@ -131,11 +133,13 @@ def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float)
             return _towards_running(want, seen, up_s)
 
 
-def _towards_gone(want: PlacementWanted, seen: MachineSeen | None) -> PlacementAct:
+def _towards_gone(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
     if seen is None or seen.power is Power.ABSENT:
         return Settled()
     if seen.power is Power.STOPPED:
         return Remove(want.keep_network)
+    if seen.agent is None and want.keep_network and want.grace_s > 0 and up_s < RETIRED_PATIENCE_S:
+        return Wait(1, "its agent, who knows whether it still carries connections, is not connected")
     if seen.agent is not None and seen.agent.carries and want.grace_s > 0:
         return Wait(30, "it still carries connections of its load balancer; their end is told")
     return Stop(want.grace_s)

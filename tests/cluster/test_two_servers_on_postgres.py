@@ -109,9 +109,10 @@ def test_when_a_server_is_killed_the_other_takes_its_turns_and_hosts(ground: Gro
     assert turns_of(database, session) > 0
     client = ground.client(survivor)
     ground.all_end(client, jobs)
-    assert [] == sessions(database, victim)
-    assert {survivor.uuid: len(ground.hosts.all)} == ground.links(client)
-    assert any("is gone" in told and str(victim.hub_port) in told for told in alerts(client))
+    until(lambda: not sessions(database, victim), "the end of the dead one's session", survivor.log_size)
+    until(lambda: ground.links(client) == {survivor.uuid: len(ground.hosts.all)}, "all hosts", survivor.log_size)
+    gone = f":{victim.hub_port}"
+    until(lambda: any("is gone" in told and gone in told for told in alerts(client)), "an alert", survivor.log_size)
     ground.nothing_is_doubled(client, jobs)
     ground.fences_rose()
 

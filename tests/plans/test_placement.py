@@ -54,6 +54,7 @@ def carrying() -> MachineSeen:
 
 
 LINGERS = "it still carries connections of its load balancer; their end is told"
+UNHEARD = "its agent, who knows whether it still carries connections, is not connected"
 PATIENCE = plans.AGENT_PATIENCE_S[Runtime.CONTAINER]
 CASES = [
     # wanted running
@@ -87,6 +88,9 @@ CASES = [
     (want("gone", current=False), seen(Power.RUNNING), plans.Stop(10.0)),
     (want("gone", current=False), carrying(), plans.Wait(30, LINGERS)),
     (want("gone", current=False, grace_s=0.0), carrying(), plans.Stop(0.0)),
+    (want("gone", current=False, keep_network=True), seen(Power.RUNNING), plans.Wait(1, UNHEARD)),
+    (want("gone", current=False, keep_network=True), seen(Power.RUNNING, agent=""), plans.Stop(10.0)),
+    (want("gone", current=False, keep_network=True, grace_s=0.0), seen(Power.RUNNING), plans.Stop(0.0)),
     # wanted stopped
     (want("stopped"), None, plans.Settled()),
     (want("stopped"), seen(Power.STOPPED), plans.Settled()),
