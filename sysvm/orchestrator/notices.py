@@ -18,7 +18,7 @@ from sysvm.orchestrator.engine import AWAY_S
 from sysvm.orchestrator.turns import hosttasks
 from sysvm.orchestrator.turns.ending import ALERT_OF, EVENT_OF, TITLE_OF, about, actor
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, links, load_balancers, turns, usage
+from sysvm.store.queries import alerts, events, links, load_balancers, router_health, turns, usage
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.store import Tx
 from sysvm.wire import channel
@@ -92,6 +92,8 @@ class Notices:
                 await self._run(lambda tx: load_balancers.heard(tx, machine, said.members))
             case channel.TrafficReport():
                 await self._run(lambda tx: usage.metered(tx, machine, said))
+            case channel.HealthReport():
+                await self._run(lambda tx: router_health.heard(tx, machine, said))
             case channel.TaskReport():
                 await self._run(lambda tx: _task(tx, machine))
             case channel.AgentHello() | channel.AgentReport():

@@ -27,6 +27,7 @@ from sysvm.wire.documents import (
     SourceNat,
     StaticNat,
 )
+from sysvm.wire.health import Health
 from sysvm.wire.vpn import RemoteAccess
 
 Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule)
@@ -83,6 +84,7 @@ class RouterFacts:
     egress: tuple[EgressRule, ...] = ()
     balancer: BalancerFacts | None = None
     stats_interval_s: int = 0
+    health: Health | None = None
     vpn: RemoteAccess | None = None
 
 
@@ -105,6 +107,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         balancing=load_balancer.balancing(facts.balancer) if has("Lb") else None,
         vpn=_vpn(facts.vpn) if has("Vpn") and facts.vpn is not None else None,
         stats_interval_s=facts.stats_interval_s,
+        health=facts.health,
     )
 
 

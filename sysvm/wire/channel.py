@@ -15,6 +15,8 @@ from sysvm.wire.collecting import CollectFiles, KeepArchive
 from sysvm.wire.documents import SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.health import CheckHealth
+from sysvm.wire.health import HealthReport as HealthReport
 from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
 
 PROTOCOL = 1
@@ -90,7 +92,7 @@ class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
 
 
 _Images = Download | TakeUpload | CopyImage | DeleteImage | KeepArchive
-_Questions = Diagnose | CheckSelf | CollectFiles | ExplainPacket | ShowRules
+_Questions = Diagnose | CheckSelf | CheckHealth | CollectFiles | ExplainPacket | ShowRules
 TaskBody = _Images | _Questions
 
 
@@ -260,5 +262,5 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
 
 
 AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | StandBy | TakeOver
-AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport | TrafficReport
+AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport | TrafficReport | HealthReport
 AgentAskBody = RedeemTicket | ResumeSession | ReachServer

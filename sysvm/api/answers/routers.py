@@ -1,6 +1,5 @@
 """Routers as answers show them. Who is no administrator sees neither hosts nor control addresses."""
 
-from functools import lru_cache
 from typing import Any
 
 from sysvm.api.answers import nics
@@ -10,6 +9,7 @@ from sysvm.api.answers.times import stamp
 from sysvm.store.queries import machine_rows
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.queries.routers import MachineView
+from sysvm.systemvms.versions import is_older
 
 
 def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str, Any]:
@@ -50,20 +50,6 @@ def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str,
     held = view.nics if admin else [nic for nic in view.nics if nic.traffic != "control"]
     answer["nic"] = [nics.nic(nic, view.networks, row.zone_uuid, row.uuid, admin=admin) for nic in held]
     return answer
-
-
-@lru_cache(maxsize=1024)
-def is_older(version: str, minimum: str) -> bool:
-    """Whether 4.9.1 comes before 4.10.0. Words in a version count as 0."""
-    if not minimum:
-        return False
-    one, other = _numbers(version), _numbers(minimum)
-    width = max(len(one), len(other))
-    return one + (0,) * (width - len(one)) < other + (0,) * (width - len(other))
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else 0 for part in version.replace("-", ".").split("."))
 
 
 def _add_addresses(answer: dict[str, Any], view: MachineView, public: NicRow | None, guest: NicRow | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import balancing, certificates, consoles, nics, settings, specs, vpns
+from sysvm.store.queries import balancing, certificates, consoles, nics, router_health, settings, specs, vpns
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
@@ -140,6 +140,7 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
         firewall=tuple(_firewall(rules)),
         egress=tuple(_egress(rules, f"eth{guest.device}", network.cidr)),
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
+        health=router_health.wanted(tx, network.zone_id),
         vpn=vpns.facts(tx, network, keys.vault),
         balancer=balancing.facts(
             tx,

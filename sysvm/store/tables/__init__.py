@@ -14,6 +14,7 @@ from sysvm.store.tables.accounts import (
 )
 from sysvm.store.tables.base import metadata, pack_address, unpack_address
 from sysvm.store.tables.engine import api_session, cloud, job, job_part, session, task, turn
+from sysvm.store.tables.health import router_health
 from sysvm.store.tables.images import guest_os, pool_image, template, template_copy
 from sysvm.store.tables.infrastructure import (
     cluster,
@@ -61,7 +62,7 @@ __all__ = [
     "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "remote_access_vpn",
     "resource_limit",
     "role", "role_permission", "security_group", "security_group_member", "security_group_rule", "service_offering",
-    "service_provider", "session", "setting", "snapshot", "snapshot_policy", "ssh_key_pair", "ssl_certificate",
+    "router_health", "service_provider", "session", "setting", "snapshot", "snapshot_policy", "ssh_key_pair", "ssl_certificate",
     "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_counter", "traffic_type", "turn",
     "unpack_address", "usage_interval", "user", "user_data", "vm_snapshot", "volume",
     "vpc_offering", "vpn_user", "zone",

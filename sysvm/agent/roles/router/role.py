@@ -19,8 +19,10 @@ import msgspec
 
 from sysvm.agent.command import CommandFailed
 from sysvm.agent.roles import Context, Progress, Role
+from sysvm.agent.roles.router.checking import Checking
 from sysvm.agent.roles.router.dnsmasq import Dnsmasq
 from sysvm.agent.roles.router.haproxy import Haproxy
+from sysvm.agent.roles.router.health import Looks
 from sysvm.agent.roles.router.interfaces import Interfaces
 from sysvm.agent.roles.router.ipsec import Ipsec
 from sysvm.agent.roles.router.metadata import Metadata
@@ -35,6 +37,7 @@ from sysvm.wire.balancing import MemberSeen
 from sysvm.wire.channel import Counter, DriftReport, MembersReport, ServiceSeen, TaskBody, TrafficReport
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
+from sysvm.wire.health import CheckHealth
 from sysvm.wire.machines import Runtime, ServiceFault
 
 T = TypeVar("T")
@@ -181,6 +184,7 @@ class RouterRole(Role):
         self._ending = False
         self._resting = False  # another incarnation serves
         self._ticks = 0
+        self._checking = Checking(context, self._serving, self._looks)
 
     async def start(self, tasks: Tasks) -> None:
         """Begins the watch; prepares the kernel beside everything else, before the first document comes to the thread."""
@@ -188,6 +192,7 @@ class RouterRole(Role):
             tasks.start(self._on_thread(self._prepare), "prepare")
         tasks.start(self._watch(), "watch")
         tasks.start(self._meter(), "meter")
+        tasks.start(self._checking.watch(), "checks")
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
         """Every service in order. Raises Refused for a document that is none of a router."""
@@ -256,11 +261,13 @@ class RouterRole(Role):
         return await self._on_thread(self._count)
 
     async def run_task(self, name: str, body: TaskBody, progress: Progress) -> msgspec.Struct | None:
-        """What the live rules mean."""
+        """What the live rules mean, and whether all is well."""
         match body:
             case ExplainPacket() | ShowRules():
                 document = self._known()
                 return await self._on_thread(lambda: _answered(body, document))
+            case CheckHealth():
+                return await self._checking.fresh(self._known())
             case _:
                 raise Refused(f"a router runs no {type(body).__name__}")
 
@@ -275,6 +282,21 @@ class RouterRole(Role):
         self._ending = True
         for holder in reversed(self._holders):
             await self._on_thread(holder.service.stop)
+
+    # ------------------------------------------------------------ health
+    def _serving(self) -> RouterDocument | None:
+        return None if self._resting or self._ending else self._document
+
+    def _looks(self) -> Looks:
+        return self._thread.submit(self._look).result()
+
+    def _look(self) -> Looks:
+        differences = {}
+        for holder in self._holders:
+            if not holder.is_live():
+                trouble = holder.trouble()
+                differences[holder.service.name] = trouble.why if trouble is not None else "it is not live yet"
+        return Looks(self._daemons(), differences, self._context.line.is_up)
 
     # ------------------------------------------------------------ traffic
     async def _meter(self) -> None:
