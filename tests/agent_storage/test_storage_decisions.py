@@ -42,9 +42,12 @@ def test_a_url_has_one_spelling(url: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("ftp://example.org/a", "by http or https"),
-        ("file:///etc/passwd", "by http or https"),
-        ("example.org/a", "by http or https"),
+        ("gopher://example.org/a", "not by 'gopher'"),
+        ("file://example.org/a", "import folder"),
+        ("file:///", "import folder"),
+        ("file:///../etc/passwd", "leads upwards"),
+        ("example.org/a", "not by 'a URL without scheme'"),
+        ("sftp://a%0ab@example.org/a", "control characters"),
         ("http://user:secret@example.org/", "user name or password"),
         ("http://user@example.org/", "user name or password"),
         ("http://good.example\\@evil.example/", "belong in no URL"),

@@ -15,7 +15,8 @@ FORMATS = {
     "Simulator": ("QCOW2", "RAW", "VHD", "VHDX", "VMDK", "OVA", "TAR"),
     "VMware": ("OVA",),
 }
-SCHEMES = ("http", "https", "ftp", "file")
+SCHEMES = ("http", "https", "ftp", "sftp", "file")
+WITH_LOGIN = ("ftp", "sftp")
 ARCHIVES = (".gz", ".bz2", ".zip", ".xz", ".zst")
 ENDINGS = {
     "QCOW2": (".qcow2", ".img"), "RAW": (".img", ".raw"), "VHD": (".vhd",), "VHDX": (".vhdx",), "VMDK": (".vmdk",),
@@ -52,9 +53,9 @@ def url(text: str, format_: str, *, root: bool) -> str:
     parts = urlsplit(text.strip())
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES:
-        raise Refused(f"The url {text!r} is not understood; give http, https, ftp or (root admin only) file")
-    if parts.username is not None or parts.password is not None:
-        raise Refused("A url must not hold credentials")
+        raise Refused(f"The url {text!r} is not understood; give http, https, ftp, sftp or (root admin only) file")
+    if (parts.username is not None or parts.password is not None) and scheme not in WITH_LOGIN:
+        raise Refused("A url must not hold credentials, but of ftp and sftp")
     if scheme == "file" and not root:
         raise Refused("Only a root admin may register from file://", Why.NOT_ALLOWED)
     if scheme != "file" and not _valid_host(parts.hostname, text):

@@ -80,7 +80,7 @@ class _Judged(AbstractResolver):
 async def opened(source: Source, headers: dict[str, str], way: Way) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer after all redirects. Raises Refused (never again) or SourceFailed (again, later)."""
     for _ in range(MAX_REDIRECTS + 1):
-        async with _session(await _judged(source, way), way) as session:
+        async with _session(await judged(source, way), way) as session:
             response = await _ask(session, source, headers, way)
             async with response:
                 location = response.headers.get("Location")
@@ -91,7 +91,7 @@ async def opened(source: Source, headers: dict[str, str], way: Way) -> AsyncIter
     raise Refused(f"the source redirects more than {MAX_REDIRECTS} times")
 
 
-async def _judged(source: Source, way: Way) -> list[str]:
+async def judged(source: Source, way: Way) -> list[str]:
     """The addresses to connect to; all of them are allowed."""
     if way.proxy is not None and not _is_address(source.host):
         return []

@@ -21,6 +21,7 @@ from sysvm.agent.roles.secstorage.store import write_whole
 from sysvm.basics.errors import Refused
 
 SYNC_EVERY = 16 * 1024 * 1024
+PIECE = 8 * 1024 * 1024
 _READ = 4 * 1024 * 1024
 
 
@@ -31,6 +32,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     validator: str = ""  # ETag or Last-Modified of the bytes that are here
     total: int = 0  # 0: the source did not say
     done: int = 0
+    pieces: tuple[int, ...] = ()  # of PIECE bytes each, that are here beyond `done`: they come from several mirrors
     kept: str = ""  # SHA-256 of the object, once it is one
 
 
@@ -78,7 +80,7 @@ class Incoming:
         self._file.truncate(0)
         self.size = 0
         self._start_hashes()
-        self._note(validator=validator, total=total, done=0)
+        self._note(validator=validator, total=total, done=0, pieces=())
 
     def append(self, pieces: list[bytes]) -> None:
         """More bytes."""
@@ -92,6 +94,27 @@ class Incoming:
             self.size += len(piece)
         if self.size - self.record.done >= SYNC_EVERY:
             self.sync()
+
+    def put(self, number: int, data: bytes) -> None:
+        """A whole piece, in whatever order they come; what it closes up to is hashed."""
+        assert self._file is not None
+        os.pwrite(self._file.fileno(), data, number * PIECE)
+        os.fdatasync(self._file.fileno())
+        pieces = {*self.record.pieces, number}
+        while self.size // PIECE in pieces and self.size < self.record.total:
+            self._hash_on(min((self.size // PIECE + 1) * PIECE, self.record.total) - self.size)
+        self._note(done=self.size, pieces=tuple(sorted(one for one in pieces if one >= self.size // PIECE)))
+
+    def missing(self) -> list[int]:
+        """The pieces that have not come."""
+        return [at for at in range(self.size // PIECE, -(-self.record.total // PIECE)) if at not in self.record.pieces]
+
+    def _hash_on(self, length: int) -> None:
+        assert self._file is not None
+        data = os.pread(self._file.fileno(), length, self.size)
+        for known in self._hashes.values():
+            known.update(data)
+        self.size += len(data)
 
     def sync(self) -> None:
         """Everything so far is on the disk, and the record says so."""
@@ -135,7 +158,8 @@ class Incoming:
 
     def _rehash(self, hashed: Callable[[int], None]) -> None:
         assert self._file is not None
-        self._file.truncate(self.record.done)
+        if not self.record.pieces:
+            self._file.truncate(self.record.done)
         self._file.seek(0)
         while self.size < self.record.done and (piece := self._file.read(_READ)):
             for known in self._hashes.values():
@@ -150,6 +174,6 @@ class Incoming:
             return None
         return known if known.order == self.record.order else None
 
-    def _note(self, **changes: str | int) -> None:
+    def _note(self, **changes: str | int | tuple[int, ...]) -> None:
         self.record = msgspec.structs.replace(self.record, **changes)
         write_whole(self._folder / "record.json", msgspec.json.encode(self.record))

@@ -1,17 +1,20 @@
 """URLs that users give, read strictly. Pure; raises Refused with a sentence for the user.
 
-Not here: where the name leads to (`addresses.py`). What two URL parsers could read differently is refused: credentials,
-backslashes, white space, control characters, anything that is not printable ASCII.
+Not here: where the name leads to (`addresses.py`). What two URL parsers could read differently is refused: credentials (but of
+ftp and sftp, which need some), backslashes, white space, control characters, anything that is not printable ASCII.
 """
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from sysvm.basics.errors import Refused
 
 MAX_URL = 2048
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22}
+WITH_LOGIN = ("ftp", "sftp")
+FILE = "file"
+METALINKS = (".metalink", ".meta4")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _ADDRESS6 = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 
@@ -24,10 +27,27 @@ class Source:
     host: str  # a name, or an address without brackets
     port: int
     target: str  # path and query, as they are sent
+    user: str = ""
+    password: str = ""
+
+    @property
+    def path(self) -> str:
+        """What a file is called at the source; raises Refused for what could be a second command or lead upwards."""
+        plain = unquote(self.target.partition("?")[0])
+        if any(ord(char) < 32 or ord(char) == 127 for char in plain) or ".." in plain.split("/"):
+            raise Refused("the path of the URL leads upwards or has control characters in it")
+        return plain
+
+    @property
+    def is_metalink(self) -> bool:
+        """It is a list of places that have the image."""
+        return self.target.partition("?")[0].lower().endswith(METALINKS)
 
     @property
     def url(self) -> str:
-        """The one spelling of it."""
+        """The one spelling of it, without credentials."""
+        if self.scheme == FILE:
+            return f"file://{self.target}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.target}"
@@ -44,9 +64,12 @@ def parse_source(url: str) -> Source:
         port = parts.port
     except ValueError as error:
         raise Refused(f"this is no URL: {error}") from error
+    if parts.scheme == FILE:
+        return _file(parts)
     if parts.scheme not in PORTS:
-        raise Refused(f"images are fetched by http or https, not by {parts.scheme or 'a URL without scheme'!r}")
-    if "@" in parts.netloc:
+        what = parts.scheme or "a URL without scheme"
+        raise Refused(f"images are fetched by http, https, ftp, sftp or from the import folder, not by {what!r}")
+    if "@" in parts.netloc and parts.scheme not in WITH_LOGIN:
         raise Refused("the URL has a user name or password in it: a download with credentials is not possible")
     host = parts.hostname or ""
     if not (_ADDRESS6 if ":" in host else _HOST).fullmatch(host):
@@ -54,12 +77,29 @@ def parse_source(url: str) -> Source:
     if port == 0:
         raise Refused("port 0 is no port")
     target = quote(parts.path or "/", safe="/%:;=@!$&'()*+,~-._")
-    return Source(parts.scheme, host, port or PORTS[parts.scheme], f"{target}?{parts.query}" if parts.query else target)
+    if parts.query:
+        target = f"{target}?{parts.query}"
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (user + password).isprintable():
+        raise Refused("the user name or password in the URL has control characters in it")
+    return Source(parts.scheme, host, port or PORTS[parts.scheme], target, user, password)
+
+
+def _file(parts: SplitResult) -> Source:
+    """A file of the import folder of the image store."""
+    if parts.netloc not in ("", "localhost"):
+        raise Refused("a file URL names a file of the import folder: file:///name")
+    source = Source(FILE, "", 0, quote(parts.path, safe="/%:;=@!$&'()*+,~-._"))
+    if not source.path.strip("/"):
+        raise Refused("the file URL names no file of the import folder")
+    return source
 
 
 def follow(source: Source, location: str) -> Source:
     """Where a redirect leads. A secure source may not lead to an insecure one."""
     there = parse_source(urljoin(source.url, location))
+    if there.scheme not in ("http", "https"):
+        raise Refused(f"the source redirects to {there.scheme}, which nobody has asked for")
     if (source.scheme, there.scheme) == ("https", "http"):
         raise Refused("the source leads from https to http, which could be changed on its way")
     return there

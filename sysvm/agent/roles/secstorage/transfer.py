@@ -1,5 +1,6 @@
 """A whole download: as many attempts as it takes, one file, one result. Nothing of a wrong image stays.
 
+    metalink  read it first: where from, and what is promised; large files come from several mirrors at once (`mirrors.py`)
     attempt   ask (with a range, when some bytes are here), check the answer, stream into the file
     failure   of the source: wait and go on where it stopped; a try that brought bytes starts the counting anew
     end       what has come is judged and kept (`keeping.py`)
@@ -13,16 +14,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from sysvm.agent.roles.secstorage import answer, formats
 from sysvm.agent.roles.secstorage.checksum import Checksum, parse_checksum
-from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way, opened
-from sysvm.agent.roles.secstorage.incoming import Incoming
+from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way
+from sysvm.agent.roles.secstorage.incoming import Incoming, Record
 from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused, result
-from sysvm.agent.roles.secstorage.pace import Pace, Patience
+from sysvm.agent.roles.secstorage.metalink import MAX_BYTES, Metalink, parse_metalink
+from sysvm.agent.roles.secstorage.mirrors import LEAST, Mirrors
+from sysvm.agent.roles.secstorage.pace import Patience
+from sysvm.agent.roles.secstorage.reaching import Answer, reached
 from sysvm.agent.roles.secstorage.source import Source, parse_source
 from sysvm.agent.roles.secstorage.store import ImageStore
+from sysvm.agent.roles.secstorage.streaming import pieces
 from sysvm.basics.clock import Clock
 from sysvm.basics.digest import digest
 from sysvm.basics.edge import edge
@@ -55,11 +58,14 @@ class Order:
 
 def read_order(body: Download, limit: int) -> Order:
     """The order in a task; raises Refused with the field that is wrong."""
+    source, checksum = parse_source(body.url), parse_checksum(body.checksum)
+    if source.scheme == "sftp" and checksum is None:
+        raise Refused("sftp needs a checksum: nobody vouches for the key of the server")
     return Order(
         image=body.image,
-        source=parse_source(body.url),
+        source=source,
         format=formats.known_format(body.format),
-        checksum=parse_checksum(body.checksum),
+        checksum=checksum,
         max_bytes=min(body.max_bytes or limit, limit),
     )
 
@@ -75,17 +81,36 @@ class Transfer:
     progress: Progress
     patience: Patience = field(default_factory=Patience)
     _said: float = -1.0
+    _links: Metalink | None = None
+    _turn: int = 0  # which mirror is asked
 
     @property
     def keeping(self) -> Keeping:
         """What becomes of the bytes."""
         order = self.order
-        return Keeping(self.store, order.image, order.format, order.checksum, order.max_bytes, order.fingerprint)
+        return Keeping(self.store, order.image, order.format, self._promised, order.max_bytes, order.fingerprint)
+
+    @property
+    def _promised(self) -> Checksum | None:
+        """By who ordered, else by the metalink."""
+        return self.order.checksum or (self._links.checksum if self._links is not None else None)
+
+    @property
+    def _source(self) -> Source:
+        links = self._links
+        return links.mirrors[self._turn % len(links.mirrors)] if links is not None else self.order.source
+
+    def _next_mirror(self) -> bool:
+        """Whether there is one that has not been asked."""
+        self._turn += 1
+        return self._links is not None and self._turn < len(self._links.mirrors)
 
     async def run(self) -> Downloaded:
         """The image is in the store afterwards. Raises Refused when it never will be."""
         if known := await asyncio.to_thread(self.keeping.known):
             return known
+        if self.order.source.is_metalink:
+            self._links = await self._read_metalink()
         incoming = self.keeping.incoming()
         try:
             await asyncio.to_thread(incoming.open, lambda _: None)
@@ -103,14 +128,55 @@ class Transfer:
             incoming.close()
         return result(image)
 
+    # ------------------------------------------------------------ mirrors
+    async def _read_metalink(self) -> Metalink:
+        failed = 0
+        while True:
+            text = b""
+            try:
+                async with reached(self.order.source, {}, self.way, self.store.path) as response:
+                    answer.read_answer(response.status, response.headers, Record(order=""))
+                    async for piece in pieces(response, self.patience):
+                        text += piece
+                        if len(text) > MAX_BYTES:
+                            break
+                return parse_metalink(text)
+            except SourceFailed as error:
+                failed += 1
+                if failed >= self.patience.tries:
+                    raise Refused(f"the download failed {failed} times in a row; at last: {error}") from error
+                await self.clock.sleep(self.patience.pause(failed))
+
+    async def _from_mirrors(self, incoming: Incoming) -> bool:
+        """Whether several mirrors have brought it; without a checksum, or for a small file, one place does."""
+        links = self._links
+        if links is None or len(links.mirrors) < 2 or self._promised is None:
+            return False
+        mirrors = Mirrors(links.mirrors, self.way, self.store.path, self.clock, self.patience, self._tell)
+        total = await mirrors.size()
+        if total < LEAST:
+            return False
+        self.keeping.check_size(total, incoming)
+        if incoming.record.total != total:
+            await asyncio.to_thread(incoming.restart, "", total)
+        await mirrors.bring(incoming)
+        return True
+
     # ------------------------------------------------------------ bringing
     async def _bring(self, incoming: Incoming) -> None:
+        if await self._from_mirrors(incoming):
+            return
         failed = 0
         while True:
             before = incoming.size
             try:
                 await self._attempt(incoming)
+            except Refused as error:
+                if not self._next_mirror():
+                    raise
+                log.info("mirror_refused", image=self.order.image, why=str(error))
             except SourceFailed as error:
+                self._next_mirror()
                 failed = failed + 1 if incoming.size <= before else 1
                 await asyncio.to_thread(incoming.sync)
                 if isinstance(error, answer.Restart):
@@ -123,19 +189,21 @@ class Transfer:
                 return
 
     async def _attempt(self, incoming: Incoming) -> None:
-        headers = answer.ask_for(incoming.record, promised=self.order.checksum is not None)
-        async with opened(self.order.source, headers, self.way) as response:
+        headers = answer.ask_for(incoming.record, promised=self._promised is not None)
+        async with reached(self._source, headers, self.way, self.store.path) as response:
             begin = answer.read_answer(response.status, response.headers, incoming.record)
             if isinstance(begin, answer.Complete):
                 return
             self.keeping.check_size(begin.total, incoming)
             if begin.at != incoming.size or not begin.at:
-                await asyncio.to_thread(incoming.restart, begin.validator, begin.total)
+                # Mirrors have validators of their own; the checksum tells whether they have the same file.
+                validator = "" if self._links is not None and self._promised else begin.validator
+                await asyncio.to_thread(incoming.restart, validator, begin.total)
             await self._stream(response, incoming, begin.total)
         if begin.total and incoming.size != begin.total:
             raise SourceFailed(f"the source ended after {incoming.size} of {begin.total} bytes")
 
-    async def _stream(self, response: aiohttp.ClientResponse, incoming: Incoming, total: int) -> None:
+    async def _stream(self, response: Answer, incoming: Incoming, total: int) -> None:
         writing: asyncio.Future[None] | None = None
         try:
             async for batch, size in self._batches(response):
@@ -150,11 +218,11 @@ class Transfer:
                 await asyncio.shield(writing)
         await asyncio.to_thread(incoming.sync)
 
-    async def _batches(self, response: aiohttp.ClientResponse) -> AsyncIterator[tuple[list[bytes], int]]:
+    async def _batches(self, response: Answer) -> AsyncIterator[tuple[list[bytes], int]]:
         batch: list[bytes] = []
         size = 0
         try:
-            async for piece in self._pieces(response):
+            async for piece in pieces(response, self.patience):
                 batch.append(piece)
                 size += len(piece)
                 if size >= BATCH:
@@ -166,26 +234,6 @@ class Transfer:
             raise
         if batch:
             yield batch, size
-
-    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        now = asyncio.get_running_loop().time
-        pace = Pace(self.patience, now())
-        while True:
-            try:
-                async with asyncio.timeout(pace.left(now()) + 0.001):
-                    piece = await response.content.readany()
-            except TimeoutError:
-                piece = b""
-                if not pace.took(0, now()):
-                    raise SourceFailed(self.patience.too_slow) from None
-                continue
-            except (aiohttp.ClientError, OSError) as error:
-                raise SourceFailed(f"the connection broke: {error or type(error).__name__}") from error
-            if not piece:
-                return
-            yield piece
-            if not pace.took(len(piece), now()):
-                raise SourceFailed(self.patience.too_slow)
 
     async def _tell(self, share: float) -> None:
         if share - self._said >= 0.01 or share >= 1.0:

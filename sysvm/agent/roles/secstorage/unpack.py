@@ -1,7 +1,7 @@
-"""Compressed sources: gz, bz2, xz, and zip archives with one file. Done after the download, which stays resumable that way.
+"""Compressed sources: gz, bz2, xz, zst, and zip archives with one file. Done after the download, which stays resumable that way.
 
 A piece at a time, hashed and counted as it is written: a bomb ends at the limit of bytes, whatever its headers say, and an xz
-that asks for more than MEMORY is refused. Only bytes leave an archive: names in it are not used for anything.
+or zst that asks for more than MEMORY is refused. Only bytes leave an archive: names in it are not used for anything.
 """
 
 import asyncio
@@ -67,9 +67,11 @@ def _pieces(source: Path, packed: str) -> Iterator[bytes]:
             return _reading(bz2.BZ2File(source))
         case "xz":
             return _xz(source)
+        case "zstd":
+            return _zstd(source)
         case "zip":
             return _zip(source)
-    raise Refused(f"{packed} archives cannot be unpacked here: use gz, bz2, xz or zip")
+    raise Refused(f"{packed} archives cannot be unpacked here: use gz, bz2, xz, zst or zip")
 
 
 def _reading(file: bz2.BZ2File | IO[bytes]) -> Iterator[bytes]:
@@ -104,6 +106,18 @@ def _xz(source: Path) -> Iterator[bytes]:
             if unpacker.needs_input and not data:
                 raise EOFError("it is cut off")
             yield from _nonempty(unpacker.decompress(data, _PIECE))
+
+
+def _zstd(source: Path) -> Iterator[bytes]:
+    from backports import zstd  # of the standard library from Python 3.14 on
+
+    limits: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MEMORY.bit_length() - 1}
+    try:
+        with zstd.ZstdFile(source, options=limits) as file:
+            while piece := file.read(_PIECE):
+                yield piece
+    except zstd.ZstdError as error:
+        raise EOFError(str(error)) from error
 
 
 def _nonempty(piece: bytes) -> Iterator[bytes]:
