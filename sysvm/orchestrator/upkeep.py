@@ -47,6 +47,7 @@ NOTED = {
     "machine": tables.machine,
     "network": tables.network,
     "snapshot": tables.snapshot,
+    "vmsnapshot": tables.vm_snapshot,
     "volume": tables.volume,
 }
 

@@ -10,6 +10,7 @@ from sysvm.api.commands import guest_deploy, guest_keys, guest_networks, securit
 from sysvm.api.commands.guest_deploy import NewDisk
 from sysvm.api.commands.guests import ABOUT, answer, the_guest
 from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler
 from sysvm.api.params import pairs
 from sysvm.api.rules import guests as rules
@@ -125,6 +126,7 @@ def _change_offering(call: Call, row: Row) -> None:
         raise Refused(
             f"Unable to upgrade virtual machine {row.display_name} in state {state}; make sure the virtual machine is stopped"
         )
+    need_none(call.tx, row.id, "scale the VM", memory=True)
     zone = call.tx.get(tables.zone, row.zone_id)
     assert zone is not None
     offering = guest_deploy.service_offering(call, zone)
@@ -161,6 +163,7 @@ def restore_virtual_machine(call: Call) -> Reply:
     if image.hypervisor.lower() != row.hypervisor.lower():
         raise Refused(f"Template {image.name} is for {image.hypervisor}, the vm runs on {row.hypervisor}")
     guest_deploy.check_ready(call, image, zone)
+    need_none(call.tx, row.id, "restore the VM")
     _new_root(call, row, owner, image)
     parts = (machines.replace(call.tx, row, forced=True),) if row.wanted == "running" else ()
     return Accepted(parts, call.about(ABOUT, row), f"restoring Vm Id: {row.uuid}")

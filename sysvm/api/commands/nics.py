@@ -16,6 +16,7 @@ from sysvm.api.commands.guest_networks import Plug
 from sysvm.api.commands.guests import the_guest
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import slice_rows
 from sysvm.api.rules import guests as rules
@@ -75,6 +76,7 @@ def _changed(call: Call, machine: Row, network_ids: Sequence[int | None]) -> tup
 def add_nic_to_virtual_machine(call: Call) -> Reply:
     """One more network for a guest."""
     row = the_guest(call, "virtualmachineid")
+    need_none(call.tx, row.id, "add a NIC", memory=True)
     network = usable_network(call, call["networkid"], "networkid")
     zone = call.tx.get(tables.zone, row.zone_id)
     assert zone is not None
@@ -99,6 +101,7 @@ def add_nic_to_virtual_machine(call: Call) -> Reply:
 def remove_nic_from_virtual_machine(call: Call) -> Reply:
     """One network less; never the default one, nor one that rules lead to."""
     row = the_guest(call, "virtualmachineid")
+    need_none(call.tx, row.id, "remove a NIC", memory=True)
     nic, machine = _the_nic(call)
     if machine.id != row.id:
         raise Refused("The NIC is not one of this vm")
@@ -126,6 +129,7 @@ def _refuse_used(tx: Tx, text: str, machine: Row, nic: NicRow) -> None:
 def update_default_nic_for_virtual_machine(call: Call) -> Reply:
     """Another NIC is the default one from the guest's next lease on."""
     row = the_guest(call, "virtualmachineid")
+    need_none(call.tx, row.id, "remove a NIC", memory=True)
     nic, machine = _the_nic(call)
     if machine.id != row.id:
         raise Refused("The NIC is not one of this vm")

@@ -12,6 +12,7 @@ from sysvm.api.answers import snapshots as answers
 from sysvm.api.answers import templates as template_answers
 from sysvm.api.call import Accepted, Call, Owner, Reply
 from sysvm.api.commands import images
+from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, tags_of
 from sysvm.api.params import pairs
@@ -128,6 +129,8 @@ def revert_snapshot(call: Call) -> Reply:
     guest = call.tx.get(tables.machine, volume.machine_id) if volume.machine_id is not None else None
     if guest is not None and (guest.wanted == "running" or machine_rows.state_of(guest) not in ("Stopped", "Error")):
         raise Refused("The VM the specified disk is attached to is not in the shutdown state.")
+    if guest is not None:
+        need_none(call.tx, guest.id, "revert a volume by itself")
     if volume.state != "Ready":
         raise Refused(f"Volume {volume.name} is in state {volume.state}; it must be Ready")
     if (busy := snapshots.of_volume_under_way(call.tx, volume.id)) is not None:

@@ -7,6 +7,7 @@ to is stopped meanwhile. Where it was it goes when it is whole where it shall be
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands import images
 from sysvm.api.commands.snapshots import need_copyable
+from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.commands.volumes import disk_offering
 from sysvm.api.handlers import handler
 from sysvm.basics.errors import Refused, Why
@@ -58,6 +59,7 @@ def _check_guest(call: Call, volume: Row, host: Row) -> None:
         return
     if guest.wanted == "running" or machine_rows.state_of(guest) not in ("Stopped", "Error"):
         raise Refused("Volumes of running VMs can't be moved: stop the VM first", Why.UNAVAILABLE)
+    need_none(call.tx, guest.id, "move a volume")
     others = [row for row in volumes.of_machine(call.tx, guest.id) if row.id != volume.id]
     stays = next((row for row in others if row.host_id not in (None, host.id)), None)
     if stays is not None:

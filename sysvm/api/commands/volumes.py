@@ -13,6 +13,7 @@ from sysvm.api.answers import volumes as answers
 from sysvm.api.call import Accepted, Call, Reply, Success
 from sysvm.api.commands.guests import the_guest
 from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, tags_of
 from sysvm.api.rules import guests as guest_rules
@@ -208,6 +209,7 @@ def _plug(call: Call, volume: Row, guest: Row, wanted: int | None) -> None:
         raise Refused("Please specify a VM that is in the same zone as the volume.")
     if guest.account_id != volume.account_id:
         raise Refused("The volume and the VM belong to different accounts")
+    need_none(call.tx, guest.id, "attach a volume")
     used = {row.device for row in volumes.of_machine(call.tx, guest.id)}
     device = rules.device(wanted, used)
     _same_host(call, volume, guest)
@@ -256,6 +258,7 @@ def detach_volume(call: Call) -> Reply:
     guest = call.tx.get(tables.machine, volume.machine_id)
     assert guest is not None
     _need_quiet(guest)
+    need_none(call.tx, guest.id, "detach a volume")
     call.tx.update(tables.volume, volume.id, machine_id=None, device=None, attached=None)
     live = (machines.wish_document(call.tx, guest.id),) if _is_up(guest) else ()
     return Accepted(live, call.about(ABOUT, volume), f"detaching volume: {volume.uuid} from Vm: {guest.uuid}")
@@ -291,6 +294,8 @@ def resize_volume(call: Call) -> Reply:
             f"Volume should be in ready or allocated state before attempting a resize. Volume {volume.uuid} is in state"
             f" {volume.state}."
         )
+    if volume.machine_id is not None:
+        need_none(call.tx, volume.machine_id, "resize a volume")
     zone = call.tx.get(tables.zone, volume.zone_id)
     assert zone is not None
     chosen = disk_offering(call, zone)

@@ -15,6 +15,7 @@ from sysvm.orchestrator.turns import (
     storage,
     task,
     template,
+    vm_snapshot,
     volume,
     zone,
 )
@@ -32,6 +33,7 @@ KINDS: dict[str, Kind] = {
     "sweep": Kind(sweep.work, sweep.complain),
     "task": Kind(task.work, task.complain),
     "template": Kind(moving.work, template.complain),
+    "vmsnapshot": Kind(vm_snapshot.work, vm_snapshot.complain),
     "volume": Kind(volume.work, volume.complain),
     "zone": Kind(zone.work, zone.complain),
 }

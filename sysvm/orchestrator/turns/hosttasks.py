@@ -19,7 +19,7 @@ from sysvm.wire.grants import FetchTicket, sign_ticket
 from sysvm.wire.machines import OperationSeen
 
 TICKET_S = 12 * 3600.0
-WAKING = ("volume", "snapshot")
+WAKING = ("volume", "snapshot", "vmsnapshot")
 
 
 async def run(context: Context, turn: Turn, host_id: int, name: str, body: link.HostTaskBody) -> OperationSeen:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.prepared import Prepared
-from sysvm.store.queries import machine_rows, machines, routers, rules, security_groups, settings
+from sysvm.store.queries import machine_rows, machines, routers, rules, security_groups, settings, vm_snapshots
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.routers import MachineView
 from sysvm.store.store import Row, Tx
@@ -101,6 +101,8 @@ def expunge(tx: Tx, row: Row) -> Part:
         .where(volume.machine_id == row.id, volume.type != "ROOT", volume.removed.is_(None))
         .values(machine_id=None, device=None, attached=None)
     )
+    for snapshot in vm_snapshots.of_machine(tx, row.id):
+        vm_snapshots.drop(tx, snapshot)
     tx.update(tables.machine, row.id, destroyed=row.destroyed if row.destroyed is not None else tx.now)
     return machines.want(tx, row, "gone", forced=True)
 

@@ -21,6 +21,10 @@ RESTORING = (
     "(revert_id is not null or state = 'Migrating'"
     " or (state = 'Creating' and (snapshot_id is not null or image_id is not null)))"
 )
+STANDS_STILL = """
+select 1 from vm_snapshot where machine_id = :machine and removed is null
+    and ((state in ('Creating', 'Clearing') and not live) or (state = 'Reverting' and kind = 'Disk')) limit 1
+"""
 BEING_COPIED = """
 select v.name from snapshot s join volume v on v.id = s.volume_id
 where v.machine_id = :machine and s.state = 'Creating' and not s.live and s.source_id is null and s.removed is null limit 1
@@ -151,6 +155,8 @@ def why_wait(tx: Tx, machine_id: int) -> str:
     found = tx.rows(tables.volume, f"machine_id = :id and removed is null and {RESTORING} limit 1", id=machine_id)
     if found:
         return f"volume {found[0].name} is being filled"
+    if tx.sql(STANDS_STILL, machine=machine_id):
+        return "a VM snapshot of it is being made or gone back to"
     copied = tx.sql(BEING_COPIED, machine=machine_id)
     return f"volume {copied[0][0]} is being copied for a snapshot" if copied else ""
 
