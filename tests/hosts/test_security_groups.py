@@ -13,6 +13,7 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.netns import socket_in
 from sysvm.hosts.network import HostNetwork, Underlay, security_groups
+from sysvm.hosts.network.generation import ruleset_generation
 from sysvm.hosts.security_groups import SecurityGroups
 from sysvm.wire.machines import Isolation, Kind, MachineSpec, Segment, Traffic
 from sysvm.wire.security_groups import Group, GroupedPort, GroupRule, SecurityGroupsDocument
@@ -235,6 +236,18 @@ async def test_what_somebody_changes_by_hand_is_mended(lab: Lab, harm: tuple[str
     await lab.groups.mend()
     assert before == listed(lab)
     assert [True, False] == [lab.pings(spec, lab.web) for spec in (lab.client, lab.other)]
+
+
+async def test_rules_are_listed_again_only_when_somebody_has_made_a_transaction(lab: Lab):
+    await lab.apply(PING_OF_CLIENTS)
+    begin = ruleset_generation(lab.layout.namespace)
+    for _ in range(2):
+        await lab.groups.mend()
+        assert begin == ruleset_generation(lab.layout.namespace)
+    lab.nft("add", "rule", "bridge", "sysvm_groups", "arrive", "accept")
+    assert begin + 1 == ruleset_generation(lab.layout.namespace)
+    await lab.groups.mend()
+    assert begin + 2 == ruleset_generation(lab.layout.namespace)
 
 
 def listed(lab: Lab) -> security_groups.Listed:

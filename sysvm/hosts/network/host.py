@@ -1,9 +1,9 @@
 """Making the network of a host true: segments, trunks, ports, guard.
 
 Ports are found by their alias ("sysvm:<machine>:<incarnation>:<device>"), segments by their name; nothing is remembered
-between calls but the open input ports, so a host agent that died loses nothing. Calls wait for each other, so that what one
-has looked at is still so when it acts. Few programs are run, whatever the number of NICs: they are most of what a new
-machine waits for.
+between calls but the open input ports, and which rules were read back last: a host agent that died loses nothing. Calls
+wait for each other, so that what one has looked at is still so when it acts. Few programs are run, whatever the number of
+NICs: they are most of what a new machine waits for.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from sysvm.basics.errors import Broken, NotYet, Refused, Why
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import guard, plans, security_groups
+from sysvm.hosts.network.generation import ruleset_generation
 from sysvm.hosts.network.input import input_ruleset
 from sysvm.hosts.network.namespace import Namespace
 from sysvm.hosts.network.plans import Port
@@ -40,6 +41,7 @@ class HostNetwork:
         self._underlay = underlay or Underlay()
         self._lock = asyncio.Lock()
         self._open_ports: frozenset[int] = frozenset()
+        self._grouped: tuple[SecurityGroupsDocument, int] | None = None  # what the kernel has, as of which generation
         self.namespace = Namespace(layout)
 
     async def ensure(self) -> None:
@@ -170,12 +172,18 @@ class HostNetwork:
 
     async def ensure_groups(self, document: SecurityGroupsDocument) -> str:
         """Ports are held to their groups as the document says; what still differs then in the kernel, in words, or nothing."""
-        wanted = security_groups.render(self._layout, document)
         async with self._lock:
+            generation = ruleset_generation(self._layout.namespace)
+            if (document, generation) == self._grouped:
+                return ""
+            wanted = security_groups.render(self._layout, document)
             change = security_groups.change(await self._groups(), wanted)
             if change:
                 await self.namespace.nft(security_groups.base_ruleset() + change)
+                # What comes after this number is looked at again.
+                generation = ruleset_generation(self._layout.namespace)
                 change = security_groups.change(await self._groups(), wanted)
+            self._grouped = None if change else (document, generation)
         return change
 
     async def _groups(self) -> security_groups.Listed:
