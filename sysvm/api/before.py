@@ -1,6 +1,7 @@
 """What a handler needs done before its transaction: work that takes long or has to wait.
 
-`before` functions may read the store, never write it: the handler's transaction must check again what it relies on.
+`before` functions read the store, and write nothing that does not end by itself (a question to an agent has a deadline): the
+handler's transaction must check again what it relies on.
 """
 
 from dataclasses import dataclass

@@ -196,12 +196,8 @@ async def test_diagnostics_are_a_task_with_an_answer(land: Land, router: dict[st
     assert {"exitcode": "0", "stdout": "1 received", "stderr": ""} == over["jobresult"]["diagnostics"]
 
 
-async def test_what_comes_later_is_refused_or_empty(land: Land, router: dict[str, Any]):
+async def test_there_are_no_internal_load_balancers(land: Land):
     assert [] == await land.admin("listInternalLoadBalancerVMs")
-    with refusal(431, "Multiple parameters not supported"):
-        await land.admin("upgradeRouterTemplate", id=router["id"], zoneid=land.zone)
-    with refusal(530, "Router health checks are not enabled"):
-        await land.admin("getRouterHealthCheckResults", routerid=router["id"])
 
 
 async def test_diagnostics_data_is_an_address_at_secondary_storage(land: Land, router: dict[str, Any]):

@@ -8,11 +8,12 @@ from sysvm.api.answers.owners import add_owner, without_empty
 from sysvm.api.answers.times import stamp
 from sysvm.store.queries import machine_rows
 from sysvm.store.queries.nics import NicRow
+from sysvm.store.queries.router_health import NOTHING, Found
 from sysvm.store.queries.routers import MachineView
 from sysvm.systemvms.versions import is_older
 
 
-def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str, Any]:
+def router(view: MachineView, *, admin: bool, minimum_version: str, health: Found = NOTHING) -> dict[str, Any]:
     """One router. `minimum_version` is the oldest template that needs no upgrade; empty: any."""
     row = view.row
     answer = {
@@ -35,7 +36,7 @@ def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str,
         "networkdomain": row.network_domain or None,
         "isredundantrouter": bool(row.redundant),
         "redundantstate": row.redundant_state or "UNKNOWN",
-        "healthchecksfailed": False,
+        "healthchecksfailed": health.failed > 0,
         "version": row.template_version or "UNKNOWN",
         "scriptsversion": row.version or None,
         "softwareversion": row.version or None,
@@ -50,6 +51,22 @@ def router(view: MachineView, *, admin: bool, minimum_version: str) -> dict[str,
     held = view.nics if admin else [nic for nic in view.nics if nic.traffic != "control"]
     answer["nic"] = [nics.nic(nic, view.networks, row.zone_uuid, row.uuid, admin=admin) for nic in held]
     return answer
+
+
+def checks(found: Found) -> list[dict[str, Any]]:
+    """The newest results; a check that could not be made has no verdict."""
+    return [
+        without_empty(
+            {
+                "checkname": each["name"],
+                "checktype": each["kind"],
+                "success": each["good"],
+                "details": each["details"],
+                "lastupdated": stamp(each["at"]),
+            }
+        )
+        for each in found.checks
+    ]
 
 
 def _add_addresses(answer: dict[str, Any], view: MachineView, public: NicRow | None, guest: NicRow | None) -> None:

@@ -16,12 +16,12 @@ from sysvm.api.listing import list_rows
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.prepared import Condition, rare
-from sysvm.store.queries import machine_rows, machines, routers, settings
+from sysvm.store.queries import machine_rows, machines, router_health, router_versions, routers
 from sysvm.store.queries.jobs import Part
+from sysvm.store.queries.router_health import NOTHING
 from sysvm.store.store import Row, Tx
 
 ABOUT = "DomainRouter"
-MINIMUM_VERSION = "minreq.sysvmtemplate.version"
 
 
 def the_router(call: Call, name: str = "id") -> Row:
@@ -36,11 +36,8 @@ def answer(tx: Tx, row: Row, *, admin: bool) -> dict[str, Any]:
     """One router, whatever became of it."""
     view = routers.one(tx, row.id)
     assert view is not None
-    return answers.router(view, admin=admin, minimum_version=_minimum(tx, row.zone_id))
-
-
-def _minimum(tx: Tx, zone_id: int) -> str:
-    return str(settings.value(tx, MINIMUM_VERSION, zone_id=zone_id) or "")
+    found = router_health.of(tx, [row.id]).get(row.id, NOTHING)
+    return answers.router(view, admin=admin, minimum_version=router_versions.minimum(tx, row.zone_id), health=found)
 
 
 @handler("listRouters")
@@ -49,10 +46,18 @@ def list_routers(call: Call) -> Reply:
     machine = tables.machine.c
     admin = call.caller.is_root or call.caller.role_type == "ResourceAdmin"
 
+    with_results = bool(call.get("fetchhealthcheckresults"))
+
     def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
         views = routers.views(tx, found)
-        minimum = {zone_id: _minimum(tx, zone_id) for zone_id in {view.row.zone_id for view in views}}
-        return [answers.router(view, admin=admin, minimum_version=minimum[view.row.zone_id]) for view in views]
+        minimum = {zone_id: router_versions.minimum(tx, zone_id) for zone_id in {view.row.zone_id for view in views}}
+        health = router_health.of(tx, [row.id for row in found])
+        shown = []
+        for view in views:
+            checked = health.get(view.row.id, NOTHING)
+            row = answers.router(view, admin=admin, minimum_version=minimum[view.row.zone_id], health=checked)
+            shown.append({**row, "healthcheckresults": answers.checks(checked)} if with_results else row)
+        return shown
 
     return list_rows(
         call,
@@ -79,8 +84,11 @@ def _filters(call: Call) -> list[Condition]:
         found.append(rare(machine.template_version.startswith(call["version"], autoescape=True)))
     if "forvpc" in call:
         found.append(rare(machine.vpc_id.is_not(None) if call["forvpc"] else machine.vpc_id.is_(None)))
-    if call.get("vpcid") or call.get("healthchecksfailed"):
-        found.append(rare(sa.false()))  # there are no VPCs, and no check of a router has failed
+    if "healthchecksfailed" in call:
+        failing = router_health.failing()
+        found.append(rare(machine.id.in_(failing) if call["healthchecksfailed"] else machine.id.not_in(failing)))
+    if call.get("vpcid"):
+        found.append(rare(sa.false()))  # there are no VPCs
     return found
 
 
@@ -164,24 +172,3 @@ def change_offering(call: Call, row: Row, type_: str) -> None:
     if state != "Stopped":
         raise Refused(f"Unable to upgrade {row.name} to another offering in state {state}; it must be Stopped")
     call.tx.update(tables.machine, row.id, service_offering_id=offering.id)
-
-
-# ---------------------------------------------------------------- what comes with later features
-@handler("upgradeRouterTemplate")
-def upgrade_router_template(call: Call) -> Reply:
-    """One reboot for each running router of the scope that has an old template; none has one that is older than allowed."""
-    scopes = [name for name in ("id", "zoneid", "podid", "clusterid", "domainid") if call.get(name)]
-    if len(scopes) > 1:
-        raise Refused(
-            "Multiple parameters not supported. Specify only one among routerId/zoneId/podId/clusterId/accountId/domainId"
-        )
-    if not scopes:
-        raise Refused("Missing parameter: specify one of id, zoneid, podid, clusterid, domainid")
-    raise Refused("Upgrading routers in place is not supported; use restartNetwork with cleanup=true", Why.UNAVAILABLE)
-
-
-@handler("getRouterHealthCheckResults")
-def get_router_health_check_results(call: Call) -> Reply:
-    """Refused as with health checks switched off: no router makes them."""
-    row = the_router(call, "routerid")
-    raise Refused(f"Router health checks are not enabled for router: {row.name}", Why.INTERNAL)

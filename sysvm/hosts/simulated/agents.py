@@ -14,7 +14,7 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
 from sysvm.hosts.simulated.world import World
-from sysvm.wire import channel, collecting, explaining, link
+from sysvm.wire import channel, collecting, explaining, health, link
 from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
 
@@ -60,6 +60,8 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
         case collecting.KeepArchive():
             size = len(body.archive)
             return channel.Downloaded(sha256=digest(body.image), size=size, virtual_size=size, format="ZIP")
+        case health.CheckHealth():
+            return health.HealthReport(checks=())
         case channel.DeleteImage():
             return link.Nothing()
         case explaining.ExplainPacket():

@@ -12,7 +12,7 @@ from sysvm.store import tables
 from sysvm.store.queries import jobs
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
-from sysvm.wire import channel, explaining
+from sysvm.wire import channel, explaining, health
 from sysvm.wire.machines import OperationState
 
 OVER = ("done", "failed")
@@ -20,6 +20,7 @@ BODIES: dict[str, type[channel.TaskBody]] = {
     "diagnose": channel.Diagnose,
     "explain": explaining.ExplainPacket,
     "rules": explaining.ShowRules,
+    "health": health.CheckHealth,
 }
 
 

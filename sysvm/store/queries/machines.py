@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import turns
+from sysvm.store.queries import router_versions, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -42,9 +42,10 @@ def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
 
 def need_reachable_router(tx: Tx, network_id: int) -> None:
     """Raises Refused when the evidence says that no running router of the network can be told anything: its host has been
-    without a link for so long that it is an alert. One that starts, moves or is replaced takes what is new when it is
-    there; one that is stopped, when it starts."""
+    without a link for so long that it is an alert, or it runs a template that is too old. One that starts, moves or is
+    replaced takes what is new when it is there; one that is stopped, when it starts."""
     found = [router for router in routers_of(tx, network_id) if router.wanted == "running" and router.power == "running"]
+    router_versions.need_young_enough(tx, found)
     hosts = [tx.get(tables.host, router.host_id) for router in found if router.host_id is not None]
     if hosts and all(host is not None and host.state == "Alert" for host in hosts):
         names = ", ".join(host.name for host in hosts if host is not None)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, machines, settings
+from sysvm.store.queries import alerts, events, machines, router_versions, settings
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.machines import machine_by_uuid
@@ -18,15 +18,13 @@ from sysvm.store.store import Row, Tx
 from sysvm.systemvms.versions import is_older
 from sysvm.wire.health import Checked, Checks, Health, HealthReport
 
-PREFIX = "router.health.checks."
-MINIMUM_VERSION = "minreq.sysvmtemplate.version"
 VERSION = "router_version_check.py"
 EVENT = "ROUTER.HEALTH.CHECKS"
 
 
 def is_enabled(tx: Tx) -> bool:
     """Whether routers make checks at all."""
-    return bool(settings.value(tx, f"{PREFIX}enabled"))
+    return bool(settings.value(tx, "router.health.checks.enabled"))
 
 
 def wanted(tx: Tx, zone_id: int) -> Health | None:
@@ -35,21 +33,21 @@ def wanted(tx: Tx, zone_id: int) -> Health | None:
         return None
 
     def number(name: str) -> float:
-        return float(settings.value(tx, f"{PREFIX}{name}", zone_id=zone_id) or 0)
+        return float(settings.value(tx, name, zone_id=zone_id) or 0)
 
     return Health(
-        basic_s=round(60 * number("basic.interval")),
-        advanced_s=round(60 * number("advanced.interval")),
-        tell_s=round(60 * number("results.fetch.interval")),
-        excluded=tuple(sorted(_names(tx, "to.exclude", zone_id))),
-        free_disk_mb=int(number("free.disk.space.threshold")),
-        max_cpu=number("max.cpu.usage.threshold"),
-        max_memory=number("max.memory.usage.threshold"),
+        basic_s=round(60 * number("router.health.checks.basic.interval")),
+        advanced_s=round(60 * number("router.health.checks.advanced.interval")),
+        tell_s=round(60 * number("router.health.checks.results.fetch.interval")),
+        excluded=tuple(sorted(_names(tx, "router.health.checks.to.exclude", zone_id))),
+        free_disk_mb=int(number("router.health.checks.free.disk.space.threshold")),
+        max_cpu=number("router.health.checks.max.cpu.usage.threshold"),
+        max_memory=number("router.health.checks.max.memory.usage.threshold"),
     )
 
 
 def _names(tx: Tx, setting: str, zone_id: int) -> frozenset[str]:
-    text = str(settings.value(tx, f"{PREFIX}{setting}", zone_id=zone_id) or "")
+    text = str(settings.value(tx, setting, zone_id=zone_id) or "")
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -94,7 +92,7 @@ def heard(tx: Tx, uuid: str, report: HealthReport) -> None:
         )
     if before != now:
         _alert(tx, row, before, now)
-    if (now - before) & _names(tx, "failures.to.recreate.vr", row.zone_id):
+    if (now - before) & _names(tx, "router.health.checks.failures.to.recreate.vr", row.zone_id):
         text = f"Recreating router {row.name}, which has failing checks: {', '.join(sorted(now))}"
         events.record(tx, EVENT, text, actor=_actor(row), about=_about(row), level="WARN")
         machines.replace(tx, row)
@@ -112,9 +110,9 @@ def _kept(checked: Checked) -> dict[str, Any]:
 
 def _version(tx: Tx, row: Row) -> list[dict[str, Any]]:
     """The server knows which template is too old."""
-    if VERSION in _names(tx, "to.exclude", row.zone_id):
+    if VERSION in _names(tx, "router.health.checks.to.exclude", row.zone_id):
         return []
-    minimum = str(settings.value(tx, MINIMUM_VERSION, zone_id=row.zone_id) or "")
+    minimum = router_versions.minimum(tx, row.zone_id)
     good = not is_older(row.template_version, minimum) if row.template_version else None
     words = f"its template is {row.template_version or 'of an unknown version'}, {minimum or 'any'} is the oldest that may be"
     return [{"name": VERSION, "kind": str(Checks.BASIC), "good": good, "details": words, "at": tx.now}]
