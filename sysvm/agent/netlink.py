@@ -10,7 +10,7 @@ import struct
 
 _HEADER = struct.Struct("=IHHII")
 _ROUTE, _NETFILTER = 0, 12
-_GETADDR, _GETROUTE, _DONE, _ERROR = 22, 26, 3, 2
+_GETADDR, _GETROUTE, _GETQDISC, _DONE, _ERROR = 22, 26, 38, 3, 2
 _REQUEST, _DUMP = 0x1, 0x300
 _GETGEN = (10 << 8) | 16
 _GEN_ID = 1
@@ -18,6 +18,7 @@ _GETOBJ = (10 << 8) | 19
 _GETTABLE = (10 << 8) | 1
 _TABLE_NAME = 1
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
+_QUEUE_KIND, _QUEUE_OPTIONS = 1, 2
 _COUNTER, _COUNTER_BYTES, _INET = 1, 1, 1
 
 
@@ -78,6 +79,18 @@ def addresses_and_routes() -> str:
             for payload in _dump(handle):
                 known.update(payload)
     return known.hexdigest()
+
+
+def queues() -> tuple[tuple[bytes, str, bytes], ...]:
+    """Place, kind and parameters of all queueing disciplines; their counters are no part of it."""
+    found = []
+    with _socket(_ROUTE) as handle:
+        handle.send(_HEADER.pack(_HEADER.size + 20, _GETQDISC, _REQUEST | _DUMP, 1, 0) + bytes(20))
+        for payload in _dump(handle):
+            values = _attributes(payload[20:])
+            kind = values.get(_QUEUE_KIND, b"").rstrip(b"\0").decode()
+            found.append((payload[:16], kind, values.get(_QUEUE_OPTIONS, b"")))
+    return tuple(found)
 
 
 def _attribute(tag: int, value: bytes) -> bytes:

@@ -109,7 +109,7 @@ def _make_router(tx: Tx, context: Context, network_id: int) -> None:
     making.add_guest_nic(tx, router, 0, network, is_gateway=network.guest_type != "Shared")
     making.add_control_nic(tx, router, 1)
     if _has_public(tx, network):
-        making.add_public_nic(tx, router, 2, _source_nat(tx, network, actor))
+        making.add_public_nic(tx, router, 2, _source_nat(tx, network, actor), rate_mbit=_rate(tx, network))
     tx.update(tables.network, network.id, state="Implementing")
     placing.place_at_once(tx, context, router.id, FIRST_WISH)
 
@@ -118,6 +118,12 @@ def _has_public(tx: Tx, network: Row) -> bool:
     offering = tx.get(tables.network_offering, network.offering_id)
     assert offering is not None
     return network.guest_type == "Isolated" and "SourceNat" in (offering.services or {})
+
+
+def _rate(tx: Tx, network: Row) -> int:
+    """What the network's offering says about traffic to and from outside; 0: as fast as it goes."""
+    offering = tx.get(tables.network_offering, network.offering_id)
+    return int(offering.network_rate or 0) if offering is not None else 0
 
 
 def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:

@@ -28,6 +28,7 @@ from sysvm.agent.roles.router.ipsec import Ipsec
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
 from sysvm.agent.roles.router.service import Resting, Service, Staged, Wrong
+from sysvm.agent.roles.router.shaping import Shaping
 from sysvm.agent.supervision import Supervision
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
@@ -55,6 +56,7 @@ def make(context: Context) -> Role:
     services: tuple[Service, ...] = (
         nftables,
         Interfaces(),
+        Shaping(),
         Dnsmasq(context.paths, supervision),
         Metadata(context.paths, supervision, context.seal),
         haproxy,
