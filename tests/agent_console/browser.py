@@ -57,7 +57,7 @@ class Page:
 
     async def type(self, text: str) -> None:
         for key in text:
-            code = {"\r": ("Enter", 13), " ": ("Space", 32)}.get(key, (f"Key{key.upper()}", ord(key.upper())))
+            code = {"\r": ("Enter", 13), " ": ("Space", 32)}.get(key, (f"Key{key.upper()}", ord(key.upper()[0])))
             named = "Enter" if key == "\r" else key
             common = {"key": named, "code": code[0], "windowsVirtualKeyCode": code[1]}
             await self.do("Input.dispatchKeyEvent", type="keyDown", text=key, **common)

@@ -27,22 +27,28 @@ SHOWN = """(() => { const c = document.querySelector('#screen canvas'); if (!c |
 
 
 @contextlib.asynccontextmanager
-async def display(folder: Path, *client: str) -> AsyncIterator[Path]:
-    """An X server whose only way out is RFB on a unix socket, with a program in it."""
+async def display(folder: Path, *client: str, layout: str = "") -> AsyncIterator[Path]:
+    """An X server whose only way out is RFB on a unix socket, with a program in it. With a `layout` it is as a guest: keys
+    are what it hears, and the layout says what they mean."""
     for needed in ("Xvnc", "xterm"):
         assert shutil.which(needed), f"{needed} is not installed (packages tigervnc-standalone-server, xterm)"
     socket = folder / "rfb.sock"
     ready, tell = os.pipe()
     server = await asyncio.create_subprocess_exec(
         "Xvnc", "-displayfd", str(tell), "-rfbunixpath", str(socket), "-rfbport", "-1", "-SecurityTypes", "None",
-        "-geometry", "800x600", "-nolisten", "tcp", "-br", pass_fds=(tell,),
+        "-geometry", "800x600", "-nolisten", "tcp", "-br", *(["-RawKeyboard=1"] if layout else []), pass_fds=(tell,),
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     os.close(tell)
     with os.fdopen(ready) as heard:
         number = (await asyncio.to_thread(heard.readline)).strip()
     assert number, "Xvnc ended before it was ready"
-    program = await asyncio.create_subprocess_exec(*client, env={**os.environ, "DISPLAY": f":{number}"})
+    if layout:
+        chosen = await asyncio.create_subprocess_exec("setxkbmap", "-display", f":{number}", layout)
+        assert await chosen.wait() == 0
+    program = await asyncio.create_subprocess_exec(
+        *client, env={**os.environ, "LC_ALL": "C.UTF-8", "DISPLAY": f":{number}"}
+    )
     try:
         yield socket
     finally:
@@ -293,6 +299,31 @@ async def test_a_pasted_text_is_typed_whole(tmp_path: Path) -> None:
                 while not typed.exists():
                     await page.screenshot(tmp_path / "screen.png")
             assert typed.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "seen"),
+    [("", "zyx", "yzx"), ("de", "zyx@|~{ßü/", "zyx@|~{ßü/"), ("de_DE", "\u00ea", "\u00ea")],
+    ids=["keys as pressed", "a guest's layout", "by dead keys"],
+)
+async def test_a_keyboard_unlike_the_guests(tmp_path: Path, language: str, text: str, seen: str) -> None:
+    """An American keyboard here, a German one there: pressed keys are taken for the German ones, unless the page knows."""
+    typed = tmp_path / "typed"
+    script = f'IFS= read -r line; printf "%s" "$line" > {typed}.new; mv {typed}.new {typed}; exec sleep 3600'
+    command = (*XTERM, "-u8", "-e", "sh", "-c", script)
+    async with stage(tmp_path) as proxy, display(tmp_path, *command, layout="de") as socket:
+        await proxy.role.apply(proxy.document())
+        url = opening(proxy.role.ports["websocket"], proxy.page, proxy.ticket("look", through(socket)))
+        async with browser(tmp_path / "profile") as page:
+            await page.open(f"{url}&language={language}")
+            await page.until(f"{STATE} === 'open'", PATIENCE)
+            await page.until(SHOWN, PATIENCE)
+            await page.do("Input.dispatchMouseEvent", type="mouseMoved", x=200, y=150)
+            await page.type(f"{text}\r")
+            async with asyncio.timeout(PATIENCE):
+                while not typed.exists():
+                    await page.screenshot(tmp_path / "screen.png")
+            assert typed.read_text() == seen
 
 
 @pytest.mark.parametrize(("asked", "size"), [("w=100&h=75", (100, 75)), ("w=80", (80, 60)), ("", (800, 600))])

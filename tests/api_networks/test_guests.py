@@ -110,6 +110,7 @@ async def test_several_networks_by_map(land: Land):
         (431, {"hypervisor": "XenServer"}, "different from the hypervisor type of the template"),
         (431, {"keypair": "nobody"}, "does not exist"),
         (431, {"details__0__memory": "512"}, "is not a custom one"),
+        (431, {"keyboard": "dvorak"}, "Unknown keyboard dvorak; use one of us, uk"),
         (431, {"securitygroupids": "x"}, "security groups"),
         (431, {"networkids": "5b0f2f3c-0000-4000-8000-000000000000"}, "Invalid parameter networkids"),
         (431, {"templateid": "5b0f2f3c-0000-4000-8000-000000000000"}, "Invalid parameter templateid"),
@@ -120,6 +121,11 @@ async def test_a_guest_that_cannot_be_leaves_nothing(land: Land, code: int, para
         await land.deploy(**params)
     assert ([], []) == (await land.admin("listVirtualMachines"), await land.admin("listVolumes"))
     assert [] == await land.admin("listNetworks"), "nor a default network"
+
+
+async def test_a_guests_keyboard_is_a_detail_of_it(land: Land):
+    guest = await land.deploy(keyboard="DE-CH")
+    assert guest["details"]["keyboard"] == "de-ch"
 
 
 async def test_a_template_that_is_still_on_its_way_is_refused(land: Land):

@@ -268,6 +268,21 @@ async def browse(tale: Tale, query: str) -> Answer:
     return await send(app, f"{query}&sessionkey={cookies['sessionkey']}", path="/client/console", headers=header)
 
 
+@pytest.mark.parametrize(("detail", "language"), [("de-ch", ["de-ch"]), ("", []), ("x&token=mine", [])])
+def test_the_page_is_told_which_keyboard_the_guest_has(detail: str, language: list[str]):
+    """The detail that deployVirtualMachine makes of `keyboard`; anything else is not for an address."""
+
+    async def story(tale: Tale) -> None:
+        eye, _ = await console(tale)
+        if detail:
+            asked = {"details[0].keyboard": detail}
+            await tale.ask("updateVirtualMachine", id=eye.guest, **asked)
+        said = await tale.ask("createConsoleEndpoint", virtualmachineid=eye.guest)
+        assert parse_qs(urlsplit(said["url"]).query).get("language", []) == language
+
+    tell(story)
+
+
 def test_the_old_address_of_consoles_leads_to_the_same_page():
     """cmd=access to the page, cmd=thumbnail to a picture; each with a ticket of its own."""
 

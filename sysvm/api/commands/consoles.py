@@ -9,6 +9,7 @@ from sysvm.api.answers.times import stamp
 from sysvm.api.call import Call, One, Reply
 from sysvm.api.handlers import handler
 from sysvm.api.listing import list_rows
+from sysvm.api.rules.guests import KEYBOARD, KEYBOARDS
 from sysvm.store import tables
 from sysvm.store.queries import consoles
 from sysvm.store.store import Row, Tx
@@ -29,7 +30,9 @@ def create_console_endpoint(call: Call) -> Reply:
         return One({"success": False, "details": LATER})
     extra = call.get("token", "")
     ticket = consoles.open_session(call.tx, call.ids, machine, proxy, call.caller.actor, call.caller.address, extra)
-    return One(_endpoint(call.tx, proxy, ticket, extra))
+    told = (machine.details or {}).get(KEYBOARD, "")
+    keyboard = told if told in KEYBOARDS else ""
+    return One(_endpoint(call.tx, proxy, ticket, extra, keyboard))
 
 
 def _refusal(call: Call, machine: Row) -> str:
@@ -45,7 +48,7 @@ def _refusal(call: Call, machine: Row) -> str:
     return ""
 
 
-def _endpoint(tx: Tx, proxy: Row, ticket: str, extra: str) -> dict[str, Any]:
+def _endpoint(tx: Tx, proxy: Row, ticket: str, extra: str, keyboard: str) -> dict[str, Any]:
     secure = consoles.are_secure(tx, proxy.zone_id)
     domain = consoles.url_domain(tx, proxy.zone_id)
     address = consoles.public_address(tx, proxy.id)
@@ -59,7 +62,7 @@ def _endpoint(tx: Tx, proxy: Row, ticket: str, extra: str) -> dict[str, Any]:
         socket["extra"] = extra
     return {
         "success": True,
-        "url": page_url(address, domain, secure=secure, token=ticket, extra=extra),
+        "url": page_url(address, domain, secure=secure, token=ticket, extra=extra, language=keyboard),
         "websocket": socket,
     }
 

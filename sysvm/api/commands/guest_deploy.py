@@ -90,6 +90,7 @@ def _checked(call: Call) -> New:
     hypervisor = _hypervisor(call, image)
     hostname = subnets.check_hostname(call["name"]) if call.get("name") else ""
     kept = {name: value for name, value in details.items() if name not in rules.SIZES}
+    kept |= rules.keyboard(call.get("keyboard", ""))
     size = rules.size(offering, details)
     return New(zone, owner, offering, image, size, hypervisor, _disks(call, image, offering, details), hostname, kept)
 

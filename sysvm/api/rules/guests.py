@@ -13,6 +13,11 @@ MOST_USERDATA = 1048576  # bytes, encoded
 GIB = 1 << 30
 LARGEST_DISK_GIB = 65536
 SIZES = ("cpuNumber", "cpuSpeed", "memory")
+KEYBOARD = "keyboard"  # the detail that says which keyboard the guest has; the console page's names for layouts
+KEYBOARDS = (
+    "us", "uk", "de", "de-ch", "dk", "es", "fi", "fr", "fr-be", "fr-ch", "is", "it", "jp", "nl-be", "no", "pt", "pt-br", "sc",
+    "se",
+)  # fmt: skip
 _mac = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -41,6 +46,15 @@ def size(offering: Any, details: Mapping[str, str]) -> Size:
         else (_number(given, "cpuSpeed", "CPU speed", 1) if "cpuSpeed" in given else 500),
         memory_mb=None if offering.memory_mb else _number(given, "memory", "memory", 32),
     )
+
+
+def keyboard(text: str) -> dict[str, str]:
+    """The details that keep it."""
+    if not text:
+        return {}
+    if text.lower() not in KEYBOARDS:
+        raise Refused(f"Unknown keyboard {text}; use one of {', '.join(KEYBOARDS)}")
+    return {KEYBOARD: text.lower()}
 
 
 def _number(given: Mapping[str, str], name: str, word: str, least: int) -> int:

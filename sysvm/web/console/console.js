@@ -6,7 +6,10 @@ import { Session } from "./session.js";
 const VIEWS = { vnc: () => import("./screen.js"), text: () => import("./text.js") };
 const query = new URLSearchParams(location.search);
 const secure = location.protocol === "https:";
-const wishes = { showDot: query.get("show_dot") === "true", viewOnly: query.get("view_only") === "true" };
+const wishes = {
+  showDot: query.get("show_dot") === "true", viewOnly: query.get("view_only") === "true",
+  keyboard: query.get("language") ?? "",
+};
 const element = (id) => document.getElementById(id);
 
 function says(state, text) {

@@ -3,15 +3,19 @@
 
 import RFB from "./vendor/novnc/core/rfb.js";
 import keysyms from "./vendor/novnc/core/input/keysymdef.js";
-import { COMBINATIONS, strokes } from "./keys.js";
+import { COMBINATIONS, NAMES, Translator, layoutOf, strokes } from "./keys.js";
 
 const STROKES_AT_ONCE = 8; // a guest's keyboard buffer holds 16 bytes
 const STROKE_PAUSE = 20;
 
+const keysym = (point) => keysyms.lookup(point);
+
 export class View {
   constructor(target, wishes) {
     Object.assign(this, { target, wishes, rfb: null, layer: null, scaled: true, held: [] });
+    this.translator = new Translator(keysym, (...key) => this.rfb?.sendKey(...key));
     this.buttons();
+    this.layouts();
   }
 
   async take(channel) {
@@ -23,6 +27,7 @@ export class View {
     rfb.scaleViewport = this.scaled;
     rfb.showDotCursor = this.wishes.showDot;
     rfb.background = "transparent";
+    this.translate(rfb);
     try {
       await firstPicture(rfb);
     } catch (error) {
@@ -82,15 +87,35 @@ export class View {
     };
   }
 
+  // Which keyboard the guest has: as the address says, or as the user chooses.
+  layouts() {
+    const choice = document.getElementById("layout");
+    choice.hidden = this.wishes.viewOnly;
+    choice.append(...NAMES.map((name) => new Option(`Guest: ${name}`, name)));
+    choice.value = this.translator.layout = layoutOf(this.wishes.keyboard);
+    choice.onchange = () => {
+      this.translator.layout = choice.value;
+      this.rfb?.focus();
+    };
+  }
+
+  // A server that does not know of keys is told of characters, which need no layout.
+  translate(rfb) {
+    const asPressed = rfb._keyboard.onkeyevent;
+    rfb._keyboard.onkeyevent = (keysym, code, down, ...locks) => {
+      if (this.translator.layout && rfb._qemuExtKeyEventSupported) this.translator.key(keysym, code, down);
+      else asPressed(keysym, code, down, ...locks);
+    };
+  }
+
   press(keys) {
-    for (const [keysym, code] of keys) this.rfb?.sendKey(keysym, code, true);
-    for (const [keysym, code] of [...keys].reverse()) this.rfb?.sendKey(keysym, code, false);
+    this.translator.press(keys);
   }
 
   // Types a text as keys, no faster than a guest reads them; each key is let go before the next is pressed.
   async type(text) {
     let sent = 0;
-    for (const keys of strokes(text, (point) => keysyms.lookup(point))) {
+    for (const keys of strokes(text, keysym, this.translator.layout)) {
       this.press(keys);
       sent += 1;
       if (sent % STROKES_AT_ONCE === 0) await new Promise((done) => setTimeout(done, STROKE_PAUSE));
