@@ -74,7 +74,8 @@ def of(attribute: str, **params: Any) -> Params:
 
 
 REFUSED: list[tuple[str, Params, int, str]] = [
-    ("createZone", zone(networktype="Basic"), 431, "networktype Advanced"),
+    ("createZone", zone(networktype="Medium"), 431, "Basic or Advanced"),
+    ("createZone", zone(networktype="Basic", guestcidraddress="10.1.1.0/24"), 431, "guestCidrAddress"),
     ("createZone", zone(isedge=True), 431, "Edge"),
     ("createZone", zone(name="ZONE1"), 431, "already exists"),
     ("createZone", zone(name="  "), 431, "name"),
