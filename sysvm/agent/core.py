@@ -13,8 +13,6 @@ from typing import assert_never
 import msgspec
 
 from sysvm.agent.boot import bring_nics_up
-from sysvm.agent.collecting import collect
-from sysvm.agent.diagnose import diagnose
 from sysvm.agent.documents import Documents
 from sysvm.agent.ledger import Entry, Ledger
 from sysvm.agent.right import Right
@@ -280,8 +278,12 @@ class Agent:
         """What any machine can do is done here, the rest by its role."""
         match body:
             case Diagnose():
+                from sysvm.agent.diagnose import diagnose  # a start does not wait for what is seldom asked
+
                 return await diagnose(body)
             case CollectFiles():
+                from sysvm.agent.collecting import collect
+
                 return await asyncio.to_thread(collect, body, self._context.paths.root)
             case _:
                 return await self._role.run_task(name, body, self._progress(name))
