@@ -20,7 +20,7 @@ MANY = "Multiple parameters not supported. Specify only one among routerId/zoneI
 @handler("upgradeRouterTemplate")
 def upgrade_router_template(call: Call) -> Reply:
     """A job for each router that is replaced; none when all are up to date."""
-    rows = [row for row in _chosen(call) if machine_rows.state_of(row) == "Running" and _is_outdated(call.tx, row)]
+    rows = [row for row in _chosen(call) if machine_rows.state_of(row) == "Running" and is_outdated(call.tx, row)]
     found = [{"jobid": _replaced(call, row)} for row in rows]
     return Rows(found, len(found))
 
@@ -32,7 +32,8 @@ def _replaced(call: Call, row: Row) -> str:
     return jobs.open_job(call.tx, new)
 
 
-def _is_outdated(tx: Tx, row: Row) -> bool:
+def is_outdated(tx: Tx, row: Row) -> bool:
+    """Whether its host would make its next incarnation from another template."""
     host = tx.get(tables.host, row.host_id) if row.host_id is not None else None
     facts = links.facts_of(host) if host is not None else None
     return facts is not None and bool(facts.templates) and row.template_version != facts.templates[-1]
