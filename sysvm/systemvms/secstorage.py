@@ -47,6 +47,13 @@ def weight(kind: str, size: int, url: str = "") -> int:
     return by_size * 2 if unpacks else by_size
 
 
+def scrub_in(scrubbed: float | None, now: float, interval_s: float) -> float:
+    """Seconds until a store is read through again; not above 0: now. An interval of 0: never, unless somebody asks."""
+    if scrubbed is None:
+        return 0.0
+    return scrubbed + interval_s - now if interval_s else float("inf")
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """What the document of a secondary storage VM is made of."""

@@ -79,6 +79,13 @@ class CopyImage(msgspec.Struct, frozen=True, kw_only=True, tag="copy-image"):
     sha256: str  # of its bytes, as the server knows them
 
 
+class Scrub(msgspec.Struct, frozen=True, kw_only=True, tag="scrub"):
+    """Read the store through and compare with what is known; result: Scrubbed."""
+
+    store: str
+    mend: bool  # damaged objects are set aside and leftovers are swept; else they are only told
+
+
 class Diagnose(msgspec.Struct, frozen=True, kw_only=True, tag="diagnose"):
     """ping, traceroute or arping, bounded; result: Diagnosed."""
 
@@ -91,7 +98,7 @@ class CheckSelf(msgspec.Struct, frozen=True, tag="check-self"):
     """Run the machine's own checks (ssvm-check and the like); result: Diagnosed."""
 
 
-_Images = Download | TakeUpload | CopyImage | DeleteImage | KeepArchive
+_Images = Download | TakeUpload | CopyImage | DeleteImage | Scrub | KeepArchive
 _Questions = Diagnose | CheckSelf | CheckHealth | CollectFiles | ExplainPacket | ShowRules
 TaskBody = _Images | _Questions
 
@@ -117,6 +124,15 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     size: int  # bytes in the store
     virtual_size: int
     format: str
+
+
+class Scrubbed(msgspec.Struct, frozen=True, kw_only=True):
+    """What reading a store through found."""
+
+    objects: int
+    bytes: int
+    damaged: tuple[str, ...] = ()  # images whose bytes are not what they were
+    swept: int = 0  # leftovers that went
 
 
 class Diagnosed(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,16 +6,17 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import storage_pools as answers
 from sysvm.api.answers.lists import each
-from sysvm.api.call import Call, One, Reply, Success
-from sysvm.api.handlers import handler
+from sysvm.api.call import Accepted, Call, One, Reply, Success
+from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, slice_rows
 from sysvm.api.params import pairs
 from sysvm.api.rules import places, stores
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import alerts, hosts, machines, storage_pools, templates, zones
+from sysvm.store.queries import alerts, hosts, machines, storage_pools, templates, turns, zones
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.image_stores import why_not
+from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Kind
 
@@ -60,6 +61,7 @@ def add_image_store(call: Call) -> Reply:
     else:
         text = f"Image store {name} of zone {zone.name} cannot be used: {why}"
         alerts.raise_alert(call.tx, AlertType.SECONDARY_STORAGE, text, zone=zone.id)
+    turns.wish(call.tx, "scrub", store_id)
     zones.changed(call.tx, zone.id)
     row = call.tx.get(store, store_id)
     assert row is not None
@@ -113,6 +115,20 @@ def update_image_store(call: Call) -> Reply:
     if store.zone_id is not None:
         zones.changed(call.tx, store.zone_id)
     return One(_answer(call.tx, store.id), call.about("ImageStore", store), f"Changed image store {store.name}")
+
+
+@handler("scrubImageStore")
+def scrub_image_store(call: Call) -> Reply:
+    """All of it is read and compared with its SHA-256 now, and damaged images are brought anew."""
+    store = call.need(tables.image_store, "id")
+    call.tx.update(tables.image_store, store.id, scrubbed=None)
+    part = Part("scrub", store.id, turns.wish(call.tx, "scrub", store.id), "ready")
+    return Accepted((part,), call.about("ImageStore", store), f"reading image store {store.name} through")
+
+
+@result("scrubImageStore")
+def _scrubbed(tx: Tx, job: Row) -> dict[str, Any]:
+    return _answer(tx, job.instance_id)
 
 
 @handler("deleteImageStore")

@@ -62,6 +62,8 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
             return channel.Downloaded(sha256=digest(body.image), size=size, virtual_size=size, format="ZIP")
         case health.CheckHealth():
             return health.HealthReport(checks=())
+        case channel.Scrub():
+            return channel.Scrubbed(objects=0, bytes=0)
         case channel.DeleteImage():
             return link.Nothing()
         case explaining.ExplainPacket():

@@ -61,8 +61,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The work's name in the agent's ledger; a new try is a new name."""
-        return f"download-{self.template.uuid}-{self.copy.tries}"
+        """The work's name in the agent's ledger; a new try is a new name, and so is the same work begun anew."""
+        return f"download-{self.template.uuid}-{self.copy.tries}-{int(self.copy.begun or 0)}"
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -92,6 +92,8 @@ def load(tx: Tx, id_: int) -> Job:
     if copy.store_id != store.id or copy.machine_id != machine.id:
         begun = copy.begun if copy.machine_id == machine.id else tx.now
         tx.update(tables.template_copy, id_, store_id=store.id, machine_id=machine.id, begun=begun)
+        copy = tx.get(tables.template_copy, id_)
+        assert copy is not None
     table = tables.placement
     placement = tx.one(
         sa.select(table).where(

@@ -226,5 +226,6 @@ image_store = sa.Table(
     number("capacity_bytes"),
     number("used_bytes"),
     data("details"),
+    instant("scrubbed"),  # when all of it was read and compared last
     *life(),
 )

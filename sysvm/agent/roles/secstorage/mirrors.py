@@ -43,6 +43,7 @@ class Mirrors:
     _left: deque[int] = field(default_factory=deque)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _open: int = 0  # pieces that have not come
+    _broken: OSError | None = None
     _why: str = "no mirror answers"
 
     async def size(self) -> int:
@@ -61,24 +62,25 @@ class Mirrors:
         """All pieces are here afterwards. Raises Refused when no mirror gives some of them."""
         self._left = deque(incoming.missing())
         self._open = len(self._left)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for source in self.sources[:AT_ONCE]:
-                    group.create_task(self._work(source, incoming))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from failures  # of the disk: the first one is as good as any
+        async with asyncio.TaskGroup() as group:
+            for source in self.sources[:AT_ONCE]:
+                group.create_task(self._work(source, incoming))
+        if self._broken is not None:
+            raise self._broken
         if self._open:
             raise Refused(f"the download failed at every mirror; at last: {self._why}")
 
     async def _work(self, source: Source, incoming: Incoming) -> None:
         failed = 0
-        while self._open:
+        while self._open and self._broken is None:
             if not self._left:
                 await self.clock.sleep(self.patience.first_pause_s)  # another mirror may give a piece back
                 continue
             number = self._left.popleft()
             try:
                 data = await self._piece(source, number, incoming.record.total)
+                async with self._writing:
+                    await asyncio.to_thread(incoming.put, number, data)
             except (SourceFailed, Refused) as error:
                 self._left.appendleft(number)
                 failed, self._why = failed + 1, str(error)
@@ -86,10 +88,10 @@ class Mirrors:
                 if failed >= self.patience.tries or isinstance(error, Refused):
                     return
                 await self.clock.sleep(self.patience.pause(failed))
+            except OSError as error:
+                self._broken = error  # the store cannot be written: that is no mirror's fault
             else:
                 failed = 0
-                async with self._writing:
-                    await asyncio.to_thread(incoming.put, number, data)
                 self._open -= 1
                 await self.progress(1 - self._open * PIECE / incoming.record.total)
                 await edge("mirror_piece")

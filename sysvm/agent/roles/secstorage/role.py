@@ -27,6 +27,7 @@ from sysvm.agent.roles.secstorage.images import ImageServer
 from sysvm.agent.roles.secstorage.keeping import Keeping
 from sysvm.agent.roles.secstorage.pace import Patience
 from sysvm.agent.roles.secstorage.public import PublicDoors
+from sysvm.agent.roles.secstorage.scrub import Scrubbing
 from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
 from sysvm.agent.roles.secstorage.transfer import Transfer, read_order
 from sysvm.agent.roles.secstorage.uploads import Uploads
@@ -45,6 +46,8 @@ from sysvm.wire.channel import (
     Diagnosed,
     Download,
     Downloaded,
+    Scrub,
+    Scrubbed,
     ServiceSeen,
     TakeUpload,
     TaskBody,
@@ -146,6 +149,8 @@ class SecStorageRole(Role):
             case DeleteImage():
                 await self._delete(body)
                 return None
+            case Scrub():
+                return await self._scrub(body, progress)
             case CheckSelf():
                 return await self._check_self()
             case _:
@@ -269,6 +274,12 @@ class SecStorageRole(Role):
         store = self._mounted(body.store)
         async with self._alone(body.image):
             await asyncio.to_thread(_removed, store, body.image)
+
+    async def _scrub(self, body: Scrub, progress: Progress) -> Scrubbed:
+        store = self._mounted(body.store)
+        if body.mend:
+            await self._writable(body.store)
+        return await Scrubbing(store, body.mend, self._context.clock.now(), progress).run()
 
     async def _check_self(self) -> Diagnosed:
         document = self._document

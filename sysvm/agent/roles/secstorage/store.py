@@ -3,6 +3,7 @@
     objects/<sha256>      complete, verified, never changed
     images/<uuid>.json    what the image is, and which object it is
     incoming/<uuid>/      a download that is not done: `data`, `record.json`
+    damaged/<sha256>      what a scrub found to have other bytes; kept for a week, for whoever wants to know why
 
 The same bytes are kept once. What is visible is whole: files are synced before they get their name, and names are synced
 after. Order is what makes a crash harmless: first the object, then the reference; first the reference goes, then the object.
@@ -21,6 +22,7 @@ from sysvm.agent.roles.secstorage.health import PROBE
 from sysvm.basics.errors import Refused
 
 SWEEP_AGE_S = 3600.0
+DAMAGED_AGE_S = 7 * 24 * 3600.0
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class ImageStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._objects, self._images, self._incoming = path / "objects", path / "images", path / "incoming"
+        self._damaged = path / "damaged"
 
     def prepare(self) -> None:
         """The layout exists. Raises OSError when the store cannot be written."""
@@ -102,6 +105,25 @@ class ImageStore:
         """What an unfinished download has brought goes."""
         shutil.rmtree(self.incoming(image), ignore_errors=True)
 
+    # ------------------------------------------------------------ scrubbing
+    def everything(self) -> list[Image]:
+        """All images that are referred to, whether or not their bytes are there."""
+        found = []
+        for place in self._images.glob("*.json"):
+            try:
+                found.append(msgspec.json.decode(place.read_bytes(), type=Image))
+            except (FileNotFoundError, msgspec.DecodeError):
+                continue
+        return found
+
+    def set_aside(self, sha256: str) -> None:
+        """The object is none any more."""
+        self._damaged.mkdir(mode=0o700, exist_ok=True)
+        place = self._damaged / _plain(sha256)
+        self.object(sha256).rename(place)
+        os.utime(place)
+        _sync(self._objects)
+
     # ------------------------------------------------------------ sweeping
     def sweep(self, now: float) -> tuple[str, ...]:
         """Removes what a crash left behind; answers what it was."""
@@ -111,6 +133,7 @@ class ImageStore:
         halves += self.path.glob(f"{PROBE}*")
         orphans = [place for place in self._objects.iterdir() if place.name not in wanted and place not in halves]
         gone = [place for place in (*halves, *orphans) if place.stat().st_mtime < old]
+        gone += [place for place in self._damaged.glob("*") if place.stat().st_mtime < now - DAMAGED_AGE_S]
         for place in gone:
             place.unlink(missing_ok=True)
         for folder in list(self._incoming.iterdir()):
