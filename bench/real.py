@@ -25,7 +25,7 @@ from typing import cast
 
 import msgspec
 
-from bench import dhcp
+from bench import console_open, dhcp
 from bench.groups import Missing
 from bench.measure import cpu_s, median, percentile, rss_mb
 from bench.rows import Row, failed, row
@@ -44,8 +44,9 @@ NAMES = (
     "rule.live_ms.p95_at_1000",
     "heal.router_s",
     "server.rss_real_mb",
+    "console.open_ms",
 )
-NEEDS = ("root", "lxc-start", "qemu-system-x86_64", "s6-svscan", "nft")
+NEEDS = ("root", "lxc-start", "qemu-system-x86_64", "s6-svscan", "nft", *console_open.NEEDS)
 SYSVM = str(Path(sys.executable).with_name("sysvm"))
 FIRST_PORT = 10000
 PATIENCE_S = 180.0
@@ -86,6 +87,7 @@ def run(*, tiny: bool) -> Iterator[Row]:
 def _each(ground: Ground, *, tiny: bool) -> Iterator[Row]:
     works: list[tuple[tuple[str, ...], Callable[[], list[Row]]]] = [
         (("server.rss_real_mb",), lambda: [_memory(ground)]),
+        ((console_open.NAME,), lambda: [console_open.measure(ground.client, ground.guest, 1 if tiny else 5)]),
         (("heal.router_s",), lambda: [_heal(ground, 1 if tiny else 3)]),
         (NAMES[2:4], lambda: _rules(ground, 10, 3 if tiny else 20, NAMES[2:4])),
         (NAMES[4:6], lambda: _rules(ground, 12 if tiny else 1000, 3 if tiny else 20, NAMES[4:6])),

@@ -11,20 +11,22 @@
 import functools
 import gzip
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
-from aiohttp import web
 
 from sysvm.agent.roles.consoleproxy.knock import plausible
 from sysvm.agent.roles.consoleproxy.picture import Unpaintable
+from sysvm.agent.roles.serving.whole import Answer, Handler, Request
 from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.wire.channel import ConsoleSession
 
 PAGE = "/resource/noVNC/vnc.html"
+OLD = ("/", "/ajax", "/client/console")
 MOST_PIXELS = 4096
 WEB = Path(__file__).resolve().parents[3] / "web" / "console"
 
@@ -39,6 +41,9 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+
+FIRST_MODULES = ("console.js", "screen.js")
+_IMPORT = re.compile(r"""^\s*(?:import|export)\b[^;"']*?["'](\.{1,2}/[^"']+)["']""", re.MULTILINE)
 
 KINDS = {
     ".html": "text/html",
@@ -60,38 +65,57 @@ class Asset:
 
     @classmethod
     def of(cls, place: Path) -> "Asset":
-        """The file at `place`."""
+        """The file at `place`; of the page itself, one that asks for all its modules at once."""
         body = place.read_bytes()
+        if place == WEB / "vnc.html":
+            body = body.replace(b"</head>", preloads(FIRST_MODULES) + b"</head>")
         return cls(KINDS[place.suffix], hashlib.sha256(body).hexdigest()[:32], body, gzip.compress(body, 6, mtime=0))
 
 
+def preloads(modules: tuple[str, ...]) -> bytes:
+    """Links to modules and to all that they import: else a browser learns of the fifth one when it has the fourth."""
+    found: dict[Path, None] = {}
+    left = [WEB / name for name in modules if (WEB / name).exists()]
+    while left:
+        module = left.pop()
+        if module not in found:
+            found[module] = None
+            imported = (match[1] for match in _IMPORT.finditer(module.read_text()))
+            left += [(module.parent / name).resolve() for name in imported]
+    links = (f'  <link rel="modulepreload" href="../{module.relative_to(WEB)}">\n' for module in found)
+    return "".join(links).encode()
+
+
 Picture = Callable[[str, str, tuple[int, int]], Awaitable[bytes]]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def console_pages(picture: Picture) -> web.Application:
+def console_pages(picture: Picture) -> Handler:
     """What browsers see. `picture` gives a PNG for (ticket, client, (width, height))."""
 
-    async def screen(request: web.Request) -> web.Response:
-        ticket = request.query.get("token", "")
-        if not plausible(ticket):
-            raise web.HTTPForbidden(text="a ticket is needed: ask for the picture again")
-        size = (side_of(request.query.get("w", "")), side_of(request.query.get("h", "")))
-        try:
-            png = await picture(ticket, request.remote or "", size)
-        except Refused as refused:
-            raise web.HTTPForbidden(text=refused.text) from refused
-        except (NotYet, Unreachable, Broken, Stale, Unpaintable) as error:
-            raise web.HTTPServiceUnavailable(text=str(error)) from error
-        return web.Response(body=png, content_type="image/png", headers={"Cache-Control": "no-store"})
+    async def answer(request: Request) -> Answer:
+        if request.path == "/getscreen":
+            given = await _screen(request, picture)
+        elif request.path in OLD:
+            given = _to_page(request)
+        else:
+            given = _asset(request)
+        return Answer(given.status, given.body, {**_HEADERS, **given.headers})
 
-    app = web.Application(middlewares=[_with_headers])
-    app.router.add_get("/getscreen", screen)
-    for old in ("/", "/ajax", "/client/console"):
-        app.router.add_get(old, _to_page)
-    app.router.add_get(PAGE, _asset)
-    app.router.add_get("/resource/{name:.+}", _asset)
-    return app
+    return answer
+
+
+async def _screen(request: Request, picture: Picture) -> Answer:
+    ticket = request.query.get("token", "")
+    if not plausible(ticket):
+        return Answer.text(403, "a ticket is needed: ask for the picture again")
+    size = (side_of(request.query.get("w", "")), side_of(request.query.get("h", "")))
+    try:
+        png = await picture(ticket, request.client, size)
+    except Refused as refused:
+        return Answer.text(403, refused.text)
+    except (NotYet, Unreachable, Broken, Stale, Unpaintable) as error:
+        return Answer.text(503, str(error))
+    return Answer(200, png, {"Content-Type": "image/png", "Cache-Control": "no-store"})
 
 
 def side_of(text: str) -> int:
@@ -105,15 +129,15 @@ def missing() -> str:
     return ", ".join(name for name in needed if not (WEB / name).exists())
 
 
-def status_pages(sessions: Callable[[], tuple[ConsoleSession, ...]]) -> web.Application:
+def status_pages(sessions: Callable[[], tuple[ConsoleSession, ...]]) -> Handler:
     """What operators and monitors see."""
 
-    async def status(_: web.Request) -> web.Response:
-        return web.Response(body=status_text(sessions()), content_type="application/json")
+    async def answer(request: Request) -> Answer:
+        if request.path != "/cmd/getstatus":
+            return Answer.text(404)
+        return Answer(200, status_text(sessions()), {"Content-Type": "application/json"})
 
-    app = web.Application()
-    app.router.add_get("/cmd/getstatus", status)
-    return app
+    return answer
 
 
 def status_text(sessions: tuple[ConsoleSession, ...]) -> bytes:
@@ -131,26 +155,18 @@ def status_text(sessions: tuple[ConsoleSession, ...]) -> bytes:
     return msgspec.json.encode({"connections": rows})
 
 
-@web.middleware
-async def _with_headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    response = await handler(request)
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
-
-
-async def _asset(request: web.Request) -> web.StreamResponse:
-    name = request.match_info.get("name", "vnc.html")
-    asset = _assets().get(name)
+def _asset(request: Request) -> Answer:
+    name = "vnc.html" if request.path == PAGE else request.path.removeprefix("/resource/")
+    asset = _assets().get(name) if request.path.startswith("/resource/") else None
     if asset is None:
-        raise web.HTTPNotFound
+        return Answer.text(404)
     headers = {"ETag": f'"{asset.tag}"', "Vary": "Accept-Encoding"}
-    if any(tag.value == asset.tag for tag in request.if_none_match or ()):
-        return web.Response(status=304, headers=headers)
-    packed = "gzip" in request.headers.get("Accept-Encoding", "")
-    if packed:
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=asset.packed if packed else asset.body, content_type=asset.kind, headers=headers)
+    if f'"{asset.tag}"' in request.headers.get("if-none-match", ""):
+        return Answer(304, b"", headers)
+    headers["Content-Type"] = f"{asset.kind}; charset=utf-8"
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return Answer(200, asset.body, headers)
+    return Answer(200, asset.packed, {**headers, "Content-Encoding": "gzip"})
 
 
 @functools.cache
@@ -160,6 +176,7 @@ def _assets() -> dict[str, "Asset"]:
     return {str(place.relative_to(WEB)): Asset.of(place) for place in files}
 
 
-async def _to_page(request: web.Request) -> web.StreamResponse:
+def _to_page(request: Request) -> Answer:
     query = {name: request.query[name] for name in ("token", "port", "language", "extra") if name in request.query}
-    raise web.HTTPFound(f"{PAGE}?{urlencode({'autoconnect': 'true', **query})}")
+    where = f"{PAGE}?{urlencode({'autoconnect': 'true', **query})}"
+    return Answer(302, b"", {"Location": where})

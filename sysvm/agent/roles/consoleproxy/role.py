@@ -23,8 +23,8 @@ from sysvm.agent.roles.consoleproxy.sessions import Limits, SessionTable
 from sysvm.agent.roles.consoleproxy.viewer import Viewer
 from sysvm.agent.roles.serving import memory
 from sysvm.agent.roles.serving.door import Door
-from sysvm.agent.roles.serving.http import Site
 from sysvm.agent.roles.serving.tls import BadCertificate, relay_context, server_context
+from sysvm.agent.roles.serving.whole import Pages
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.limits import raise_open_files
@@ -65,8 +65,8 @@ class ConsoleProxyRole(Role):
         self._document: ConsoleProxyDocument | None = None
         self._live: ConsoleProxyDocument | None = None
         self._faults: tuple[ServiceFault, ...] = ()
-        self._pages = Site(pages.console_pages(self._picture))
-        self._status = Site(pages.status_pages(self._sessions))
+        self._pages = Pages(pages.console_pages(self._picture))
+        self._status = Pages(pages.status_pages(self._sessions))
         self._doors = {"page": Door(self._pages.accept), "websocket": Door(self._accept)}
         self._status_doors: dict[str, Door] = {}
 
@@ -85,8 +85,6 @@ class ConsoleProxyRole(Role):
             self._table,
             Outside(ask=self._ask, spawn=tasks.start, now=self._now, changed=self._news.set),
         )
-        await self._pages.start()
-        await self._status.start()
         tasks.start(self._report_load(), "load reports")
         tasks.start(self._watch_idle(), "idle sessions")
 
