@@ -1,6 +1,7 @@
 """A VPN client: strongSwan's own charon and swanctl in the outside namespace, with a folder and a socket of its own.
 
-Each client has an address of its own, because charon takes nothing from an address whose logins have failed a few times.
+Unless it is given one, each client has an address of its own, because charon takes
+nothing from one whose logins have failed a few times.
 """
 
 import itertools
@@ -9,8 +10,9 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any, Protocol
 
-from tests.agent.lab import Lab, until
+from tests.agent.lab import until
 
 SETTINGS = """
 charon-systemd {{
@@ -74,25 +76,40 @@ secrets {{
 _numbers = itertools.count(101)
 
 
+class Place(Protocol):
+    """Where a client can be: the outside of a lab, or of a demo."""
+
+    outside: str
+
+    def spawn(self, namespace: str, *argv: str, **options: Any) -> subprocess.Popen[bytes]:
+        """A process in a namespace."""
+
+    def run(self, namespace: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        """A finished program in a namespace."""
+
+
 class VpnClient:
     """One client on the outside; it logs in and out."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-        self._source = f"203.0.113.{next(_numbers)}"
-        lab.out(lab.outside, "ip", "address", "add", f"{self._source}/24", "dev", "eth0")
+    def __init__(self, place: Place, source: str = "") -> None:
+        self._place = place
+        self._lent = "" if source else f"203.0.113.{next(_numbers)}"
+        self._source = source or self._lent
+        if self._lent:
+            self._place.run(self._place.outside, "ip", "address", "add", f"{self._lent}/24", "dev", "eth0")
         self._folder = Path(tempfile.mkdtemp(prefix="sysvm-vpn-", dir="/run"))
         (self._folder / "strongswan.conf").write_text(SETTINGS.format(folder=self._folder))
         self._environment = {**os.environ, "STRONGSWAN_CONF": str(self._folder / "strongswan.conf")}
         with (self._folder / "log").open("wb") as log:
-            self._charon = lab.spawn(lab.outside, "charon-systemd", stdout=log, stderr=log, env=self._environment)
+            self._charon = place.spawn(place.outside, "charon-systemd", stdout=log, stderr=log, env=self._environment)
         until(lambda: self._swanctl("--stats").returncode == 0, "the client's charon")
 
     def close(self) -> None:
         """Nothing of the client is left."""
         self._charon.terminate()
         self._charon.wait()
-        self._lab.run(self._lab.outside, "ip", "address", "del", f"{self._source}/24", "dev", "eth0")
+        if self._lent:
+            self._place.run(self._place.outside, "ip", "address", "del", f"{self._lent}/24", "dev", "eth0")
         shutil.rmtree(self._folder)
 
     def login(self, user: str, password: str, *, public: str, key: str, network: str) -> str:
@@ -108,7 +125,9 @@ class VpnClient:
     @property
     def address(self) -> str:
         """What the router has given; empty when there is none."""
-        listed = self._lab.run(self._lab.outside, "ip", "-4", "-br", "address", "show", "dev", "ipsec0").stdout.split()
+        listed = self._place.run(
+            self._place.outside, "ip", "-4", "-br", "address", "show", "dev", "ipsec0"
+        ).stdout.split()
         return listed[2].partition("/")[0] if len(listed) > 2 else ""
 
     @property
@@ -121,5 +140,5 @@ class VpnClient:
         return (self._folder / "log").read_text()
 
     def _swanctl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        argv = ("ip", "netns", "exec", self._lab.outside, "swanctl", *words)
+        argv = ("ip", "netns", "exec", self._place.outside, "swanctl", *words)
         return subprocess.run(argv, env=self._environment, capture_output=True, text=True, check=False)
