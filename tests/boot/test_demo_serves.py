@@ -1,6 +1,9 @@
 """What the demo gives to guests, to the world outside, to viewers and to clients."""
 
 import configparser
+import io
+import urllib.request
+import zipfile
 
 import pytest
 from cs import CloudStack
@@ -94,6 +97,19 @@ def test_a_router_explains_what_it_does_with_a_packet(demo: World):
     assert_row_matches_catalogue("explainPacket", passes)
     lines = "\n".join(routers.rules(demo.places.folder, router["id"]))
     assert f"# firewallrule {rule['id']}" in lines and "stranger" not in lines
+
+
+def test_a_router_is_well_and_its_files_can_be_had(demo: World):
+    """Every check of its own is good, made now; its logs and rules come as a zip from secondary storage."""
+    client, router = demo.client, demo.machine("router")
+    found = client.call("getRouterHealthCheckResults", routerid=router["id"], performfreshchecks="true")
+    checks = {one["checkname"]: one for one in found["routerhealthchecks"]["healthchecks"]}
+    assert {"dns_check.py", "dhcp_check.py", "iptables_check.py", "gateways_check.py", "dhcp.service"} <= checks.keys()
+    assert {} == {name: one for name, one in checks.items() if one.get("success") is False}
+    collected = client.job("getDiagnosticsData", targetid=router["id"])["diagnostics"]
+    with urllib.request.urlopen(collected["url"], timeout=60) as answer, zipfile.ZipFile(io.BytesIO(answer.read())) as archive:
+        assert {"rules", "route", "var/log/sysvm/current"} <= set(archive.namelist())
+        assert "table inet sysvm" in archive.read("rules").decode()
 
 
 def test_a_guest_reads_its_user_data_and_metadata(demo: World, one: Serial):
