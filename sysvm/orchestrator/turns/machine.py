@@ -5,7 +5,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import draining, ending, placing
 from sysvm.store import tables
-from sysvm.store.queries import brakes, consoles, jobs, machines, placements, turns
+from sysvm.store.queries import brakes, consoles, jobs, machines, placements, security_groups, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -120,6 +120,7 @@ def _drop(tx: Tx, placement: int) -> None:
     placements.recount(tx, row.host_id)
     placements.show(tx, machine.id)
     ending.leave_host(tx, row)
+    turns.look_again(tx, security_groups.KIND, row.host_id)  # its ports are held to nothing any more
 
 
 def _fall_back(tx: Tx, machine_id: int, incarnation: int, why: str) -> None:
