@@ -86,6 +86,13 @@ def test_names_are_asked_of_the_daemon(world: Lab) -> None:
     assert fresh(world)["dns_check.py"].good is True
 
 
+def test_what_the_watch_mends_alarms_nobody(world: Lab) -> None:
+    """A rule that somebody takes away is back before the check is made again."""
+    world.out(world.router, "nft", "flush", "chain", "inet", "sysvm", "outward")
+    assert fresh(world)["iptables_check.py"].good is True
+    assert "masquerade" in world.out(world.router, "nft", "list", "chain", "inet", "sysvm", "outward")
+
+
 def test_thresholds_and_exclusions_are_the_documents(world: Lab) -> None:
     """More free disk than there is, less memory than is used; what is excluded is not made."""
     strict = msgspec.structs.replace(

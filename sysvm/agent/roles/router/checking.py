@@ -2,6 +2,8 @@
 
 Each kind is made as often as the document says, the first time a while after the document came. Results are told when one has
 turned out otherwise than before, and all of them every so often. A router that stands by checks nothing.
+
+A check that fails is made once more after a pause before it is told: what the watch (role.py) mends by itself alarms nobody.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from sysvm.wire.health import Checked, Checks, HealthReport
 
 _LOOK_S = 1.0
 _FIRST_S = 5.0
+_PAUSE_S = 3.0  # longer than the watch takes
 
 
 class Checking:
@@ -56,10 +59,17 @@ class Checking:
     async def _make(self, document: RouterDocument, kinds: list[Checks]) -> None:
         async with self._alone:
             made = await asyncio.to_thread(self._run, document, kinds)
+            failed = frozenset(one.name for one in made if one.good is False)
+            if failed:
+                await self._context.clock.sleep(_PAUSE_S)
+                again = await asyncio.to_thread(self._run, document, kinds, failed)
+                made = (*(one for one in made if one.name not in failed), *again)
             kept = {name: one for name, one in self._found.items() if one.kind not in kinds}
             self._found = {**kept, **{one.name: one for one in made}}
 
-    def _run(self, document: RouterDocument, kinds: list[Checks]) -> tuple[Checked, ...]:
+    def _run(
+        self, document: RouterDocument, kinds: list[Checks], only: frozenset[str] | None = None
+    ) -> tuple[Checked, ...]:
         wanted, now = document.health, self._context.clock.now()
         if wanted is None:
             return ()
@@ -68,7 +78,7 @@ class Checking:
             checks += health.basic(document, wanted, self._looks, self._context.paths, self._cpu, now)
         if Checks.ADVANCED in kinds:
             checks += health.advanced(document, wanted, self._looks)
-        return health.run(checks, now)
+        return health.run([check for check in checks if only is None or check[0] in only], now)
 
     async def _tell(self, tell_s: int) -> None:
         now, verdicts = self._context.clock.now(), {name: one.good for name, one in self._found.items()}

@@ -1,7 +1,7 @@
 """A router's checks of itself: what it should be doing by its document, asked of kernel and daemons, with the evidence.
 
-A check that fails is made once more before it is told, so that what the watch (role.py) mends at once alarms nobody; one that
-cannot be made is neither good nor bad. What the document does not want is not checked. Blocking: on a thread of its own.
+A check that cannot be made is neither good nor bad. What the document does not want is not checked. Blocking: callers are
+on a thread of their own.
 """
 
 import os
@@ -58,8 +58,6 @@ def run(checks: Sequence[Check], now: float) -> tuple[Checked, ...]:
 def _made(name: str, kind: Checks, look: Callable[[], tuple[bool, str]], now: float) -> Checked:
     try:
         good, details = look()
-        if not good:
-            good, details = look()
     except (Unknown, OSError, CommandFailed) as error:
         return Checked(name=name, kind=kind, good=None, details=str(error), at=now)
     return Checked(name=name, kind=kind, good=good, details=details, at=now)
@@ -212,7 +210,10 @@ def _told(server: str, domain: str, names: list[tuple[str, str]]) -> Iterator[tu
         handle.settimeout(_ANSWER_S)
         handle.connect((server, 53))
         for number, (name, address) in enumerate(names, 1):
-            yield name, address, _address_of(handle, number, f"{name}.{domain}", address)
+            found = _address_of(handle, number, f"{name}.{domain}", address)
+            yield name, address, found
+            if not found:
+                return  # who does not answer this need not be waited for again
 
 
 def _address_of(handle: socket.socket, number: int, name: str, like: str) -> str:
