@@ -1,6 +1,7 @@
 """A user of a demo's VPN: made by the API, logged in from outside, cut off."""
 
 import sys
+from collections.abc import Callable
 
 from tests.agent.vpn_client import VpnClient
 from tests.boot.outside import Outside
@@ -11,8 +12,11 @@ READ = "import sys, urllib.request as web; print(web.urlopen(sys.argv[1], timeou
 NAME, PASSWORD = "alice", "wonder.land"
 
 
-def alice_comes_and_goes(demo: World, place: Outside) -> str:
-    """The whole story; nothing of it is left. What the router says about its ESP."""
+def alice_comes_and_goes(demo: World, place: Outside, meanwhile: Callable[[], object] = lambda: None) -> str:
+    """The whole story; nothing of it is left. What the router says about its ESP.
+
+    `meanwhile` happens while she is logged in; afterwards she logs in again.
+    """
     client, public = demo.client, str(demo.machine("router")["publicip"])
     (ip,) = client.rows("listPublicIpAddresses", "publicipaddress", ipaddress=public)
     (network,) = client.rows("listNetworks", "network", id=ip["associatednetworkid"])
@@ -24,6 +28,9 @@ def alice_comes_and_goes(demo: World, place: Outside) -> str:
         credentials = {"public": public, "key": str(vpn["presharedkey"]), "network": str(network["cidr"])}
         assert "" == visitor.login(NAME, PASSWORD, **credentials), visitor.log()
         assert visitor.address == str(vpn["iprange"]).partition("-")[0]
+        demo.until(lambda: greets(demo, place), "guest one to answer")
+        meanwhile()
+        assert "" == visitor.login(NAME, PASSWORD, **credentials), visitor.log()
         demo.until(lambda: greets(demo, place), "guest one to answer")
         client.job("removeVpnUser", username=NAME)
         demo.until(lambda: is_out(visitor), "the client to be told")

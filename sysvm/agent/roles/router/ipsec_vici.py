@@ -62,9 +62,11 @@ def decode(data: bytes) -> dict[str, Any]:
             elif kind in (_SECTION, _LIST, _PAIR):
                 name, at = data[at + 1 : at + 1 + data[at]].decode(errors="replace"), at + 1 + data[at]
                 if kind == _SECTION:
-                    sections.append(sections[-1].setdefault(name, {}))
+                    inside: dict[str, Any] = {}
+                    sections[-1][name] = inside
+                    sections.append(inside)
                 elif kind == _LIST:
-                    items = sections[-1].setdefault(name, [])
+                    items = sections[-1][name] = []
                 else:
                     sections[-1][name], at = _value(data, at)
             elif kind != _LIST_END:
