@@ -1,8 +1,8 @@
 """A login on the first terminal of a container: what its text console shows.
 
 Never a root shell. The template's accounts have no password that would let anybody in, so the console tells that the
-machine lives and which one it is, no more, until the operator sets a password (`login.py`). A VM needs none of this: its screen is the kernel's. s6 starts the login
-again after each visitor.
+machine lives and which one it is, no more, until the operator sets a password (`login.py`). A VM needs none of this: its
+screen is the kernel's. s6 starts the login again after each visitor.
 """
 
 import asyncio

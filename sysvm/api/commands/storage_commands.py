@@ -1,4 +1,4 @@
-"""Commands of secondary storage VMs: what they have to do, with weight, age and place (an extension; CloudStack logs them only)."""
+"""Commands of secondary storage VMs: what they have to do, with weight, age and place (an extension)."""
 
 from typing import Any
 

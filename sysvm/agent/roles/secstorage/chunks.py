@@ -5,8 +5,8 @@ version (4 % changed), the share that has to travel: in place 0.07, rebuilt 0.18
 0.15, 0.98, 0.59; of 4 KB: 0.04, 0.63, 0.57. A rolling checksum finds no more and costs Python a hundred times as much: marks
 are found by the regular expression engine, at the speed of the hash.
 
-A list of an image's chunks is one ENTRY for each (digest, length), kept beside the objects once it was made: `chunks/<sha256>`. It
-can be made anew at any time. Digests are cut to 16 bytes: the whole image's SHA-256 is compared in the end.
+A list of an image's chunks is one ENTRY for each (digest, length), kept beside the objects once it was made:
+`chunks/<sha256>`. It can be made anew at any time. Digests are cut to 16 bytes: the whole image's SHA-256 is compared in the end.
 """
 
 import contextlib
