@@ -189,3 +189,56 @@ def test_more_addresses_of_the_same_subnet_are_given_out_when_the_first_ones_are
             assert (network["id"], "10.6.0.0/24") == (made["networkid"], network["cidr"])
 
     run(cloud.clock, main())
+
+
+def test_a_host_whose_link_is_cut_meanwhile_hears_of_the_rule_when_it_is_back():
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.server():
+            await asyncio.wait_for(without_link(cloud), 3600)
+
+    run(cloud.clock, main())
+
+
+async def without_link(cloud: Cloud) -> None:
+    client = await prepare(cloud)
+    zone = await build(client, hosts=1)
+    await furnish(cloud, zone)
+    offering = await client.ask("createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128)
+    web = await client.ask("createSecurityGroup", name="web")
+    await client.job("deployVirtualMachine", zoneid=zone["id"], serviceofferingid=offering["id"], name="one",
+                     templateid="5b0f2f3c-0000-4000-8000-000000000001", securitygroupids=web["id"])  # fmt: skip
+    (host_id,) = cloud.earth.hosts
+    cloud.cut_link(host_id, 30)
+    accepted = await client.ask("authorizeSecurityGroupIngress", securitygroupid=web["id"], cidrlist="10.0.0.0/8")
+    await cloud.clock.sleep(5)
+    assert [0] == rules_on(cloud, web["id"])
+    over = sa.select(tables.job.c.status).where(tables.job.c.uuid == accepted["jobid"])
+    await cloud.until(lambda tx: tx.value(over) == 1)
+    assert [1] == rules_on(cloud, web["id"])
+
+
+def test_a_change_that_a_server_did_not_live_to_tell_is_told_by_the_next_one():
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.world():
+            async with cloud.running_server():
+                client = await prepare(cloud)
+                zone = await build(client, hosts=1)
+                await furnish(cloud, zone)
+                offering = await client.ask(
+                    "createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128
+                )
+                web = await client.ask("createSecurityGroup", name="web")
+                await client.job("deployVirtualMachine", zoneid=zone["id"], serviceofferingid=offering["id"], name="one",
+                                 templateid="5b0f2f3c-0000-4000-8000-000000000001", securitygroupids=web["id"])  # fmt: skip
+                accepted = await client.ask("authorizeSecurityGroupIngress", securitygroupid=web["id"], cidrlist="10.0.0.0/8")
+            assert [0] == rules_on(cloud, web["id"])
+            async with cloud.running_server():
+                await cloud.until(lambda _: rules_on(cloud, web["id"]) == [1])
+                over = sa.select(tables.job.c.status).where(tables.job.c.uuid == accepted["jobid"])
+                await cloud.until(lambda tx: tx.value(over) == 1)
+
+    run(cloud.clock, main())

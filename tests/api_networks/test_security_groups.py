@@ -230,3 +230,16 @@ async def test_only_hosts_that_a_change_is_about_hear_of_it(land: Land):
 
 async def wishes(land: Land) -> list[Any]:
     return await land.rows(sa.select(tables.turn).where(tables.turn.c.kind == security_groups.KIND))
+
+
+async def test_a_job_waits_for_hosts_that_can_hear_of_it_and_for_no_others(land: Land):
+    network, web = await shared(land), await group(land.admin)
+    guest = await land.deploy(networkids=network["id"], securitygroupids=web["id"])
+    await placed(land, guest)
+    (host,) = await land.admin("listHosts", type="Routing")
+    for number, (session, parts) in enumerate([(None, []), ("session", [(security_groups.KIND, "live")])]):
+        await land.cloud.change(tables.host, host["id"], link_session=session)
+        accepted = await land.admin(
+            "authorizeSecurityGroupIngress", securitygroupid=web["id"], cidrlist=f"10.{number}.0.0/16"
+        )
+        assert parts == await land.open_parts(accepted["jobid"])
