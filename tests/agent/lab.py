@@ -112,10 +112,10 @@ class Host:
 class Lab:
     """The namespaces, the root folder, s6 and the agent."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: Path = Path("/run")) -> None:
         mark = secrets.token_hex(3)
         self.guest, self.router, self.outside = (f"sv{mark}-{name}" for name in ("guest", "router", "out"))
-        self.root = Path(tempfile.mkdtemp(prefix=f"sysvm-lab-{mark}-", dir="/run"))
+        self.root = Path(tempfile.mkdtemp(prefix=f"sysvm-lab-{mark}-", dir=above))
         self.root.chmod(0o755)
         self.paths = Paths(self.root)
         self._mark = mark

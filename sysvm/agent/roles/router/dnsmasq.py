@@ -12,7 +12,8 @@ import shutil
 import socket
 import time
 from collections.abc import Hashable
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv4Network, ip_address
 
 import msgspec
 
@@ -21,11 +22,12 @@ from sysvm.agent.roles.router.service import Wrong, address, device, hostname, m
 from sysvm.agent.supervision import Daemon, Supervision, write_if_changed
 from sysvm.basics.digest import digest
 from sysvm.wire.channel import ServiceSeen
-from sysvm.wire.documents import DhcpNetwork, Dns, RouterDocument
+from sysvm.wire.documents import DhcpNetwork, Dns, Reservation, RouterDocument
 
 MARK_ZONE = "loaded.sysvm.invalid"
 _ATTEMPTS = 250  # of 20 ms: how long a daemon may take to read its files
 _PAUSE = 0.02
+MOST_HOSTS = 16384  # whose lines are kept: with each change thousands of hosts are as they were
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -104,18 +106,26 @@ def _reservations(each: DhcpNetwork) -> list[str]:
     cidr = network(each.cidr, f"dhcp on {each.device}")
     lines, macs, addresses = [], set(), set()
     for one in each.reservations:
-        where = f"reservation of {one.hostname or one.mac}"
-        card, given = mac(one.mac, where), address(one.address, where)
-        if ip_address(given) not in cidr:
-            raise Wrong(f"{where}: {given} is not in {cidr}", "give an address of the network")
+        card, given, line = _reservation(one, cidr)
         if card in macs or given in addresses:
+            where = f"reservation of {one.hostname or one.mac}"
             raise Wrong(f"{where}: {card} or {given} is reserved twice", "remove one of the reservations")
         macs.add(card)
         addresses.add(given)
-        tag = "" if one.default else ",set:nodefault"
-        name = f",{hostname(one.hostname, where)}" if one.hostname else ""
-        lines.append(f"{card}{tag},{given}{name},infinite")
+        lines.append(line)
     return lines
+
+
+@lru_cache(MOST_HOSTS)
+def _reservation(one: Reservation, cidr: IPv4Network) -> tuple[str, str, str]:
+    """MAC, address and line. Raises Wrong."""
+    where = f"reservation of {one.hostname or one.mac}"
+    card, given = mac(one.mac, where), address(one.address, where)
+    if ip_address(given) not in cidr:
+        raise Wrong(f"{where}: {given} is not in {cidr}", "give an address of the network")
+    tag = "" if one.default else ",set:nodefault"
+    name = f",{hostname(one.hostname, where)}" if one.hostname else ""
+    return card, given, f"{card}{tag},{given}{name},infinite"
 
 
 def _names(document: RouterDocument) -> str:
@@ -134,6 +144,7 @@ def _names(document: RouterDocument) -> str:
     return "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
 
+@lru_cache(MOST_HOSTS)
 def _name_line(given: str, name: str, domain: str) -> str:
     short = hostname(name, "dns").removesuffix(f".{domain}")
     return f"{_ip(given, f'name {name}')} {short}.{domain} {short}" if domain else f"{_ip(given, name)} {short}"

@@ -16,7 +16,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import msgspec
@@ -106,21 +106,8 @@ class Served(msgspec.Struct, frozen=True):
     guests: tuple[Guest, ...]
 
 
-def render(document: RouterDocument) -> Served | None:
-    """What the document wants to be served; None for nothing. Raises Wrong."""
-    wanted = document.metadata
-    if wanted is None:
-        return None
-    listen = tuple(address(each, "metadata") for each in wanted.listen)
-    if not listen:
-        raise Wrong("metadata has no address to listen on", "name the router's guest address")
-    guests = tuple(_guest(each) for each in wanted.guests)
-    if len({each.address for each in guests}) < len(guests):
-        raise Wrong("two guests have the same address in metadata", "name each once")
-    return Served(listen, guests)
-
-
-def _guest(data: GuestData) -> Guest:
+def guest_files(data: GuestData) -> Guest:
+    """What one guest is served. Raises Wrong."""
     asker = address(data.address, "metadata")
     where = f"metadata of {asker}"
     if len(data.userdata) > MAX_USERDATA:
@@ -141,6 +128,20 @@ def _guest(data: GuestData) -> Guest:
     return Guest(asker, tuple(sorted(files.items())), data.password or None)
 
 
+def render(document: RouterDocument, files_of: Callable[[GuestData], Guest] = guest_files) -> Served | None:
+    """What the document wants to be served; None for nothing. Raises Wrong."""
+    wanted = document.metadata
+    if wanted is None:
+        return None
+    listen = tuple(address(each, "metadata") for each in wanted.listen)
+    if not listen:
+        raise Wrong("metadata has no address to listen on", "name the router's guest address")
+    guests = tuple(map(files_of, wanted.guests))
+    if len({each.address for each in guests}) < len(guests):
+        raise Wrong("two guests have the same address in metadata", "name each once")
+    return Served(listen, guests)
+
+
 class Metadata:
     """The service: two daemons and their folders."""
 
@@ -153,10 +154,21 @@ class Metadata:
         self._supervision = supervision
         self._seal = seal
         self._written: dict[str, Guest] = {}
+        self._rendered: dict[str, tuple[GuestData, Guest]] = {}
+        self._looked_at: Served | None = None  # what the last look has found to be there
 
     def render(self, document: RouterDocument) -> Served | None:
-        """What is to be served. Raises Wrong."""
-        return render(document)
+        """What is to be served. Raises Wrong. Of thousands of guests most are as they were."""
+        served = render(document, self._files_of)
+        guests = document.metadata.guests if document.metadata is not None else ()
+        self._rendered = {data.address: self._rendered[data.address] for data in guests}
+        return served
+
+    def _files_of(self, data: GuestData) -> Guest:
+        known = self._rendered.get(data.address)
+        if known is None or known[0] != data:
+            known = self._rendered[data.address] = (data, guest_files(data))
+        return known[1]
 
     def stage(self, rendering: Served | None) -> None:
         """The guests' folders: when it takes over, the servers only have to be started."""
@@ -182,16 +194,24 @@ class Metadata:
             time.sleep(_PAUSE)
 
     def difference(self, rendering: Served | None) -> str:
-        """Folders and servers against what is wanted."""
+        """Folders and servers against what is wanted. After a change, what was looked at before it and is wanted as it was
+        is not read again; when the same is asked once more, everything is."""
+        before, self._looked_at = self._looked_at, None
+        known = () if before is None or before is rendering else before.guests
+        words = self._difference(rendering, {guest.address: guest for guest in known})
+        self._looked_at = None if words else rendering
+        return words
+
+    def _difference(self, rendering: Served | None, known: dict[str, Guest]) -> str:
         if rendering is None:
             there = [name for name in (WEB, PASSWORDS) if self._supervision.pid(name)]
             return f"{there[0]} runs" if there else ("files are left" if self._folder.exists() else "")
         wanted = {guest.address: guest for guest in rendering.guests}
-        there_now = {path.name for path in (self._folder / "guests").glob("*")}
+        there_now = _names_in(self._folder / "guests")
         if wanted.keys() != there_now:
             return f"folders differ for {', '.join(sorted(wanted.keys() ^ there_now)[:3])}"
         for guest in rendering.guests:
-            if not self._is_written(guest):
+            if known.get(guest.address) != guest and not self._is_written(guest):
                 self._written.pop(guest.address, None)
                 return f"the files of {guest.address} differ"
         if self._read(self._folder / "apache.conf") != self._config(rendering):
@@ -225,16 +245,29 @@ class Metadata:
             os.chown(folder, 0, _web_group())
             folder.chmod(0o750)
         wanted = {guest.address for guest in guests}
-        for folder in root.iterdir():
-            if folder.name not in wanted:
-                shutil.rmtree(folder)
-                self._written.pop(folder.name, None)
+        there = _names_in(root)
+        for name in there - wanted:
+            shutil.rmtree(root / name)
+            self._written.pop(name, None)
         for guest in guests:
-            if self._written.get(guest.address) != guest or not (root / guest.address).is_dir():
+            if guest.address not in there:
+                self._make_guest(root / guest.address, guest)
+            elif self._written.get(guest.address) != guest:
                 self._write_guest(root / guest.address, guest)
 
+    def _make_guest(self, folder: Path, guest: Guest) -> None:
+        """All files of a new guest in one step: a network of thousands has tens of thousands of them."""
+        new = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for name, data in guest.files:
+            with (new / name).open("xb", buffering=0) as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(data)
+        new.rename(folder)
+        self._written[guest.address] = guest
+
     def _write_guest(self, folder: Path, guest: Guest) -> None:
-        folder.mkdir(exist_ok=True)
         names = {name for name, _ in guest.files}
         for path in folder.iterdir():
             if path.name not in names:
@@ -336,3 +369,7 @@ def _web_group() -> int:
         return grp.getgrnam("www-data").gr_gid
     except KeyError:
         raise OSError("there is no group www-data") from None
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
