@@ -124,6 +124,7 @@ class Downloaded(msgspec.Struct, frozen=True, kw_only=True):
     size: int  # bytes in the store
     virtual_size: int
     format: str
+    saved: int = 0  # bytes of it that were here already and did not have to come
 
 
 class Scrubbed(msgspec.Struct, frozen=True, kw_only=True):

@@ -210,10 +210,14 @@ def _downloaded(tx: Tx, turn: Turn, job: Job, got: channel.Downloaded) -> None:
         job,
         "SUCCESS",
         "INFO",
-        f"{job.title} is {job.done}, SHA-256 {got.sha256}",
+        f"{job.title} is {job.done}, SHA-256 {got.sha256}{_saved(got)}",
     )
     _settle(tx, turn)
     _stir_guests(tx, job.template.id)
+
+
+def _saved(got: channel.Downloaded) -> str:
+    return f"; {got.saved} of its {got.size} bytes were there already" if got.saved else ""
 
 
 def _stir_guests(tx: Tx, template_id: int) -> None:

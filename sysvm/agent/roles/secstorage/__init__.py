@@ -6,6 +6,7 @@
 - `transfer.py`  a whole download                 - `images.py`    what hosts fetch, with tickets
 - `incoming.py`  its durable record               - `selfcheck.py` what is wrong, in words
 - `copying.py`   from store to store
+- `chunks.py`, `patching.py`, `giving.py`  from zone to zone: only what the other side lacks
 - `unpack.py`    compressed sources               - `role.py`      the document made true
 """
 

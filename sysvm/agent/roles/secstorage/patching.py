@@ -3,13 +3,13 @@
     GET /chunks/<link>                      the list of the image's chunks (chunks.py)
     GET /chunks/<link>  X-Ranges: a-b,c-d   those bytes, one after the other
 
-What is here already is read from the newest images of the same format, chunk by chunk, and compared before it is believed. The image
-grows in `incoming` as any download does, from its first byte to its last, so a killed agent goes on where the record says; when it is
-complete, or the other end is of an older release or breaks off, `transfer.py` goes on from there. Its SHA-256 is compared in the end.
+What is here already is read from the newest images of the same format, chunk by chunk, and compared before it is believed.
+The image grows in `incoming` as any download does, from its first byte to its last, so a killed agent goes on where the record
+says; when it is complete, or the other end is of an older release or breaks off, `transfer.py` goes on from there. Its SHA-256
+is compared in the end.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,17 +18,18 @@ from typing import NamedTuple
 from sysvm.agent.roles.secstorage import chunks
 from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way, opened
 from sysvm.agent.roles.secstorage.incoming import Incoming
-from sysvm.agent.roles.secstorage.keeping import Keeping
+from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused
 from sysvm.agent.roles.secstorage.pace import Patience
 from sysvm.agent.roles.secstorage.source import Source
 from sysvm.agent.roles.secstorage.store import ImageStore
 from sysvm.agent.roles.secstorage.streaming import pieces
 from sysvm.basics.edge import edge
+from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 
 LOOKED_AT = 8  # images of a store, the newest first
 RANGES = "X-Ranges"
-_HEADER = 7000  # characters of a header that every server takes
+_RUNS = 200  # of two numbers each; a header has room for 8,190 characters
 _WINDOW = 64 * 1024 * 1024
 _BATCH = 4 * 1024 * 1024
 log = get_logger()
@@ -63,8 +64,9 @@ def held_chunks(stores: list[ImageStore], form: str) -> dict[bytes, Held]:
 
 
 def _newest(store: ImageStore, form: str) -> list[str]:
-    images = [image for image in store.images() if image.format == form]
-    objects = {image.sha256: store.object(image.sha256).stat().st_mtime for image in images}
+    known = [store.image(place.stem) for place in (store.path / "images").glob("*.json")]
+    same = {image.sha256 for image in known if image is not None and image.format == form}
+    objects = {sha256: store.object(sha256).stat().st_mtime for sha256 in same}
     return sorted(objects, key=lambda sha256: -objects[sha256])[:LOOKED_AT]
 
 
@@ -89,18 +91,16 @@ def boundary(entries: list[tuple[bytes, int]], at: int) -> int:
 
 
 def windows(todo: list[Piece]) -> Iterator[list[Piece]]:
-    """Pieces that are asked for at once."""
+    """Pieces that are asked for at once: so many bytes, and so many runs as fit into a header."""
     window: list[Piece] = []
-    size = 0
+    size = runs = 0
     for piece in todo:
-        if window and (size + piece.length > _WINDOW or len(ranges([*window[-1:], piece])) > _HEADER):
+        if window and (size + piece.length > _WINDOW or runs >= _RUNS):
             yield window
-            window, size = [], 0
+            window, size, runs = [], 0, 0
+        runs += piece.held is None and not (window and window[-1].held is None)
         window.append(piece)
         size += piece.length
-        if piece.held is None and len(ranges(window)) > _HEADER - 40:
-            yield window
-            window, size = [], 0
     if window:
         yield window
 
@@ -136,11 +136,15 @@ class Patching:
             await asyncio.to_thread(incoming.open, lambda _: None)
             if not self.keeping.is_kept(incoming) and not incoming.is_complete:
                 await self._bring(incoming)
+                await asyncio.to_thread(incoming.sync)
         except SourceFailed as error:
             log.info("patching_left", image=self.keeping.image, done=incoming.size, why=str(error))
+            await asyncio.to_thread(incoming.sync)
+        except (Refused, OSError) as error:
+            incoming.close()
+            await asyncio.to_thread(self.keeping.store.drop_incoming, self.keeping.image)
+            raise as_refused(error) from error
         finally:
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(incoming.sync)
             incoming.close()
 
     async def _bring(self, incoming: Incoming) -> None:

@@ -1,5 +1,5 @@
 """What users reach of a secondary storage VM, on its public address: GET /userdata/<link>/<file>, with ranges; and uploads
-(`uploads.py`).
+(`uploads.py`). Other zones of the cloud ask there for an image's chunks (`giving.py`).
 
 A link is signed by the server for one store, image and SHA-256 and expires, so nothing is written down here when one is made
 and nothing has to be cleaned when it ends. The file's name is for people. Nothing can be listed or guessed: whatever is wrong
@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from sysvm.agent.roles.secstorage.store import ImageStore
+from sysvm.agent.roles.secstorage.giving import give_chunks
+from sysvm.agent.roles.secstorage.store import Image, ImageStore
 from sysvm.agent.roles.secstorage.uploads import Uploads
 from sysvm.agent.roles.serving.door import Door
 from sysvm.agent.roles.serving.http import Site
@@ -39,6 +40,7 @@ class PublicDoors:
         self._now = now
         app = web.Application()
         app.router.add_get("/userdata/{link}/{file}", self._get)
+        app.router.add_get("/chunks/{link}", self._get_chunks)
         uploads.add_to(app)
         self._site = Site(app)
         self._plain, self._tls = Door(self._site.accept), Door(self._site.accept)
@@ -74,21 +76,7 @@ class PublicDoors:
 
     # ------------------------------------------------------------ downloads
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        try:
-            ticket = check_link(self._key, request.match_info["link"], self._now())
-        except BadGrant as error:
-            log.warning("link_refused", client=request.remote, why=str(error))
-            raise web.HTTPForbidden(text=f"this address is not good: {error}\n") from error
-        return self._image(ticket)
-
-    def _image(self, ticket: FetchTicket) -> web.StreamResponse:
-        store = self._stores().get(ticket.store)
-        try:
-            image = store.image(ticket.image) if store is not None else None
-        except Refused:
-            image = None
-        if store is None or image is None or image.sha256 != ticket.sha256:
-            raise web.HTTPNotFound(text="this image is here no longer\n")
+        store, image = self._image(self._ticket(request))
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
@@ -96,6 +84,27 @@ class PublicDoors:
             "X-SHA256": image.sha256,
         }
         return web.FileResponse(store.object(image.sha256), headers=headers, chunk_size=CHUNK)
+
+    async def _get_chunks(self, request: web.Request) -> web.StreamResponse:
+        store, image = self._image(self._ticket(request))
+        return await give_chunks(request, store, image.sha256)
+
+    def _ticket(self, request: web.Request) -> FetchTicket:
+        try:
+            return check_link(self._key, request.match_info["link"], self._now())
+        except BadGrant as error:
+            log.warning("link_refused", client=request.remote, why=str(error))
+            raise web.HTTPForbidden(text=f"this address is not good: {error}\n") from error
+
+    def _image(self, ticket: FetchTicket) -> tuple[ImageStore, Image]:
+        store = self._stores().get(ticket.store)
+        try:
+            image = store.image(ticket.image) if store is not None else None
+        except Refused:
+            image = None
+        if store is None or image is None or image.sha256 != ticket.sha256:
+            raise web.HTTPNotFound(text="this image is here no longer\n")
+        return store, image
 
 
 async def _opened(door: Door, address: str, port: int, context: ssl.SSLContext | None) -> list[ServiceFault]:

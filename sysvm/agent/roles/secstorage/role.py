@@ -26,6 +26,7 @@ from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
 from sysvm.agent.roles.secstorage.images import ImageServer
 from sysvm.agent.roles.secstorage.keeping import Keeping
 from sysvm.agent.roles.secstorage.pace import Patience
+from sysvm.agent.roles.secstorage.patching import Patching
 from sysvm.agent.roles.secstorage.public import PublicDoors
 from sysvm.agent.roles.secstorage.scrub import Scrubbing
 from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
@@ -252,7 +253,18 @@ class SecStorageRole(Role):
             await asyncio.to_thread(_prepared, store)
             way = self._way_to(document, body.peer) if body.peer else self._way
             transfer = Transfer(order, store, way, self._context.clock, progress, self._patience)
-            return await transfer.run()
+            saved = await self._patched(transfer) if body.peer else 0
+            return msgspec.structs.replace(await transfer.run(), saved=saved)
+
+    async def _patched(self, transfer: Transfer) -> int:
+        """Brings what stores here do not have of an image of another zone; how many bytes did not have to come."""
+        if await asyncio.to_thread(transfer.keeping.known):
+            return 0
+        there = self._mounts()
+        stores = [store for store in self._stores.values() if str(store.path) in there]
+        patching = Patching(transfer.order.source, transfer.keeping, stores, transfer.way, self._patience)
+        await patching.run()
+        return patching.saved
 
     async def _take_upload(self, body: TakeUpload, progress: Progress) -> Downloaded:
         store, document = await self._writable(body.store), self._document
