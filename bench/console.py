@@ -171,15 +171,17 @@ async def _sessions(count: int, seconds: int) -> tuple[float, float]:
     async with (
         world() as around,
         proxy(around, certificate=around.certificate) as ours,
-        live_relay(around) as port,
+        live_relay(around) as relay,
     ):
-        room = asyncio.Semaphore(8)
+        room, trusting = asyncio.Semaphore(8), around.trusting()
 
         async def open_one(number: int) -> WSTransport:
             async with room:
-                return await look(around, ours, f"many-{number}", port, watch)
+                return await look(around, ours, f"many-{number}", relay.port, watch, trusting)
 
         browsers = await asyncio.gather(*(open_one(number) for number in range(count)))
+        relay.live()
+        await asyncio.sleep(EVERY_S)
         watch.took.clear()
         await asyncio.sleep(seconds)
         took, memory = list(watch.took), rss_mb(ours.pid)

@@ -22,7 +22,7 @@ EVERY_S = 0.2
 
 
 class LiveScreen(asyncio.Protocol):
-    """Takes any grant, then updates for as long as its proxy looks."""
+    """Takes any grant, shows a first picture, and updates it once it is told to live."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -32,28 +32,54 @@ class LiveScreen(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._timer is None and data.endswith(b"\n"):
+        if data.endswith(b"\n"):
             self._transport.write(b"OK\n")
-            self._update()
+            self._show()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
+    def live(self, after: float) -> None:
+        """An update now and then, the first one `after` so many seconds."""
+        self._timer = asyncio.get_running_loop().call_later(after, self._update)
+
     def _update(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._update)
+        self.live(EVERY_S)
+        self._show()
+
+    def _show(self) -> None:
         self._transport.write(time.perf_counter_ns().to_bytes(8, "big") + bytes(UPDATE - 8))
 
 
+@dataclass
+class LiveRelay:
+    """A relay with such screens."""
+
+    port: int
+    screens: list[LiveScreen]
+
+    def live(self) -> None:
+        """All of them, spread over the time between two updates."""
+        for number, screen in enumerate(self.screens):
+            screen.live(EVERY_S * number / len(self.screens))
+
+
 @contextlib.asynccontextmanager
-async def live_relay(around: World) -> AsyncIterator[int]:
-    """The port of a relay whose screens are all alive."""
+async def live_relay(around: World) -> AsyncIterator[LiveRelay]:
+    """A relay that takes every grant."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0
     around.authority.cloud.issue_cert(LOCAL).configure_cert(context)
-    server = await asyncio.get_running_loop().create_server(LiveScreen, LOCAL, 0, ssl=context)
+    screens: list[LiveScreen] = []
+
+    def screen() -> LiveScreen:
+        screens.append(LiveScreen())
+        return screens[-1]
+
+    server = await asyncio.get_running_loop().create_server(screen, LOCAL, 0, ssl=context)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield LiveRelay(server.sockets[0].getsockname()[1], screens)
     finally:
         server.close()
 
@@ -83,7 +109,7 @@ class Browser(WSListener):
         self._watch.cut += 1
 
 
-async def look(around: World, ours: Proxy, name: str, port: int, watch: Watch) -> WSTransport:
+async def look(around: World, ours: Proxy, name: str, port: int, watch: Watch, trusting: ssl.SSLContext) -> WSTransport:
     """A browser that has seen an update of a screen at the relay's `port`."""
     around.server.targets[name] = ConsoleTarget(
         session=f"session-{name}",
@@ -95,6 +121,6 @@ async def look(around: World, ours: Proxy, name: str, port: int, watch: Watch) -
         grant=f"grant-{name}",
     )
     url = ours.websocket(name)
-    transport, browser = await ws_connect(lambda: Browser(watch), url, ssl_context=around.trusting())
+    transport, browser = await ws_connect(lambda: Browser(watch), url, ssl_context=trusting)
     await cast(Browser, browser).seen.wait()
     return transport

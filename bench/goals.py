@@ -43,6 +43,11 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "snapshot.incremental_s": ("< 2 s", "value", 2.0),
     "snapshot.incremental_bytes_ratio": ("< 1.2", "value", 1.2),
     "snapshot.pause_ms": ("< 100 ms", "value", 100.0),
+    "download.vs_curl": ("ratio > 2", "ratio", 2.0),
+    "download.vs_aria2c": ("ratio > 0.9", "ratio", 0.9),
+    "download.resume_reread_bytes": ("< 1 chunk (16 MB)", "value", 16.0 * 2**20),
+    "download.resume_s": ("< 5 s", "value", 5.0),
+    "ssvm.scale": ("< 10 % from even", "value", 10.0),
     "guest.deploy_s": ("< 1 s", "value", 1.0),
     "sim.routers_per_s": ("> 500/s", "value", 500.0),
 }

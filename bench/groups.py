@@ -19,7 +19,10 @@ import msgspec
 
 from bench.rows import Row, failed
 
-GROUPS = ("server", "api", "links", "rules", "balancer", "engine", "simulated", "console", "replacement", "real", "snapshots")
+GROUPS = (
+    "server", "api", "links", "rules", "router", "balancer", "engine", "simulated", "console", "replacement", "real",
+    "snapshots", "storage",
+)  # fmt: skip
 DEADLINE_S = 400.0
 
 
