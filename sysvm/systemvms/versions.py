@@ -5,8 +5,8 @@ from functools import lru_cache
 
 @lru_cache(maxsize=1024)
 def is_older(version: str, minimum: str) -> bool:
-    """Whether 4.9.1 comes before 4.10.0. Words in a version count as 0."""
-    if not minimum:
+    """Whether 4.9.1 comes before 4.10.0. Words in a version count as 0; a word alone is no version, and not older."""
+    if not minimum or not any(letter.isdigit() for letter in version):
         return False
     one, other = _numbers(version), _numbers(minimum)
     width = max(len(one), len(other))
