@@ -27,17 +27,27 @@ ROLES = (
     ("User", "User", "Default user role"),
 )
 GUEST_OS = {
-    "Debian": ("Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)", "Debian GNU/Linux 13 (64-bit)",
-               "Other Debian (64-bit)"),
-    "Ubuntu": ("Ubuntu 20.04 LTS", "Ubuntu 22.04 LTS", "Ubuntu 24.04 LTS", "Other Ubuntu (64-bit)"),
-    "CentOS": ("CentOS 7.9 (64-bit)", "CentOS Stream 9", "Other CentOS (64-bit)"),
-    "RedHat": ("Red Hat Enterprise Linux 8.x", "Red Hat Enterprise Linux 9.x"),
-    "SUSE": ("SUSE Linux Enterprise Server 15 (64-bit)", "openSUSE Leap 15 (64-bit)"),
-    "Oracle": ("Oracle Linux 8", "Oracle Linux 9"),
-    "Windows": ("Windows 10 (64-bit)", "Windows 11 (64-bit)", "Windows Server 2019 (64-bit)",
-                "Windows Server 2022 (64-bit)"),
-    "Unix": ("FreeBSD 13 (64-bit)", "FreeBSD 14 (64-bit)"),
-    "Other": ("Other (64-bit)", "Other (32-bit)", "Other Linux (64-bit)", "Other PV (64-bit)", "None"),
+    "Debian": ("Debian GNU/Linux 7(64-bit)", "Debian GNU/Linux 8 (64-bit)", "Debian GNU/Linux 9 (64-bit)",
+               "Debian GNU/Linux 10 (64-bit)", "Debian GNU/Linux 11 (64-bit)", "Debian GNU/Linux 12 (64-bit)",
+               "Debian GNU/Linux 13 (64-bit)", "Other Debian (64-bit)"),
+    "Ubuntu": ("Ubuntu 14.04 (64-bit)", "Ubuntu 16.04 (64-bit)", "Ubuntu 18.04 (64-bit)", "Ubuntu 18.04 LTS",
+               "Ubuntu 20.04 LTS", "Ubuntu 22.04 LTS", "Ubuntu 24.04 LTS", "Other Ubuntu (64-bit)"),
+    "CentOS": ("CentOS 5.3 (64-bit)", "CentOS 5.5 (64-bit)", "CentOS 5.6 (64-bit)", "CentOS 6.0 (64-bit)",
+               "CentOS 6.3 (64-bit)", "CentOS 6.5 (64-bit)", "CentOS 7", "CentOS 7.9 (64-bit)", "CentOS 8",
+               "CentOS Stream 8", "CentOS Stream 9", "Other CentOS (64-bit)"),
+    "RedHat": ("Red Hat Enterprise Linux 6.0 (64-bit)", "Red Hat Enterprise Linux 7", "Red Hat Enterprise Linux 7.0",
+               "Red Hat Enterprise Linux 8.0", "Red Hat Enterprise Linux 8.x", "Red Hat Enterprise Linux 9.x",
+               "Rocky Linux 8", "Rocky Linux 9", "AlmaLinux 8", "AlmaLinux 9", "Fedora Linux (64-bit)"),
+    "SUSE": ("SUSE Linux Enterprise Server 12 (64-bit)", "SUSE Linux Enterprise Server 15 (64-bit)",
+             "openSUSE Leap 15 (64-bit)"),
+    "Oracle": ("Oracle Linux 7", "Oracle Linux 8", "Oracle Linux 9"),
+    "Windows": ("Windows 7 (64-bit)", "Windows 8 (64-bit)", "Windows 10 (64-bit)", "Windows 11 (64-bit)",
+                "Windows Server 2008 R2 (64-bit)", "Windows Server 2012 (64-bit)", "Windows Server 2012 R2 (64-bit)",
+                "Windows Server 2016 (64-bit)", "Windows Server 2019 (64-bit)", "Windows Server 2022 (64-bit)",
+                "Windows PV"),
+    "Unix": ("FreeBSD 11 (64-bit)", "FreeBSD 12 (64-bit)", "FreeBSD 13 (64-bit)", "FreeBSD 14 (64-bit)"),
+    "Other": ("Other (64-bit)", "Other (32-bit)", "Other Linux (64-bit)", "Other Linux (32-bit)", "Other PV (64-bit)",
+              "Other PV (32-bit)", "Other PV Virtio-SCSI (64-bit)", "None"),
 }  # fmt: skip
 # The same ids in every cloud: scripts and module defaults may hold them.
 GUEST_OS_IDS = uuid.UUID("6f3c1a52-2e0e-5b0a-9b8e-2f6d2f1a7c11")
@@ -78,7 +88,20 @@ def security_groups(tx: Tx, ids: Ids) -> None:
               account_id=ADMIN_ACCOUNT, domain_id=ROOT_DOMAIN, domain_path=ROOT_PATH, created=tx.now)  # fmt: skip
 
 
-STEPS: list[Step] = [roles, root_domain, accounts, guest_os_types, *seeds_offerings.STEPS, security_groups]
+def network_acl_lists(tx: Tx, ids: Ids) -> None:
+    """The two that tiers of all VPCs may have."""
+    system = {"account_id": SYSTEM_ACCOUNT, "domain_id": ROOT_DOMAIN, "domain_path": ROOT_PATH, "created": tx.now}
+    for action in ("Deny", "Allow"):
+        name, text = f"default_{action.lower()}", f"Default Network ACL {action} All"
+        list_id = tx.insert(tables.network_acl_list, uuid=ids.uuid(), name=name, description=text, **system)
+        for number, way in ((1, "Ingress"), (2, "Egress")):
+            tx.insert(tables.network_acl, uuid=ids.uuid(), acl_list_id=list_id, number=number, action=action,
+                      traffic_type=way, protocol="all", sources=["0.0.0.0/0"], state="Active", **system)  # fmt: skip
+
+
+STEPS: list[Step] = [
+    roles, root_domain, accounts, guest_os_types, *seeds_offerings.STEPS, security_groups, network_acl_lists,
+]  # fmt: skip
 
 
 def is_sown(tx: Tx) -> bool:

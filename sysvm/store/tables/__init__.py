@@ -52,18 +52,21 @@ from sysvm.store.tables.records import (
 from sysvm.store.tables.security_groups import security_group, security_group_member, security_group_rule
 from sysvm.store.tables.snapshots import snapshot, snapshot_policy, vm_snapshot
 from sysvm.store.tables.strays import adoption, stray
+from sysvm.store.tables.vpc import network_acl, network_acl_list, static_route, vpc
 from sysvm.store.tables.vpn import remote_access_vpn, vpn_user
 
 __all__ = [
     "account", "adoption", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session",
     "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate",
     "host_token", "image_store", "ip_range", "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
-    "load_balancer_member", "machine", "metadata", "network", "network_offering", "nic", "nic_address", "pack_address",
+    "load_balancer_member", "machine", "metadata", "network", "network_acl", "network_acl_list",
+    "network_offering", "nic", "nic_address", "pack_address",
     "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "remote_access_vpn",
     "resource_limit",
     "role", "role_permission", "security_group", "security_group_member", "security_group_rule", "service_offering",
     "router_health", "service_provider", "session", "setting", "snapshot", "snapshot_policy", "ssh_key_pair", "ssl_certificate",
-    "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_counter", "traffic_type", "turn",
+    "static_route", "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_counter", "traffic_type",
+    "turn",
     "unpack_address", "usage_interval", "user", "user_data", "vm_snapshot", "volume",
-    "vpc_offering", "vpn_user", "zone",
+    "vpc", "vpc_offering", "vpn_user", "zone",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ network = sa.Table(
     ref("zone_id", "zone"),
     ref("physical_network_id", "physical_network", null=True),
     ref("offering_id", "network_offering"),
-    number("vpc_id", null=True, default=None),
+    number("vpc_id", null=True, default=None),  # it is a tier of this VPC
+    number("acl_list_id", null=True, default=None),  # tiers: what may pass
     text("guest_type", "Isolated"),
     text("traffic_type", "Guest"),
     text("acl_type", "Account"),
