@@ -47,6 +47,7 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "download.vs_aria2c": ("ratio > 0.9", "ratio", 0.9),
     "download.resume_reread_bytes": ("< 1 chunk (16 MB)", "value", 16.0 * 2**20),
     "download.resume_s": ("< 5 s", "value", 5.0),
+    "copy.bytes_ratio": ("< 0.2", "value", 0.2),
     "ssvm.scale": ("< 10 % from even", "value", 10.0),
     "guest.deploy_s": ("< 1 s", "value", 1.0),
     "sim.routers_per_s": ("> 500/s", "value", 500.0),

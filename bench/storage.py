@@ -7,6 +7,7 @@ way of the bytes and not a disk. All use one server: Apache, which sends files b
     download.vs_aria2c           the same against aria2c, which writes and hashes nothing
     download.resume_reread_bytes what a killed worker's successor asks for again, of what was in the file
     download.resume_s            from the kill to the successor's first request
+    copy.bytes_ratio             what travels of a template's next version to the second zone, of its size
     ssvm.scale                   largest distance of a machine's weighted load from an even share, in percent, on the simulator
 """
 
@@ -28,8 +29,9 @@ from pathlib import Path
 from bench.measure import median
 from bench.rows import Row, failed, row
 
-NAMES = ("download.vs_curl", "download.vs_aria2c", "download.resume_reread_bytes", "download.resume_s", "ssvm.scale")
-NEEDS = ("curl", "apache2")
+NAMES = ("download.vs_curl", "download.vs_aria2c", "download.resume_reread_bytes", "download.resume_s",
+         "copy.bytes_ratio", "ssvm.scale")  # fmt: skip
+NEEDS = ("curl", "apache2", "mke2fs", "qemu-img")
 MB = 1 << 20
 MEMORY = "/dev/shm"
 WORKER = Path(__file__).parents[1] / "tests/agent_storage/storage_worker.py"
@@ -40,7 +42,8 @@ PidFile {folder}/pid
 Listen 127.0.0.1:{port}
 LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-LoadModule log_config_module /usr/lib/apache2/modules/mod_log_config.so
+User nobody
+Group nogroup
 DocumentRoot {folder}/www
 ErrorLog {folder}/errors
 LogFormat "%{{msec_frac}}t %{{sec}}t %>s %{{Range}}i" ranges
@@ -56,6 +59,8 @@ def run(*, tiny: bool) -> Iterator[Row]:
         yield from _speed(folder, f"{url}/a", rounds=1 if tiny else 3)
         _fill(folder / "www/b", (40 if tiny else 200) * MB)
         yield from _resume(folder, f"{url}/b", times=2 if tiny else 100)
+    with tempfile.TemporaryDirectory(prefix="sysvm-bench-", dir=MEMORY) as name:
+        yield _copy(Path(name), tiny=tiny)
     yield _scale(60 if tiny else 500)
 
 
@@ -189,11 +194,17 @@ def _worker(place: Path, url: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(WORKER), str(place), url], stdout=subprocess.PIPE)
 
 
-# ---------------------------------------------------------------- scale
+# ---------------------------------------------------------------- copies and scale
+def _copy(folder: Path, *, tiny: bool) -> Row:
+    from bench.storage_copy import measured
+
+    return measured(folder, tiny=tiny)
+
+
 def _scale(count: int) -> Row:
     """Commands of many weights come over some minutes of virtual time, on a fleet that begins with one machine."""
     from bench.storage_fleet import measured
 
     found = measured(count)
     note = f"{count} commands of weight 1 to 18, {found.weight} in all; {found.added} machines added, {found.retired} retired"
-    return row(NAMES[4], found.spread, "%", note=f"{note}; mean over {found.looks} looks while the fleet was the same")
+    return row(NAMES[5], found.spread, "%", note=f"{note}; mean over {found.looks} looks while the fleet was the same")
