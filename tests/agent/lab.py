@@ -253,13 +253,20 @@ class Lab:
 
     def open(self, namespace: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A socket that lives in a namespace."""
+        return self._opened(namespace, socket.AF_INET, kind)
+
+    def open_raw(self, namespace: str) -> socket.socket:
+        """A socket of frames that lives in a namespace; to be bound to a device."""
+        return self._opened(namespace, socket.AF_PACKET, socket.SOCK_RAW)
+
+    def _opened(self, namespace: str, family: int, kind: int) -> socket.socket:
         made: list[socket.socket] = []
 
         def enter() -> None:
             with Path(f"/run/netns/{namespace}").open() as handle:
                 if _libc.setns(handle.fileno(), 0x40000000) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.socket(socket.AF_INET, kind))
+            made.append(socket.socket(family, kind))
 
         thread = threading.Thread(target=enter)
         thread.start()
@@ -317,11 +324,11 @@ class Lab:
             return False
 
     def http(
-        self, namespace: str, address: str, path: str, port: int = 80, headers: str = "", method: str = "GET"
+        self, namespace: str, address: str, path: str, port: int = 80, headers: str = "", method: str = "GET", name: str = ""
     ) -> str:
-        """Status and body of a request from `namespace`."""
+        """Status and body of a request from `namespace`, for the address or another `name`."""
         with self.connected(namespace, address, port) as handle:
-            handle.sendall(f"{method} {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n".encode())
+            handle.sendall(f"{method} {path} HTTP/1.0\r\nHost: {name or address}\r\n{headers}\r\n".encode())
             data = b""
             while part := handle.recv(65536):
                 data += part

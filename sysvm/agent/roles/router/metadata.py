@@ -1,7 +1,8 @@
 """User data and metadata (Apache, port 80) and passwords (our own small server, port 8080) on the guest addresses.
 
 What a guest gets is decided by the address that it asks from: Apache rewrites every path into that guest's folder, and an
-address without a folder is refused. A change of guests is a change of files; Apache is started again only when it shall
+address without a folder is refused; so is a request for a name that is not the router's, with which a page in a guest's browser
+would come (DNS rebinding). A change of guests is a change of files; Apache is started again only when it shall
 listen elsewhere. Passwords that a guest has taken leave their mark on the state disk (`services/passwords.py`) and are
 not written again, whatever the document still says. Folders are readable by the one server that needs them.
 
@@ -30,6 +31,7 @@ from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import GuestData, RouterDocument
 
 WEB, PASSWORDS = "apache2", "passwords"
+DATA_SERVER = "data-server"  # the name that guests' tools know
 MAX_USERDATA = 1024 * 1024
 _MODULES = Path("/usr/lib/apache2/modules")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -80,6 +82,8 @@ DocumentRoot {folder}/guests
     Require all granted
 </Directory>
 RewriteEngine On
+RewriteCond %{{HTTP_HOST}} !^({names})?(:80)?$ [NC]
+RewriteRule ^ - [F]
 RewriteCond {folder}/guests/%{{REMOTE_ADDR}} !-d
 RewriteRule ^ - [F]
 RewriteRule ^/?$ {folder}/guests/%{{REMOTE_ADDR}}/versions [L]
@@ -104,6 +108,7 @@ class Served(msgspec.Struct, frozen=True):
 
     listen: tuple[str, ...]
     guests: tuple[Guest, ...]
+    names: tuple[str, ...]  # under which guests ask; any other name was made to point here by somebody else
 
 
 def guest_files(data: GuestData) -> Guest:
@@ -139,7 +144,12 @@ def render(document: RouterDocument, files_of: Callable[[GuestData], Guest] = gu
     guests = tuple(map(files_of, wanted.guests))
     if len({each.address for each in guests}) < len(guests):
         raise Wrong("two guests have the same address in metadata", "name each once")
-    return Served(listen, guests)
+    return Served(listen, guests, _names(document, listen))
+
+
+def _names(document: RouterDocument, listen: tuple[str, ...]) -> tuple[str, ...]:
+    domain = document.dns.domain if document.dns is not None else ""
+    return (*listen, DATA_SERVER, *([f"{DATA_SERVER}.{domain}"] if domain else []))
 
 
 class Metadata:
@@ -333,7 +343,8 @@ class Metadata:
 
     def _config(self, rendering: Served) -> str:
         listen = "\n".join(f"Listen {each}:80" for each in rendering.listen)
-        return _APACHE.format(folder=self._folder, modules=_MODULES, listen=listen)
+        names = "|".join(map(re.escape, rendering.names))
+        return _APACHE.format(folder=self._folder, modules=_MODULES, listen=listen, names=names)
 
     def _web_script(self) -> str:
         # A killed Apache leaves its pid file behind and would refuse to start if another process had that number.

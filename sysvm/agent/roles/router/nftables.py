@@ -20,7 +20,7 @@ from sysvm.wire.documents import RouterDocument
 # What the ruleset makes the kernel load; one by one, each a program that the kernel starts, it takes seconds under emulation.
 _MODULES = (
     "nf_tables", "nf_conntrack", "nf_nat", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq", "nft_limit", "nft_objref",
-    "nf_conntrack_netlink",
+    "nft_connlimit", "nf_conntrack_netlink",
 )  # fmt: skip
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 log = get_logger()

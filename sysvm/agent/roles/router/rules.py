@@ -43,6 +43,8 @@ _OUTWARD = Base("nat", "postrouting", 100, "accept")
 _SENT = Base("filter", "postrouting", 300, "accept")
 _STATES = "ct state vmap { established : accept, related : accept, invalid : drop }"
 _ASKERS = " size 65535; flags dynamic,timeout; timeout 10s;"
+_CALLERS = " size 65535; flags dynamic;"
+_AT_ONCE = 8  # connections of one guest to the router's small servers, which have some dozen threads for all
 
 
 def render(document: RouterDocument) -> Ruleset:
@@ -71,16 +73,17 @@ def render(document: RouterDocument) -> Ruleset:
         Collection("received", "ipv4_addr : counter", {each: _counter("in", each) for each in public}),
         Collection("sent", "ipv4_addr : counter", {each: _counter("out", each) for each in public}),
         Collection("askers", "ipv4_addr", dynamic=_ASKERS),
+        Collection("callers", "ipv4_addr", dynamic=_CALLERS),
     )
     counters = frozenset(_counter(way, each) for each in public for way in ("in", "out"))
     chains = (
         *restricted_chains,
         *egress_chains,
         Chain("firewall", _firewall_rules()),
-        Chain("gate", ("counter name ip daddr map @received", "ct state new ip daddr @public jump firewall"), _GATE),
+        Chain("gate", _gate_rules(document), _GATE),
         Chain("inward", _inward_rules(), _INWARD),
         Chain("input", _input_rules(document, guests, outside, page_rules), _INPUT),
-        Chain("forward", _forward_rules(doors.clients(document, guests)), _FORWARD),
+        Chain("forward", _forward_rules(doors.clients(document, guests, outside)), _FORWARD),
         Chain("outward", _outward_rules(document, guests, outside), _OUTWARD),
         Chain("sent", ("counter name ip saddr map @sent",), _SENT),
     )
@@ -123,6 +126,14 @@ def _public_addresses(document: RouterDocument) -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------- from outside
+def _gate_rules(document: RouterDocument) -> tuple[str, ...]:
+    return (
+        "counter name ip daddr map @received",
+        *doors.gateways(document),
+        "ct state new ip daddr @public jump firewall",
+    )
+
+
 def _firewall_rules() -> tuple[str, ...]:
     return ("ip daddr . meta l4proto . th dport @open accept", "ip daddr vmap @restricted", "drop")
 
@@ -216,6 +227,9 @@ def _input_rules(
     served = tuple(dict.fromkeys(device(each.device, "dhcp") for each in document.dhcp))
     if served:
         rules.append(f"iifname {_names(served)} udp dport 67 accept")
+    if guests:
+        few = f"ct state new add @callers {{ ip saddr ct count over {_AT_ONCE} }} drop"
+        rules.append(f"iifname {_names(guests)} tcp dport {{ 53, 80, 8080 }} {few}")
     if document.dns is not None and guests:
         askers = _members(collapse_addresses(network(text, "dns") for text in document.dns.allow))
         if askers:

@@ -144,7 +144,7 @@ def _statement(table: Table, statement: Any, judged: Judged, hits: list[Hit]) ->
             return matches(body, packet, table.collections, hits)
         case "vmap":
             return _verdict(looked_up(body["key"], body["data"], packet, table.collections, hits))
-        case "limit" | "quota":
+        case "limit" | "quota" | "ct count":
             return not (isinstance(body, dict) and body.get("inv", False))
         case "set":
             return all(_statement(table, inner, judged, []) is True for inner in body.get("stmt", ()))
