@@ -80,7 +80,7 @@ def test_every_change_that_can_be_made_writes_an_event():
         if not (found := handlers.find(name)).reads and not catalogue.commands()[name].event and found is not None
     }
     assert silent <= {"archiveEvents", "deleteEvents", "updateResourceCount", "createConsoleEndpoint", "prepareTemplate",
-                      "generateUsageRecords"}  # fmt: skip
+                      "generateUsageRecords", "getRouterHealthCheckResults"}  # fmt: skip
 
 
 def test_the_name_in_queryasyncjobresult_is_that_of_a_java_class():
