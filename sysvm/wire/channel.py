@@ -5,7 +5,8 @@ asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers no
 
 Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the host's own (handover.py): StandBy, TakeOver.
 Calls agent -> host (-> server): RedeemTicket, ResumeSession, ReachServer.
-Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport.
+Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport,
+TrafficReport, HealthReport, TunnelsReport.
 """
 
 import msgspec
@@ -18,6 +19,7 @@ from sysvm.wire.handover import StandBy, TakeOver
 from sysvm.wire.health import CheckHealth
 from sysvm.wire.health import HealthReport as HealthReport
 from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
+from sysvm.wire.vpn import TunnelSeen
 
 PROTOCOL = 1
 
@@ -233,6 +235,12 @@ class MembersReport(msgspec.Struct, frozen=True, tag="members"):
     members: tuple[MemberSeen, ...] = ()
 
 
+class TunnelsReport(msgspec.Struct, frozen=True, tag="tunnels"):
+    """How tunnels to other sites are: all of them, whenever one has changed and every few minutes."""
+
+    tunnels: tuple[TunnelSeen, ...] = ()
+
+
 class RedeemTicket(msgspec.Struct, frozen=True, kw_only=True, tag="redeem-ticket"):
     """A browser has shown this ticket; answered by a ConsoleTarget or a refusal. A ticket works once."""
 
@@ -279,5 +287,6 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
 
 
 AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | StandBy | TakeOver
-AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | DriftReport | MembersReport | TrafficReport | HealthReport
+_Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport
+AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | _Seen
 AgentAskBody = RedeemTicket | ResumeSession | ReachServer

@@ -15,7 +15,7 @@ from sysvm.wire.balancing import Balancing
 from sysvm.wire.balancing import Certificate as Certificate
 from sysvm.wire.health import Health
 from sysvm.wire.machines import Segment
-from sysvm.wire.vpn import RemoteAccess
+from sysvm.wire.vpn import RemoteAccess, Tunnel
 
 
 class Protocol(StrEnum):
@@ -178,6 +178,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
     metadata: Metadata | None = None
     balancing: Balancing | None = None
     vpn: RemoteAccess | None = None
+    tunnels: tuple[Tunnel, ...] = ()
     health: Health | None = None  # None: no checks
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
 

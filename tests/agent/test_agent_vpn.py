@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysvm.agent.roles.router import ipsec, rules
+from sysvm.agent.roles.router import ipsec_access, rules
 from sysvm.agent.roles.router.ipsec_vici import Charon, NoAnswer, decode, encode
 from sysvm.agent.roles.router.service import Wrong
 from sysvm.wire.vpn import RemoteAccess, VpnUser
@@ -26,8 +26,8 @@ MESSAGES = st.recursive(
 )
 
 
-def access(**changes: Any) -> ipsec.Access:
-    found = ipsec.render(router(vpn=msgspec.structs.replace(PLAIN, **changes)))
+def access(**changes: Any) -> ipsec_access.Access:
+    found = ipsec_access.render(router(vpn=msgspec.structs.replace(PLAIN, **changes)))
     assert found is not None
     return found
 

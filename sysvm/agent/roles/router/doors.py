@@ -1,10 +1,12 @@
-"""What the router's own servers need opened: the load balancer's ports, its statistics page, the VPN. Pure.
+"""What the router's own servers need opened: the load balancer's ports, its statistics page, VPNs. Pure.
 
 Ports on public addresses are open behind the gate: a firewall rule decides who comes through. The page on a guest or
 control address is open to those who are on that network.
 """
 
+from sysvm.agent.roles.router import ipsec_tunnels
 from sysvm.agent.roles.router.ipsec import DEVICE
+from sysvm.agent.roles.router.ipsec_tunnels import gateway
 from sysvm.agent.roles.router.service import address, device, interface, network
 from sysvm.wire.documents import RouterDocument
 
@@ -31,24 +33,46 @@ def balancer(document: RouterDocument) -> tuple[tuple[str, ...], tuple[str, ...]
 def vpn(document: RouterDocument) -> tuple[str, ...]:
     """Rules of the input chain for whoever wants to log in, and for name service to who has. Raises Wrong."""
     if document.vpn is None:
-        return ()
-    rules = [f"ip daddr {address(document.vpn.public, 'vpn')} udp dport {{ 500, 4500 }} accept"]
+        return gateways(document)
+    rules = [f"ip daddr {address(document.vpn.public, 'vpn')} udp dport {{ 500, 4500 }} accept", *gateways(document)]
     if document.dns is not None:
         rules += [f'iifname "{DEVICE}" {name} dport 53 accept' for name in ("udp", "tcp")]
     return tuple(rules)
 
 
-def clients(document: RouterDocument, guests: tuple[str, ...]) -> tuple[str, ...]:
-    """Rules of the forward chain: clients of the VPN and guests see each other, and nothing else. Raises Wrong."""
-    if document.vpn is None:
-        return ()
+def gateways(document: RouterDocument) -> tuple[str, ...]:
+    """Rules, also of the gate, for the other ends of tunnels; one that has a name may come from anywhere. Raises Wrong."""
+    rules = []
+    for tunnel in document.tunnels:
+        where = f"VPN connection {tunnel.connection}"
+        far = gateway(tunnel, where)
+        source = f"ip saddr {far} " if far else ""
+        rules.append(f"{source}ip daddr {address(tunnel.local, where)} udp dport {{ 500, 4500 }} accept")
+    return tuple(dict.fromkeys(rules))
+
+
+def clients(document: RouterDocument, guests: tuple[str, ...], outside: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules of the forward chain: clients of VPNs, hosts of other sites and guests see each other, and nothing else.
+
+    What is meant for another site goes there by its tunnel or not at all. Raises Wrong.
+    """
     inside = ", ".join(f'"{each}"' for each in guests)
-    networks = ", ".join(str(network(text, "vpn")) for text in document.vpn.networks)
-    return (
-        f'iifname "{DEVICE}" oifname {{ {inside} }} ip daddr {{ {networks} }} accept',
-        f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {networks} }} accept',
-        f'iifname "{DEVICE}" oifname "{DEVICE}" accept',
-    )
+    rules = []
+    if document.vpn is not None:
+        networks = ", ".join(str(network(text, "vpn")) for text in document.vpn.networks)
+        rules += [
+            f'iifname "{DEVICE}" oifname {{ {inside} }} ip daddr {{ {networks} }} accept',
+            f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {networks} }} accept',
+            f'iifname "{DEVICE}" oifname "{DEVICE}" accept',
+        ]
+    for site in ipsec_tunnels.render(document):
+        near, far = ", ".join(site.local_networks), ", ".join(site.remote_networks)
+        rules += [
+            f'iifname "{DEVICE}" oifname {{ {inside} }} ip saddr {{ {far} }} ip daddr {{ {near} }} accept',
+            f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {near} }} ip daddr {{ {far} }} accept',
+        ]
+        rules += [f'oifname "{each}" ip daddr {{ {far} }} drop' for each in outside]
+    return tuple(dict.fromkeys(rules))
 
 
 def _homes(document: RouterDocument) -> dict[str, str]:

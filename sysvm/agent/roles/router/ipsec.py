@@ -1,137 +1,84 @@
-"""Remote access VPN: IKEv2 by strongSwan's charon. The router proves itself by the preshared key, the user by EAP-MSCHAPv2.
+"""IPsec by strongSwan's charon: remote access, where a user logs in by IKEv2 and EAP-MSCHAPv2, and tunnels to other sites.
 
 ESP is the kernel's where it can do ESP and IPsec interfaces (a VM's can), else charon's own (kernel-libipsec); which one
-it is, is the note of the daemon. Either way clients come out of the interface `ipsec0`, so that rules and routes are the
+it is, is the note of the daemon. Either way packets come out of the interface `ipsec0`, so that rules and routes are the
 same; and ESP always travels inside UDP, so that two ports are all that is opened.
 
 What charon has loaded is asked over its socket and compared by name: names of connections, pools and keys carry a digest
-of what they are. A new or a lost user disturbs nobody else; a user who is gone, or has another password, is cut off at
-once. L2TP is not served: it needs PPP, which no kernel of the system VMs has, and ESP in transport mode.
+of what they are. A new or a lost user or tunnel disturbs nobody else; a user who is gone, or has another password, is cut
+off at once. L2TP is not served: it needs PPP, which no kernel of the system VMs has, and ESP in transport mode.
 
 Races: charon may die between a question and the next. s6 starts it again and it knows nothing; the router's watch sees
 that within two seconds and tells it again.
 """
 
 import contextlib
-import re
 import shutil
 import socket
 import time
 from collections.abc import Hashable, Mapping
-from ipaddress import IPv4Address, summarize_address_range
 
 import msgspec
 
 from sysvm.agent import netlink
 from sysvm.agent.command import CommandFailed, finish, run
 from sysvm.agent.paths import Paths
+from sysvm.agent.roles.router import ipsec_access, ipsec_tunnels
+from sysvm.agent.roles.router.ipsec_access import IF_ID, LOGINS, Access
+from sysvm.agent.roles.router.ipsec_initiating import Initiating
+from sysvm.agent.roles.router.ipsec_tunnels import Site
 from sysvm.agent.roles.router.ipsec_vici import Charon, Message, NoAnswer
-from sysvm.agent.roles.router.service import Wrong, address, network
 from sysvm.agent.supervision import Daemon, Supervision, write_if_changed
-from sysvm.basics.digest import digest
 from sysvm.basics.log import get_logger
 from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import RouterDocument
-from sysvm.wire.vpn import VpnUser
+from sysvm.wire.vpn import TunnelSeen
 
 DEVICE = "ipsec0"
 MTU = 1400
-_IF_ID = "1"
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9@._-]{0,63}")
 _ATTEMPTS, _PAUSE = 250, 0.02
 _PLUGINS = (
     "random nonce aes sha1 sha2 md5 hmac gcm kdf openssl pem x509 pkcs1 pubkey socket-default vici eap-identity"
     " eap-mschapv2"
 )
-_IKE = "aes256gcm16-aes128gcm16-prfsha384-prfsha256-curve25519-ecp256-modp2048"
-_ESP = "aes256gcm16-aes128gcm16"
-_OLDER = "aes256-aes128-sha384-sha256-sha1"
+_NOBODY = "(unnamed)"  # somebody who has not said yet who it is
+# Who gives no answer is given up after 26 s instead of 165 s.
+_RETRANSMIT = "    retransmit_tries = 4\n    retransmit_timeout = 2.0\n    retransmit_base = 1.5\n"
 log = get_logger()
 
 
-class Access(msgspec.Struct, frozen=True):
-    """Who may come in and where they are then."""
+class Wanted(msgspec.Struct, frozen=True):
+    """What charon has to know."""
 
-    public: str
-    preshared_key: str
-    first: str
-    last: str
-    networks: tuple[str, ...]
-    dns: tuple[str, ...]
-    users: tuple[VpnUser, ...]
-
-    @property
-    def pool(self) -> str:
-        """The name of the clients' addresses."""
-        return f"clients-{digest((self.first, self.last, self.dns))[:16]}"
+    access: Access | None
+    sites: tuple[Site, ...] = ()
 
     def pools(self) -> dict[str, Message]:
-        """By name."""
-        return {self.pool: {"addrs": f"{self.first}-{self.last}", "dns": self.dns}}
+        """Clients' addresses, by name."""
+        return self.access.pools() if self.access is not None else {}
 
     def keys(self) -> dict[str, Message]:
-        """Secrets by name; the user is the rest of the name, so that a key that goes says whose it was."""
-        found: dict[str, Message] = {
-            f"psk-{digest(self.preshared_key)[:16]}": {"type": "IKE", "data": self.preshared_key}
-        }
-        for user in self.users:
-            name = f"user-{digest(user)[:16]}-{user.name}"
-            found[name] = {"type": "EAP", "data": user.password, "owners": (user.name,)}
-        return {name: {"id": name, **key} for name, key in found.items()}
+        """Secrets, by name."""
+        found = self.access.keys() if self.access is not None else {}
+        for site in self.sites:
+            found |= site.keys()
+        return found
 
     def connections(self, *, kernel: bool) -> dict[str, Message]:
-        """By name."""
-        interface = {"if_id_in": _IF_ID, "if_id_out": _IF_ID} if kernel else {}
-        said = {
-            "version": "2",
-            "local_addrs": (self.public,),
-            "proposals": (_IKE, f"{_OLDER}-curve25519-ecp256-modp2048", "default"),
-            "encap": "yes",
-            "unique": "never",  # a user may have several devices
-            "dpd_delay": "30s",
-            "pools": (self.pool,),
-            "local": {"auth": "psk", "id": self.public},
-            "remote": {"auth": "eap-mschapv2", "eap_id": "%any"},
-            "children": {
-                "net": {
-                    "local_ts": self.networks,
-                    "esp_proposals": (_ESP, _OLDER, "default"),
-                    "dpd_action": "clear",
-                    **interface,
-                }
-            },
-        }
-        # Logins end with what they were made by, the preshared key included.
-        return {f"users-{digest((said, self.preshared_key))[:16]}": said}
+        """Logins and tunnels, by name."""
+        found = self.access.connections(kernel=kernel) if self.access is not None else {}
+        return found | dict(site.connection(kernel=kernel) for site in self.sites)
 
     def routes(self) -> frozenset[str]:
         """What lies behind the interface, as `ip` says it."""
-        nets = summarize_address_range(IPv4Address(self.first), IPv4Address(self.last))
-        return frozenset(str(net.network_address) if net.prefixlen == 32 else str(net) for net in nets)
+        far = frozenset(text.removesuffix("/32") for site in self.sites for text in site.remote_networks)
+        return far | (self.access.routes() if self.access is not None else frozenset())
 
 
-def render(document: RouterDocument) -> Access | None:
-    """Who may come in; None: nobody, ever. Raises Wrong."""
-    vpn = document.vpn
-    if vpn is None:
-        return None
-    first, last = address(vpn.first, "vpn"), address(vpn.last, "vpn")
-    if IPv4Address(first) > IPv4Address(last):
-        raise Wrong(f"vpn: {first}-{last} is no range of addresses", "give the lower address first")
-    if len({user.name.lower() for user in vpn.users}) < len(vpn.users):
-        raise Wrong("vpn: two users have the same name", "remove one of them")
-    for user in vpn.users:
-        if not _NAME.fullmatch(user.name) or not user.password:
-            raise Wrong(f"vpn: {user.name!r} cannot be a user", "use letters, digits, @, dot, hyphen; give a password")
-    return Access(
-        public=address(vpn.public, "vpn"),
-        preshared_key=vpn.preshared_key,
-        first=first,
-        last=last,
-        networks=tuple(str(network(text, "vpn")) for text in vpn.networks),
-        dns=tuple(address(text, "vpn") for text in vpn.dns),
-        users=tuple(sorted(vpn.users, key=lambda user: user.name)),
-    )
+def render(document: RouterDocument) -> Wanted | None:
+    """Who may come in, and whom to speak to; None: nobody, ever. Raises Wrong."""
+    access, sites = ipsec_access.render(document), ipsec_tunnels.render(document)
+    return Wanted(access, sites) if access is not None or sites else None
 
 
 class Ipsec:
@@ -145,13 +92,14 @@ class Ipsec:
         self._settings = self._folder / "strongswan.conf"
         self._supervision = supervision
         self._kernel = False
+        self._initiating = Initiating(lambda: Charon(self._socket))
 
-    def render(self, document: RouterDocument) -> Access | None:
-        """Who may come in. Raises Wrong."""
+    def render(self, document: RouterDocument) -> Wanted | None:
+        """Who may come in, and whom to speak to. Raises Wrong."""
         return render(document)
 
-    def apply(self, rendering: Access | None) -> None:
-        """Charon knows exactly these users. Raises CommandFailed or OSError."""
+    def apply(self, rendering: Wanted | None) -> None:
+        """Charon knows exactly these users and tunnels. Raises CommandFailed or OSError."""
         if rendering is None:
             self._remove()
             return
@@ -163,8 +111,10 @@ class Ipsec:
         with self._charon() as charon:
             _load(charon, rendering, kernel=self._kernel)
         _route(rendering)
+        self._initiating.want(rendering.sites, kernel=self._kernel)
+        self._initiating.tend()
 
-    def difference(self, rendering: Access | None) -> str:
+    def difference(self, rendering: Wanted | None) -> str:
         """The process and what it has loaded; the interface and its routes."""
         if rendering is None:
             return "charon runs" if self._supervision.pid(self.name) or self._folder.exists() else ""
@@ -181,7 +131,7 @@ class Ipsec:
             return words
         if not _is_there():
             return f"the interface {DEVICE} is missing"
-        return "" if _routes() == rendering.routes() else f"the routes by {DEVICE} are not those of the clients"
+        return "" if _routes() == rendering.routes() else f"the routes by {DEVICE} are not those of clients and sites"
 
     def fingerprint(self) -> Hashable:
         """The process, what it has loaded, and the kernel's routes."""
@@ -198,12 +148,18 @@ class Ipsec:
         note = "ESP by the kernel" if self._kernel else "ESP by kernel-libipsec"
         return (msgspec.structs.replace(self._supervision.seen(self.name), note=note),)
 
+    def tend(self) -> tuple[TunnelSeen, ...]:
+        """Begins what is not connected; says how the tunnels are."""
+        return self._initiating.tend()
+
     def stop(self) -> None:
-        """Clients are told that it is over."""
+        """Clients and other sites are told that it is over."""
+        self._initiating.want((), kernel=self._kernel)
         self._supervision.stop(self.name)
 
     # ------------------------------------------------------------ parts
     def _remove(self) -> None:
+        self._initiating.want((), kernel=self._kernel)
         self._supervision.remove(self.name)
         shutil.rmtree(self._folder, ignore_errors=True)
         if _is_there():
@@ -216,6 +172,7 @@ class Ipsec:
             f"    load = {_PLUGINS} {kernel}\n"
             "    install_routes = no\n"
             "    routing_table = 0\n"
+            f"{_RETRANSMIT}"
             f"    plugins {{\n        vici {{\n            socket = unix://{self._socket}\n        }}\n    }}\n"
             "    journal {\n        default = -1\n    }\n"
             "    filelog {\n        stderr {\n            default = 0\n            ike = 1\n        }\n    }\n"
@@ -243,8 +200,8 @@ class Ipsec:
 
 
 # ---------------------------------------------------------------- what charon has loaded
-def _load(charon: Charon, wanted: Access, *, kernel: bool) -> None:
-    """What is missing first, then what is too much, and the logins that were made by it."""
+def _load(charon: Charon, wanted: Wanted, *, kernel: bool) -> None:
+    """What is missing first, then what is too much, and the logins and tunnels that were made by it."""
     keys, pools, connections = wanted.keys(), wanted.pools(), wanted.connections(kernel=kernel)
     old_keys, old_pools, old_connections = _held(charon)
     for name in keys.keys() - old_keys:
@@ -269,27 +226,30 @@ def _held(charon: Charon) -> tuple[set[str], set[str], set[str]]:
 
 
 def _cut_off(charon: Charon, connections: Mapping[str, Message], lost: set[str]) -> None:
-    """Ends logins by connections that are no more, and of users who are no more. Raises NoAnswer when one stays."""
+    """Ends what connections that are no more have made, and logins of users who are no more. Raises NoAnswer when one stays."""
     for number, user in _unwelcome(charon, connections, lost):
         # By force: charon says it once to the client and does not wait, for who gives no answer would stay in.
         with contextlib.suppress(NoAnswer):  # it may just have ended by itself
             charon.ask("terminate", {"ike-id": number, "force": "yes"})
-        log.info("vpn_user_cut_off", user=user)
+        log.info("vpn_cut_off", who=user)
     if left := _unwelcome(charon, connections, lost):
-        raise NoAnswer(f"charon does not end the login of {left[0][1]}")
+        raise NoAnswer(f"charon does not end what it has with {left[0][1]}")
 
 
 def _unwelcome(charon: Charon, connections: Mapping[str, Message], lost: set[str]) -> list[tuple[str, str]]:
-    """Numbers and users of logins that have to end."""
+    """Numbers and users (or other sites) of what has to end."""
     found = []
     for key, login in charon.listed("list-sas", "list-sa").items():
         user = login.get("remote-eap-id", login.get("remote-id", ""))
-        if key.split(" ")[0] not in connections or user.lower() in lost:
+        name = key.split(" ")[0]
+        if name == _NOBODY:
+            continue
+        if name not in connections or (name.startswith(LOGINS) and user.lower() in lost):
             found.append((login["uniqueid"], user))
     return found
 
 
-def _differing(charon: Charon, wanted: Access, *, kernel: bool) -> str:
+def _differing(charon: Charon, wanted: Wanted, *, kernel: bool) -> str:
     expected = (wanted.keys(), wanted.pools(), wanted.connections(kernel=kernel))
     for what, there, names in zip(("keys", "pools", "connections"), _held(charon), expected, strict=True):
         if there != names.keys():
@@ -302,7 +262,7 @@ def _kernel_does_esp() -> bool:
     """Whether there can be an IPsec interface and ESP; it is made when it is not there. Raises CommandFailed."""
     if _is_there():
         return finish("ip", "-d", "link", "show", "dev", DEVICE, "type", "xfrm").out.strip() != ""
-    if finish("ip", "link", "add", DEVICE, "type", "xfrm", "dev", "lo", "if_id", _IF_ID).code != 0:
+    if finish("ip", "link", "add", DEVICE, "type", "xfrm", "dev", "lo", "if_id", IF_ID).code != 0:
         return False
     state = ("src", "127.0.0.1", "dst", "127.0.0.1", "proto", "esp", "spi", "0x53595356")
     key = ("mode", "tunnel", "enc", "cbc(aes)", f"0x{'00' * 16}", "auth", "hmac(sha256)", f"0x{'00' * 32}")
@@ -324,8 +284,8 @@ def _routes() -> frozenset[str]:
     return frozenset(str(route["dst"]) for route in listed)
 
 
-def _route(wanted: Access) -> None:
-    """The interface is up, and the way to the clients, to nobody else."""
+def _route(wanted: Wanted) -> None:
+    """The interface is up, and the way to clients and other sites, to nobody else."""
     if not _is_there():
         raise CommandFailed("charon", f"made no interface {DEVICE}")
     there = _routes()

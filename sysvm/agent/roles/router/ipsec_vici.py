@@ -4,9 +4,10 @@ No program is started, so that a look costs less than a millisecond. A message i
 dictionary here. `NoAnswer` is all that can go wrong: charon is not there, too slow, or says no.
 """
 
+import select
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,21 @@ class Charon:
                     found[f"{name} {value['uniqueid']}" if "uniqueid" in value else name] = value
         self._register(_UNREGISTER, event)
         return found
+
+    def begin(self, command: str, event: str, message: Message) -> None:
+        """Asks, and does not wait: `arrived` gives what is said meanwhile, and the answer."""
+        self._register(_REGISTER, event)
+        self._send(bytes((_REQUEST,)) + _short(command) + encode(message))
+
+    def arrived(self) -> Iterator[tuple[bool, dict[str, Any]]]:
+        """Whether it is the answer, and what it says: all that has come since. Raises NoAnswer."""
+        while select.select((self._socket,), (), (), 0)[0]:
+            kind, data = self._receive()
+            yield (True, decode(data)) if kind == _RESPONSE else (False, decode(data[1 + data[0] :]))
+
+    def close(self) -> None:
+        """The conversation is over."""
+        self._socket.close()
 
     def _register(self, what: int, event: str) -> None:
         self._send(bytes((what,)) + _short(event))

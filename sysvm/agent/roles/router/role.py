@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -34,8 +34,15 @@ from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.wire.balancing import MemberSeen
-from sysvm.wire.channel import Counter, DriftReport, MembersReport, ServiceSeen, TaskBody, TrafficReport
+from sysvm.wire.channel import (
+    Counter,
+    DriftReport,
+    MembersReport,
+    ServiceSeen,
+    TaskBody,
+    TrafficReport,
+    TunnelsReport,
+)
 from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.health import CheckHealth
@@ -53,6 +60,7 @@ def make(context: Context) -> Role:
     """A router with all its services."""
     supervision = Supervision(context.paths)
     nftables, haproxy = Nftables(), Haproxy(context.paths, supervision)
+    ipsec = Ipsec(context.paths, supervision)
     services: tuple[Service, ...] = (
         nftables,
         Interfaces(),
@@ -60,10 +68,11 @@ def make(context: Context) -> Role:
         Dnsmasq(context.paths, supervision),
         Metadata(context.paths, supervision, context.seal),
         haproxy,
-        Ipsec(context.paths, supervision),
+        ipsec,
     )
     prepare = nftables.prepare if context.boot.runtime is Runtime.VM else None
-    return RouterRole(context, services, nftables.counters, haproxy.tend, prepare)
+    told = (Told(haproxy.tend, MembersReport), Told(ipsec.tend, TunnelsReport))
+    return RouterRole(context, services, nftables.counters, told, prepare)
 
 
 class Holder:
@@ -162,6 +171,24 @@ class Holder:
         return words
 
 
+class Told(Generic[T]):
+    """What one service tends and finds out meanwhile: told whenever it has changed, and every few minutes."""
+
+    def __init__(
+        self, tend: Callable[[], tuple[T, ...]], report: Callable[[tuple[T, ...]], MembersReport | TunnelsReport]
+    ) -> None:
+        self._tend = tend
+        self._report = report
+        self._before: tuple[T, ...] = ()
+
+    def news(self, ticks: int) -> list[MembersReport | TunnelsReport]:
+        """At most one report."""
+        before, self._before = self._before, self._tend()
+        if self._before == before and (not before or ticks % _TELL_EVERY):
+            return []
+        return [self._report(self._before)]
+
+
 class RouterRole(Role):
     """Applies router documents."""
 
@@ -170,14 +197,13 @@ class RouterRole(Role):
         context: Context,
         services: tuple[Service, ...],
         counters: Callable[[], tuple[Counter, ...]],
-        tend: Callable[[], tuple[MemberSeen, ...]],
+        told: tuple[Told[Any], ...],
         prepare: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._holders = tuple(Holder(service) for service in services)
         self._count = counters
-        self._tend = tend
-        self._members: tuple[MemberSeen, ...] = ()
+        self._told = told
         self._prepare = prepare
         self._document: RouterDocument | None = None
         self._digest = ""
@@ -326,11 +352,11 @@ class RouterRole(Role):
             for report in await self._on_thread(self._mend):
                 await self._context.line.notify(report)
 
-    def _mend(self) -> list[DriftReport | MembersReport]:
+    def _mend(self) -> list[DriftReport | MembersReport | TunnelsReport]:
         if self._ending or self._resting or self._document is None:
             return []
         self._ticks += 1
-        reports: list[DriftReport | MembersReport] = []
+        reports: list[DriftReport | MembersReport | TunnelsReport] = []
         reports += [report for holder in self._holders if (report := holder.drift()) is not None]
         if self._ticks % _RETRY_EVERY == 0:
             document = self._document
@@ -342,13 +368,7 @@ class RouterRole(Role):
                 log.warning("daemon_restarted", service=now.name, restarts=now.restarts)
                 reports.append(DriftReport(service=now.name, difference=words, mended=now.running))
         self._seen = self._daemons()
-        return reports + self._told_members()
-
-    def _told_members(self) -> list[MembersReport]:
-        before, self._members = self._members, self._tend()
-        if self._members == before and (not before or self._ticks % _TELL_EVERY):
-            return []
-        return [MembersReport(self._members)]
+        return reports + [report for told in self._told for report in told.news(self._ticks)]
 
     def _daemons(self) -> tuple[ServiceSeen, ...]:
         return tuple(seen for holder in self._holders for seen in holder.service.daemons())
