@@ -10,7 +10,8 @@ Calls block; `transfer.py` makes them in a thread, one after the other.
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -46,6 +47,7 @@ class Incoming:
         self.size = 0
         self._file: IO[bytes] | None = None
         self._hashes: dict[str, hashlib._Hash] = {}
+        self._hashing = ThreadPoolExecutor(1, "hashing")  # beside the writing; its thread begins with the first byte
 
     @property
     def data(self) -> Path:
@@ -82,18 +84,26 @@ class Incoming:
         self._start_hashes()
         self._note(validator=validator, total=total, done=0, pieces=())
 
-    def append(self, pieces: list[bytes]) -> None:
+    def append(self, pieces: Sequence[bytes | memoryview]) -> None:
         """More bytes."""
-        assert self._file is not None
+        hashed = self._hashing.submit(self._update, pieces)
         for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                view = view[self._file.write(view) :]
-            for known in self._hashes.values():
-                known.update(piece)
+            self._write(piece)
             self.size += len(piece)
+        hashed.result()
         if self.size - self.record.done >= SYNC_EVERY:
             self.sync()
+
+    def _write(self, piece: bytes | memoryview) -> None:
+        assert self._file is not None
+        view = memoryview(piece)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def _update(self, pieces: Sequence[bytes | memoryview]) -> None:
+        for piece in pieces:
+            for known in self._hashes.values():
+                known.update(piece)
 
     def put(self, number: int, data: bytes) -> None:
         """A whole piece, in whatever order they come; what it closes up to is hashed."""
@@ -112,8 +122,7 @@ class Incoming:
     def _hash_on(self, length: int) -> None:
         assert self._file is not None
         data = os.pread(self._file.fileno(), length, self.size)
-        for known in self._hashes.values():
-            known.update(data)
+        self._update((data,))
         self.size += len(data)
 
     def sync(self) -> None:
@@ -143,6 +152,7 @@ class Incoming:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._hashing.shutdown()
 
     def _lock(self) -> None:
         assert self._file is not None
@@ -162,8 +172,7 @@ class Incoming:
             self._file.truncate(self.record.done)
         self._file.seek(0)
         while self.size < self.record.done and (piece := self._file.read(_READ)):
-            for known in self._hashes.values():
-                known.update(piece)
+            self._update((piece,))
             self.size += len(piece)
             hashed(self.size)
 

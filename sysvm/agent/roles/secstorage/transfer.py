@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from sysvm.agent.roles.secstorage import answer, formats
 from sysvm.agent.roles.secstorage.checksum import Checksum, parse_checksum
+from sysvm.agent.roles.secstorage.direct import take_over
 from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way
 from sysvm.agent.roles.secstorage.incoming import Incoming, Record
 from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused, result
@@ -36,6 +37,7 @@ from sysvm.wire.channel import Download, Downloaded
 BATCH = 2 * 1024 * 1024
 
 Progress = Callable[[float], Awaitable[None]]
+Batch = tuple[list[bytes | memoryview], int]
 log = get_logger()
 
 
@@ -204,9 +206,19 @@ class Transfer:
             raise SourceFailed(f"the source ended after {incoming.size} of {begin.total} bytes")
 
     async def _stream(self, response: Answer, incoming: Incoming, total: int) -> None:
+        direct = take_over(response)
+        if direct is None:
+            await self._write(self._batches(response), incoming, total)
+            return
+        try:
+            await self._write(_alone(direct.batches(self.patience)), incoming, total)
+        finally:
+            direct.close()
+
+    async def _write(self, batches: AsyncIterator[Batch], incoming: Incoming, total: int) -> None:
         writing: asyncio.Future[None] | None = None
         try:
-            async for batch, size in self._batches(response):
+            async for batch, size in batches:
                 if writing is not None:
                     await writing
                 self.keeping.check_size(incoming.size + size, incoming)
@@ -218,8 +230,8 @@ class Transfer:
                 await asyncio.shield(writing)
         await asyncio.to_thread(incoming.sync)
 
-    async def _batches(self, response: Answer) -> AsyncIterator[tuple[list[bytes], int]]:
-        batch: list[bytes] = []
+    async def _batches(self, response: Answer) -> AsyncIterator[Batch]:
+        batch: list[bytes | memoryview] = []
         size = 0
         try:
             async for piece in pieces(response, self.patience):
@@ -239,3 +251,9 @@ class Transfer:
         if share - self._said >= 0.01 or share >= 1.0:
             self._said = share
             await self.progress(min(share, 1.0))
+
+
+async def _alone(pieces: AsyncIterator[memoryview]) -> AsyncIterator[Batch]:
+    """Each piece is a batch."""
+    async for piece in pieces:
+        yield [piece], len(piece)
