@@ -209,12 +209,18 @@ class Call:
 
     def find(self, table: sa.Table, value: str, name: str, *, check: bool = True) -> Row:
         """The row with this uuid, said to be the value of parameter `name`."""
+        found = self.find_even_removed(table, value, name, check=check)
+        if "removed" in table.c and found.removed is not None:
+            raise errors.unknown_entity(self.command.name, name, value)
+        return found
+
+    def find_even_removed(self, table: sa.Table, value: str, name: str, *, check: bool = True) -> Row:
+        """Like `find`, of what may be gone: lists have nothing of it, which is no fault of who asks."""
         numeric = self.caller.numeric_ids and value.isdecimal() and len(value) < 19
-        living = " and removed is null" if "removed" in table.c else ""
         if numeric:
-            found = self.tx.rows(table, f"id = :value{living}", value=int(value))
+            found = self.tx.rows(table, "id = :value", value=int(value))
         else:
-            found = self.tx.rows(table, f"uuid = :value{living}", value=value)
+            found = self.tx.rows(table, "uuid = :value", value=value)
         if not found or _is_inner(table, found[0]):
             raise errors.unknown_entity(self.command.name, name, value)
         if check:

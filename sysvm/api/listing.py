@@ -134,7 +134,7 @@ def _name_columns(table: sa.Table) -> tuple[sa.ColumnElement[Any], ...]:
 def _wanted(call: Call, table: sa.Table) -> list[Condition]:
     found: list[Condition] = []
     if _by_id(call):
-        found.append(equals("id", table.c.id, call.find(table, call["id"], "id").id))
+        found.append(_is(call, table, "id", table.c.id))
     if ids := call.get("ids"):
         found.append(rare(table.c.uuid.in_(ids)))
     return found
@@ -150,8 +150,14 @@ def _equal(call: Call, equal: Mapping[str, Column]) -> list[Condition]:
 
 
 def _refs(call: Call, refs: Mapping[str, tuple[sa.Table, Column]]) -> list[Condition]:
-    found = ((name, column, call.row(table, name)) for name, (table, column) in refs.items() if name in call)
-    return [equals(name, column, row.id) for name, column, row in found if row is not None]
+    given = {name: ref for name, ref in refs.items() if name in call and call[name] != NONE_UUID}
+    return [_is(call, table, name, column) for name, (table, column) in given.items()]
+
+
+def _is(call: Call, table: sa.Table, name: str, column: Column) -> Condition:
+    """The column is the row that the parameter names. Of what is removed there is nothing to list."""
+    row = call.find_even_removed(table, str(call[name]), name)
+    return rare(sa.false()) if getattr(row, "removed", None) is not None else equals(name, column, row.id)
 
 
 # ---------------------------------------------------------------- visibility

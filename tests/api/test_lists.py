@@ -147,3 +147,14 @@ async def test_rows_are_as_the_catalogue_says(stage: Stage, command: str, params
     assert rows
     for row in rows if isinstance(rows, list) else [rows]:
         assert_row_matches_catalogue(command, row)
+
+
+async def test_of_what_is_deleted_there_is_nothing_to_list_and_that_is_no_fault(stage: Stage):
+    """Clients ask whether it is gone by listing its id; an id that never was stays a fault."""
+    made = await stage.admin("createDiskOffering", name="small", displaytext="small", disksize=1)
+    await stage.admin("deleteDiskOffering", id=made["id"])
+    assert [] == await stage.admin("listDiskOfferings", id=made["id"])
+    with refusal(431, "due to incorrect long value format, or entity does not exist"):
+        await stage.admin("listDiskOfferings", id="b3a7e9aa-0000-4000-8000-000000000000")
+    with refusal(431, ""):
+        await stage.admin("updateDiskOffering", id=made["id"], name="again")
