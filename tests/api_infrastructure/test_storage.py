@@ -35,6 +35,28 @@ async def test_with_several_hosts_the_url_names_one(stage: Stage, by: str):
     assert ("host2", "/srv/p2", "HOST") == (pool["ipaddress"], pool["path"], pool["scope"])
 
 
+@pytest.mark.parametrize("scope", ["CLUSTER", "ZONE"])
+async def test_simulated_hosts_share_storage_that_nobody_mounts(stage: Stage, scope: str):
+    """What CloudStack's own test-suite makes a zone of: nfs:// in a cluster of hypervisor Simulator."""
+    cloud = await Cloud.build(stage, "Simulator")
+    there = {"zoneid": cloud.zone["id"], "hypervisor": "Simulator"}
+    there |= {"podid": cloud.pod["id"], "clusterid": cloud.cluster["id"]} if scope == "CLUSTER" else {}
+    pool = await cloud.admin(
+        "createStoragePool", name="ps0", scope=scope, url="nfs://192.0.2.6:/export/home/primary0", **there
+    )
+    assert ("NetworkFilesystem", "192.0.2.6", "/export/home/primary0", scope) == tuple(
+        pool[name] for name in ("type", "ipaddress", "path", "scope")
+    )
+
+
+async def test_other_hosts_mount_no_shared_storage_yet(stage: Stage):
+    """A real host would have to."""
+    cloud = await Cloud.build(stage, "KVM")
+    there = {"zoneid": cloud.zone["id"], "podid": cloud.pod["id"], "clusterid": cloud.cluster["id"]}
+    with refusal(431, "NFS is not supported yet"):
+        await cloud.admin("createStoragePool", name="ps0", url="nfs://192.0.2.6/export", **there)
+
+
 async def test_a_pool_needs_a_host(stage: Stage):
     """In an empty cluster nobody has the directory."""
     cloud = await Cloud.build(stage, "KVM")

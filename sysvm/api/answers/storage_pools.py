@@ -1,6 +1,7 @@
 """Primary storage and image stores as answers show them."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from sysvm.api.answers.owners import without_empty
 from sysvm.api.answers.times import stamp
@@ -20,7 +21,7 @@ def pool(row: Row) -> dict[str, Any]:
         "podname": row.pod_name,
         "clusterid": row.cluster_uuid,
         "clustername": row.cluster_name,
-        "ipaddress": row.host_address or "localhost",
+        "ipaddress": row.host_address or urlsplit(row.url).hostname or "localhost",
         "path": row.path,
         "type": row.type,
         "scope": row.scope,

@@ -34,7 +34,6 @@ def _answer(tx: Tx, pool_id: int) -> dict[str, Any]:
 def create_storage_pool(call: Call) -> Reply:
     """A directory of a host becomes primary storage."""
     zone = call.need(tables.zone, "zoneid")
-    where = stores.primary(call["url"])
     if (provider := call.get("provider")) and provider.lower() != "defaultprimary":
         raise Refused(f"The primary storage provider {provider!r} is not supported; it is DefaultPrimary")
     if call.get("managed"):
@@ -43,6 +42,8 @@ def create_storage_pool(call: Call) -> Reply:
     if scope not in SCOPES:
         raise Refused(f"The scope {scope!r} is not one of {', '.join(SCOPES)}")
     cluster = _cluster(call, zone, scope)
+    share = stores.shared(call["url"]) if cluster is None or cluster.hypervisor in SIMULATED else None
+    where = stores.Directory("", share.path) if share is not None else stores.primary(call["url"])
     host = _host(call, cluster, where.host, shared=scope == "CLUSTER")
     name = places.name(call["name"], "storage pool")
     _not_there(call.tx, zone, cluster, host, where.path, name)
@@ -54,8 +55,8 @@ def create_storage_pool(call: Call) -> Reply:
         cluster_id=cluster.id if cluster is not None else None,
         host_id=host.id if host is not None else None,
         name=name,
-        url=f"file://{where.host}{where.path}",
-        type="Filesystem",
+        url=share.url if share is not None else f"file://{where.host}{where.path}",
+        type="NetworkFilesystem" if share is not None else "Filesystem",
         path=where.path,
         scope=scope,
         tags=places.tags(call.get("tags")),

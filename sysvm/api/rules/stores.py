@@ -41,6 +41,15 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What simulated hosts take for shared storage: nobody mounts it."""
+
+    url: str
+    server: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageStoreUrl:
     """Where an image store is."""
 
@@ -71,6 +80,17 @@ def primary(url: str) -> Directory:
     return Directory(host, _path(unquote(parts.path)))
 
 
+def shared(url: str) -> Share | None:
+    """nfs://server/export, for simulated hosts; None for another kind of url."""
+    _printable(url)
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "nfs":
+        return None
+    _no_credentials(parts.username, parts.password)
+    found = _nfs(url, "nfs", parts.hostname, parts.path)
+    return Share(found.url, found.host, found.path)
+
+
 def image_store(provider: str, url: str | None) -> ImageStoreUrl:
     """The place of an image store; its provider and url have to agree."""
     kind = provider.strip().lower()
@@ -99,7 +119,7 @@ def image_store(provider: str, url: str | None) -> ImageStoreUrl:
 
 def _nfs(url: str, scheme: str, host: str | None, path: str) -> ImageStoreUrl:
     if scheme != "nfs" or not host:
-        raise Refused(f"The url of an NFS image store must look like nfs://<server>/<export>; {url!r} does not")
+        raise Refused(f"The url of an NFS share must look like nfs://<server>/<export>; {url!r} does not")
     clean = posixpath.normpath(unquote(path)) if path else ""
     if not clean.startswith("/") or clean == "/":
         raise Refused(f"The url {url!r} names no export: nfs://<server>/<export>")
