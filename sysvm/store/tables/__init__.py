@@ -53,7 +53,7 @@ from sysvm.store.tables.security_groups import security_group, security_group_me
 from sysvm.store.tables.snapshots import snapshot, snapshot_policy, vm_snapshot
 from sysvm.store.tables.strays import adoption, stray
 from sysvm.store.tables.vpc import network_acl, network_acl_list, static_route, vpc
-from sysvm.store.tables.vpn import remote_access_vpn, vpn_user
+from sysvm.store.tables.vpn import remote_access_vpn, vpn_connection, vpn_customer_gateway, vpn_gateway, vpn_user
 
 __all__ = [
     "account", "adoption", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session",
@@ -68,5 +68,5 @@ __all__ = [
     "static_route", "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_counter", "traffic_type",
     "turn",
     "unpack_address", "usage_interval", "user", "user_data", "vm_snapshot", "volume",
-    "vpc", "vpc_offering", "vpn_user", "zone",
+    "vpc", "vpc_offering", "vpn_connection", "vpn_customer_gateway", "vpn_gateway", "vpn_user", "zone",
 ]  # fmt: skip
