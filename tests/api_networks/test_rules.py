@@ -80,7 +80,7 @@ async def test_a_firewall_rule_is_active_when_the_router_has_it(land: Land, netw
         ({"protocol": "tcp", "startport": 1, "endport": 70000}, "range is an invalid value: 70000"),
         ({"protocol": "tcp", "icmptype": 8}, "for ICMP protocol only"),
         ({"protocol": "icmp", "startport": 8}, "when protocol is ICMP"),
-        ({"protocol": "icmp", "icmptype": 999}, "Invalid icmp type"),
+        ({"protocol": "icmp", "icmptype": 999}, "Invalid ICMP type"),
         ({"protocol": "tcp", "startport": 80, "cidrlist": "10.0.0.0"}, "Source cidrs formatting error 10.0.0.0"),
         ({"protocol": "tcp", "startport": 80, "cidrlist": "nonsense/8"}, "Source cidrs formatting error"),
     ],

@@ -11,7 +11,8 @@ from sysvm.api.commands import security_groups as commands
 from sysvm.api.commands.security_groups import ABOUT
 from sysvm.api.handlers import handler, result
 from sysvm.api.rules import security_groups as judge
-from sysvm.api.rules.security_groups import Given, Match
+from sysvm.api.rules.firewall import Match
+from sysvm.api.rules.security_groups import Given
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import security_groups

@@ -17,7 +17,7 @@ ANYWHERE = "0.0.0.0/0"
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What traffic a rule is about. Ports are inclusive; None means that the rule does not look at them."""
+    """What traffic a rule is about. Ports are inclusive; None means that the rule does not look at them, -1 the same for ICMP."""
 
     protocol: str
     first: int | None = None
@@ -52,7 +52,7 @@ def match(
     if name == "icmp":
         if first is not None or last is not None:
             raise Refused("Can't specify start/end port when protocol is ICMP")
-        return Match(name, icmp_type=_icmp("type", icmp_type), icmp_code=_icmp("code", icmp_code))
+        return Match(name, icmp_type=icmp("type", icmp_type), icmp_code=icmp("code", icmp_code))
     if name == "all":
         if first is not None or last is not None:
             raise Refused(
@@ -73,11 +73,12 @@ def _protocol(protocol: str, allowed: Sequence[str]) -> str:
     return name
 
 
-def _icmp(what: str, value: int | None) -> int:
+def icmp(what: str, value: int | None) -> int:
+    """A type or a code; -1 for all."""
     if value is None:
         return -1
     if not -1 <= value <= 255:
-        raise Refused(f"Invalid icmp {what}: {value}")
+        raise Refused(f"Invalid ICMP {what} specified: {value}; it is from 0 to 255, or -1 for all")
     return value
 
 

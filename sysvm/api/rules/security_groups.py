@@ -4,21 +4,11 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sysvm.api.rules.firewall import Match, icmp
 from sysvm.basics.errors import Refused
 
 NUMBERS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
 LONGEST_NAME = 255
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What traffic a rule is about; None: the rule does not look at it, -1 the same for ICMP."""
-
-    protocol: str
-    first: int | None = None
-    last: int | None = None
-    icmp_type: int | None = None
-    icmp_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +27,7 @@ def match(protocol: str | None, given: Given) -> Match:
     if name in ("tcp", "udp"):
         return _ports(name, given)
     if name in ("icmp", "icmpv6"):
-        return Match(name, icmp_type=_icmp("type", given.icmp_type), icmp_code=_icmp("code", given.icmp_code))
+        return Match(name, icmp_type=icmp("type", given.icmp_type), icmp_code=icmp("code", given.icmp_code))
     if given.first is not None or given.last is not None:
         raise Refused(f"startport and endport are for tcp and udp only, not for protocol {protocol}")
     return Match(name)
@@ -59,14 +49,6 @@ def _ports(name: str, given: Given) -> Match:
     if first is None or last is None or not 0 <= first <= last <= 65535:
         raise Refused(f"Invalid port range specified, startPort = {given.first}, endPort = {given.last}")
     return Match(name, first, last)
-
-
-def _icmp(what: str, value: int | None) -> int:
-    if value is None:
-        return -1
-    if not -1 <= value <= 255:
-        raise Refused(f"Invalid ICMP {what} specified: {value}; it is from 0 to 255, or -1 for all")
-    return value
 
 
 def cidrs(given: Iterable[str], rule: Match) -> tuple[str, ...]:

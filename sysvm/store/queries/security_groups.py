@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
-from sysvm.store.queries import networks, turns
+from sysvm.store.queries import networks, owned, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -30,21 +30,9 @@ _ids: Ids = SystemIds()
 # ---------------------------------------------------------------- rows
 def statement() -> sa.Select[Any]:
     """Living groups with the names of their owners."""
-    group, account, domain, project = tables.security_group, tables.account, tables.domain, tables.project
-    joined = (
-        group.join(account, account.c.id == group.c.account_id)
-        .join(domain, domain.c.id == group.c.domain_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
-    )
-    names = (
-        account.c.name.label("account_name"),
-        domain.c.uuid.label("domain_uuid"),
-        domain.c.name.label("domain_name"),
-        domain.c.path.label("domain_text"),
-        project.c.uuid.label("project_uuid"),
-        project.c.name.label("project_name"),
-    )
-    return sa.select(group, *names).select_from(joined).where(group.c.removed.is_(None))
+    group = tables.security_group
+    rows = owned.joined(group, group)
+    return sa.select(group, *owned.names()).select_from(rows).where(group.c.removed.is_(None))
 
 
 def one(tx: Tx, group_id: int) -> Row | None:

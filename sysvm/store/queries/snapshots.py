@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import settings, turns
+from sysvm.store.queries import owned, settings, turns
 from sysvm.store.queries.events import Actor
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
@@ -51,14 +51,11 @@ def one(tx: Tx, id_: int) -> Row:
 def everything() -> sa.Select[Any]:
     """Snapshots with the names around them, removed ones as well."""
     snapshot, volume, zone = tables.snapshot, tables.volume, tables.zone
-    account, domain, project, policy = tables.account, tables.domain, tables.project, tables.snapshot_policy
-    template, os = tables.template, tables.guest_os
+    policy, template, os = tables.snapshot_policy, tables.template, tables.guest_os
     joined = (
-        snapshot.join(volume, volume.c.id == snapshot.c.volume_id)
+        owned.joined(snapshot, snapshot)
+        .join(volume, volume.c.id == snapshot.c.volume_id)
         .join(zone, zone.c.id == snapshot.c.zone_id)
-        .join(account, account.c.id == snapshot.c.account_id)
-        .join(domain, domain.c.id == snapshot.c.domain_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
         .outerjoin(policy, policy.c.id == snapshot.c.policy_id)
         .outerjoin(template, template.c.id == volume.c.template_id)
         .outerjoin(os, os.c.id == template.c.guest_os_id)
@@ -69,15 +66,10 @@ def everything() -> sa.Select[Any]:
         volume.c.type.label("volume_type"),
         volume.c.removed.label("volume_removed"),
         zone.c.uuid.label("zone_uuid"),
-        account.c.name.label("account_name"),
-        domain.c.uuid.label("domain_uuid"),
-        domain.c.name.label("domain_name"),
-        project.c.uuid.label("project_uuid"),
-        project.c.name.label("project_name"),
         os.c.uuid.label("os_uuid"),
         os.c.name.label("os_name"),
     )
-    return sa.select(snapshot, *names).select_from(joined)
+    return sa.select(snapshot, *names, *owned.names()).select_from(joined)
 
 
 def policies() -> sa.Select[Any]:

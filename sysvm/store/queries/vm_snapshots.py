@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import turns, volumes
+from sysvm.store.queries import owned, turns, volumes
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -33,13 +33,11 @@ def one(tx: Tx, id_: int) -> Row:
 def everything() -> sa.Select[Any]:
     """All of them with the names around them."""
     snapshot, machine, zone = tables.vm_snapshot, tables.machine, tables.zone
-    account, domain, project, parent = tables.account, tables.domain, tables.project, tables.vm_snapshot.alias("parent")
+    parent = tables.vm_snapshot.alias("parent")
     joined = (
-        snapshot.join(machine, machine.c.id == snapshot.c.machine_id)
+        owned.joined(snapshot, snapshot)
+        .join(machine, machine.c.id == snapshot.c.machine_id)
         .join(zone, zone.c.id == snapshot.c.zone_id)
-        .join(account, account.c.id == snapshot.c.account_id)
-        .join(domain, domain.c.id == snapshot.c.domain_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
         .outerjoin(parent, sa.and_(parent.c.id == snapshot.c.parent_id, parent.c.removed.is_(None)))
     )
     names = (
@@ -50,14 +48,8 @@ def everything() -> sa.Select[Any]:
         zone.c.name.label("zone_name"),
         parent.c.uuid.label("parent_uuid"),
         parent.c.display_name.label("parent_name"),
-        account.c.name.label("account_name"),
-        domain.c.uuid.label("domain_uuid"),
-        domain.c.name.label("domain_name"),
-        domain.c.path.label("domain_text"),
-        project.c.uuid.label("project_uuid"),
-        project.c.name.label("project_name"),
     )
-    return sa.select(snapshot, *names).select_from(joined)
+    return sa.select(snapshot, *names, *owned.names()).select_from(joined)
 
 
 def of_machine(tx: Tx, machine_id: int) -> Sequence[Row]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows, machines, snapshots, turns, volume_images
+from sysvm.store.queries import machine_rows, machines, owned, snapshots, turns, volume_images
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -46,12 +46,9 @@ def one(tx: Tx, id_: int) -> Row:
 def everything() -> sa.Select[Any]:
     """Volumes with the names around them, removed ones as well."""
     volume, zone, machine, pool = tables.volume, tables.zone, tables.machine, tables.storage_pool
-    account, domain, project = tables.account, tables.domain, tables.project
     joined = (
-        volume.join(zone, zone.c.id == volume.c.zone_id)
-        .join(account, account.c.id == volume.c.account_id)
-        .join(domain, domain.c.id == volume.c.domain_id)
-        .outerjoin(project, sa.and_(project.c.project_account_id == account.c.id, project.c.removed.is_(None)))
+        owned.joined(volume, volume)
+        .join(zone, zone.c.id == volume.c.zone_id)
         .outerjoin(machine, machine.c.id == volume.c.machine_id)
         .outerjoin(tables.service_offering, tables.service_offering.c.id == machine.c.service_offering_id)
         .outerjoin(pool, pool.c.id == volume.c.pool_id)
@@ -62,12 +59,12 @@ def everything() -> sa.Select[Any]:
         .outerjoin(tables.template, tables.template.c.id == volume.c.template_id)
         .outerjoin(tables.snapshot, tables.snapshot.c.id == volume.c.snapshot_id)
     )
-    return sa.select(volume, *_names()).select_from(joined)
+    return sa.select(volume, *_names(), *owned.names()).select_from(joined)
 
 
 def _names() -> list[sa.ColumnElement[Any]]:
     """What answers show of the rows around a volume."""
-    zone, machine, pool, project = tables.zone.c, tables.machine.c, tables.storage_pool.c, tables.project.c
+    zone, machine, pool = tables.zone.c, tables.machine.c, tables.storage_pool.c
     disk, service, template = tables.disk_offering.c, tables.service_offering.c, tables.template.c
     return [
         zone.uuid.label("zone_uuid"),
@@ -96,12 +93,6 @@ def _names() -> list[sa.ColumnElement[Any]]:
         template.name.label("template_name"),
         template.display_text.label("template_text"),
         template.is_extractable.label("template_is_extractable"),
-        tables.account.c.name.label("account_name"),
-        tables.domain.c.uuid.label("domain_uuid"),
-        tables.domain.c.name.label("domain_name"),
-        tables.domain.c.path.label("domain_text"),
-        project.uuid.label("project_uuid"),
-        project.name.label("project_name"),
     ]
 
 
