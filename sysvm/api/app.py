@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request as StarletteRequest
+from starlette.responses import FileResponse
 from starlette.responses import Response as StarletteResponse
 
-from sysvm.api import catalogue, commands, console_page, envelopes, errors, metrics, results
+from sysvm.api import catalogue, commands, console_page, envelopes, errors, metrics, results, template_files
 from sysvm.api.dispatch import Dispatcher
 from sysvm.api.http import Asgi, Receive, Request, Response, Scope, Send, decode_form, read_request, send_response
 from sysvm.api.live import Live
@@ -71,6 +72,9 @@ async def _main(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Se
         return
     if scope["path"] == console_page.PATH:
         await _answer(partial(console_page.answer, dispatcher), scope, receive, send)
+        return
+    if (file := template_files.found(scope["path"])) is not None:
+        await FileResponse(file)(scope, receive, send)
         return
     if scope["path"] not in PATHS:
         await send_response(send, Response(404, b"There is nothing here; the API is at /client/api\n", "text/plain"))

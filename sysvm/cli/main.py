@@ -163,12 +163,20 @@ def join(
 
 
 @template.command
-def build() -> None:
-    """Builds the system VM template, or finds the one that is built."""
+def build(*, for_: Annotated[tuple[str, ...], Parameter(name="--for")] = ()) -> None:
+    """Builds the system VM template, or finds the one that is built.
+
+    Parameters
+    ----------
+    for_: also writes it as a file for this hypervisor (kvm, lxc, vmware, xenserver, hyperv), with its SHA-256; may be repeated
+    """
     from sysvm import images
 
     made = images.build(images.cache_folder(), print)
     print(f"{made.version} in {images.cache_folder()}")
+    for hypervisor in for_:
+        written = images.export(images.cache_folder(), made, hypervisor, print)
+        print(f"{written.sha256}  {written.file}")
 
 
 @template.command

@@ -9,6 +9,7 @@ Nothing here starts a machine, and nothing is downloaded except from Debian's ar
 
 from sysvm.images.agentlayer import AgentLayer, agent_layer
 from sysvm.images.check import Newer, Report, check
+from sysvm.images.export import Export, export, install
 from sysvm.images.guest import Guest, build_guest
 from sysvm.images.manifest import Manifest, Package, Template
 from sysvm.images.places import cache_folder
@@ -16,6 +17,7 @@ from sysvm.images.template import build, ensure, list_templates
 
 __all__ = [
     "AgentLayer",
+    "Export",
     "Guest",
     "Manifest",
     "Newer",
@@ -28,5 +30,7 @@ __all__ = [
     "cache_folder",
     "check",
     "ensure",
+    "export",
+    "install",
     "list_templates",
 ]

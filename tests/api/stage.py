@@ -7,6 +7,7 @@
 `Asker` signs as real clients do; `ask` gives status, headers and body, calling gives what is inside, or raises ApiError.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -85,6 +86,8 @@ async def send(
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
+        if not pending:
+            await asyncio.Event().wait()  # the client stays until it has its answer
         return pending.pop(0)
 
     async def collect(message: Any) -> None:
