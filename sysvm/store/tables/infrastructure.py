@@ -178,8 +178,10 @@ ip_range = sa.Table(
     text("netmask"),
     text("ip6_gateway"),
     text("ip6_cidr"),
-    address("first"),
-    address("last"),
+    address("first", null=True),  # of IPv4; a range of a shared network may be of IPv6 alone
+    address("last", null=True),
+    address("first6", null=True),
+    address("last6", null=True),
     flag("for_system_vms"),
     number("account_id", null=True, default=None),
     number("domain_id", null=True, default=None),
