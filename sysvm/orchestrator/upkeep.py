@@ -49,6 +49,7 @@ NOTED = {
     "snapshot": tables.snapshot,
     "vmsnapshot": tables.vm_snapshot,
     "volume": tables.volume,
+    "vpc": tables.vpc,
 }
 
 

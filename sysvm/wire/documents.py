@@ -15,6 +15,7 @@ from sysvm.wire.balancing import Balancing
 from sysvm.wire.balancing import Certificate as Certificate
 from sysvm.wire.health import Health
 from sysvm.wire.machines import Segment
+from sysvm.wire.vpc import Vpc
 from sysvm.wire.vpn import RemoteAccess, Tunnel
 
 
@@ -179,6 +180,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
     balancing: Balancing | None = None
     vpn: RemoteAccess | None = None
     tunnels: tuple[Tunnel, ...] = ()
+    vpc: Vpc | None = None  # None: it serves one network, with a firewall
     health: Health | None = None  # None: no checks
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
 

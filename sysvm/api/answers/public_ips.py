@@ -27,6 +27,8 @@ def public_ip(row: Row, *, admin: bool) -> dict[str, Any]:
         "purpose": "StaticNat" if row.static_nat else None,
         "associatednetworkid": row.network_uuid,
         "associatednetworkname": row.network_name,
+        "vpcid": row.vpc_uuid,
+        "vpcname": row.vpc_name,
         "networkid": system_network_id(row.zone_uuid, "public"),
         "networkname": "Public",
         "physicalnetworkid": row.physical_network_uuid,

@@ -19,7 +19,7 @@ from sysvm.store.store import Row, Tx
 EVERYBODYS = {
     "VM": tables.machine, "VOLUME": tables.volume, "NETWORK": tables.network, "TEMPLATE": tables.template,
     "ISO": tables.template, "PUBLIC_IP_ADDRESS": tables.public_ip, "SSH_KEYPAIR": tables.ssh_key_pair,
-    "ACCOUNT": tables.account, "USER": tables.user, "DOMAIN": tables.domain, "PROJECT": tables.project,
+    "VPC": tables.vpc, "ACCOUNT": tables.account, "USER": tables.user, "DOMAIN": tables.domain, "PROJECT": tables.project,
 }  # fmt: skip
 ADMINS = {
     "HOST": tables.host, "ZONE": tables.zone, "POD": tables.pod, "CLUSTER": tables.cluster,

@@ -92,7 +92,11 @@ def _filters(call: Call) -> list[Condition]:
     if (group := call.row(tables.security_group, "securitygroupid")) is not None:
         member = tables.security_group_member.c
         found.append(rare(machine.id.in_(sa.select(member.machine_id).where(member.group_id == group.id))))
-    for name in ("affinitygroupid", "vpcid", "backupofferingid", "autoscalevmgroupid"):
+    if (vpc := call.row(tables.vpc, "vpcid")) is not None:
+        inside = sa.select(tables.nic.c.machine_id).join(tables.network, tables.network.c.id == tables.nic.c.network_id)
+        living = (tables.network.c.vpc_id == vpc.id, tables.nic.c.removed.is_(None))
+        found.append(rare(machine.id.in_(inside.where(*living))))
+    for name in ("affinitygroupid", "backupofferingid", "autoscalevmgroupid"):
         if call.get(name):
             found.append(rare(sa.false()))  # there are none of these, so no guest is in one
     if call.get("forvirtualnetwork") is False:

@@ -68,7 +68,7 @@ def _add(call: Call, ip: Row, public: int, private: int, algorithm: Algorithm, c
     firewall.refuse_conflict(new, map(rule_lists.standing, near))
     sources = firewall.cidrs(call.get("cidrlist", ()))
     related = None
-    if call.get("openfirewall", True):
+    if call.get("openfirewall", True) and ip.vpc_id is None:  # in a VPC its network's ACL says who comes in
         related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id
     id_ = call.tx.insert(
         tables.firewall_rule,

@@ -1,6 +1,6 @@
 """createNetwork: an isolated network of an account, or a shared one that an administrator gives addresses and a VLAN.
 
-Also makes the network that a guest gets when its account has none. VPC tiers are refused: there are no VPCs.
+Also makes the network that a guest gets when its account has none. What a tier of a VPC may be is in commands/vpc_tiers.
 """
 
 import ipaddress
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import networks as answers
 from sysvm.api.call import Call, One, Owner, Reply
+from sysvm.api.commands import vpc_tiers
 from sysvm.api.commands.networks import ABOUT
 from sysvm.api.commands.owned import is_admin
 from sysvm.api.handlers import handler
@@ -53,6 +54,8 @@ class New:
     wire: Wire
     acl_type: str
     domain_name: str
+    vpc_id: int | None = None
+    acl_list_id: int | None = None
 
 
 @handler("createNetwork")
@@ -60,15 +63,14 @@ def create_network(call: Call) -> Reply:
     """The network's rows; with a persistent offering its routers are made at once."""
     zone = call.need(tables.zone, "zoneid")
     offering = _offering(call)
-    if call.get("vpcid"):
-        raise Refused("Unable to create a network in a VPC: there are no VPCs", Why.UNAVAILABLE)
+    vpc = vpc_tiers.vpc_of(call, zone, offering)
     shared = offering.guest_type == "Shared"
     _check_caller(call, zone, shared)
     if zone.network_type == zones.BASIC:
         _check_basic(call, zone, offering)
     wire = _wire(call, zone, offering)
-    subnet = _subnet(call, zone, offering, shared)
-    owner = call.owner()
+    subnet = vpc_tiers.subnet(call, vpc) if vpc is not None else _subnet(call, zone, offering, shared)
+    owner = Owner(vpc.account_id, vpc.domain_id, vpc.domain_path) if vpc is not None else call.owner()
     acl_type = _acl_type(call, shared)
     new = New(
         name=call["name"],
@@ -79,7 +81,9 @@ def create_network(call: Call) -> Reply:
         subnet=subnet,
         wire=wire,
         acl_type=acl_type,
-        domain_name=_domain_name(call, zone, owner),
+        domain_name=vpc.network_domain if vpc is not None else _domain_name(call, zone, owner),
+        vpc_id=vpc.id if vpc is not None else None,
+        acl_list_id=vpc_tiers.acl_of(call, vpc) if vpc is not None else None,
     )
     id_ = insert(call, new)
     if shared and subnet is not None:
@@ -101,6 +105,8 @@ def insert(call: Call, new: New) -> int:
         zone_id=new.zone.id,
         physical_network_id=new.wire.physical_network_id,
         offering_id=new.offering.id,
+        vpc_id=new.vpc_id,
+        acl_list_id=new.acl_list_id,
         guest_type=new.offering.guest_type,
         acl_type=new.acl_type,
         state="Setup" if new.offering.guest_type == "L2" else "Allocated",
@@ -119,7 +125,7 @@ def insert(call: Call, new: New) -> int:
         created=tx.now,
         **new.owner.columns,
     )
-    if new.offering.is_persistent:
+    if new.offering.is_persistent or new.vpc_id is not None:
         turns.wish(tx, "network", id_)
     return id_
 

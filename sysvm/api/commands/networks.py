@@ -72,6 +72,7 @@ def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
         ("zoneid", tables.zone, network.zone_id),
         ("physicalnetworkid", tables.physical_network, network.physical_network_id),
         ("networkofferingid", tables.network_offering, network.offering_id),
+        ("vpcid", tables.vpc, network.vpc_id),
     ):
         if (of := call.row(table, name)) is not None:
             found.append(column == of.id)
@@ -99,8 +100,8 @@ def _yes_or_no(call: Call) -> list[sa.ColumnElement[bool]]:
         found.append(usable if call["canusefordeploy"] else sa.not_(usable))
     if "forvpc" in call:
         found.append(network.vpc_id.is_not(None) if call["forvpc"] else network.vpc_id.is_(None))
-    if call.get("issystem") or call.get("vpcid"):
-        found.append(sa.false())  # system networks have no rows, and there are no VPCs
+    if call.get("issystem"):
+        found.append(sa.false())  # system networks have no rows
     return found
 
 
@@ -123,6 +124,8 @@ def restart_network(call: Call) -> Reply:
     row = call.need(tables.network, "id")
     if row.state not in networks.LIVE:
         raise Refused("Network is not in the right state to be restarted. Correct states are: Implemented, Setup")
+    if row.vpc_id is not None and call.get("cleanup"):
+        raise Refused("Cannot restart a VPC tier with cleanup, please restart the whole VPC.")
     redundant = bool(call.get("makeredundant"))
     if redundant:
         _check_redundancy(call.tx, row)
@@ -225,6 +228,8 @@ def _guest_part(call: Call, row: Row) -> dict[str, Any]:
 def _other_offering(call: Call, row: Row, offering: Row) -> dict[str, Any]:
     if offering.state != "Enabled":
         raise Refused(f"Network offering {offering.name} is not in Enabled state, can't upgrade to it")
+    if bool(offering.for_vpc) != (row.vpc_id is not None):
+        raise Refused("Network offering of a VPC's network must be for VPCs, and of another network must not")
     if offering.guest_type != row.guest_type:
         raise Refused("Network offering guest type of the network can't be changed")
     lost = networks.services(call.tx, row) - frozenset(offering.services or {})

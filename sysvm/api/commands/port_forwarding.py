@@ -53,7 +53,7 @@ def _add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], values: di
     near = rules.near(call.tx, ip, match.protocol, match.first, match.last)
     firewall.refuse_conflict(new, map(rule_lists.standing, near))
     related = None
-    if call.get("openfirewall", True):
+    if call.get("openfirewall", True) and ip.vpc_id is None:  # in a VPC its network's ACL says who comes in
         related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id
     places = {"public_ip_id": ip.id, "network_id": ip.network_id, "related_id": related}
     return rule_lists.write(call, rules.FORWARDING, match, ip, sources, **places, **values)

@@ -10,14 +10,16 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import public_ips as answers
 from sysvm.api.call import Accepted, Call, One, Owner, Reply, Rows, Success
+from sysvm.api.commands import vpc_tiers
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.commands.owned import is_admin
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, limits, machines, networks, public_ips
+from sysvm.store.queries import addresses, limits, machines, networks, public_ips, vpcs
 from sysvm.store.queries.events import Actor
+from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
 ABOUT = "IpAddress"
@@ -31,6 +33,8 @@ def the_address(call: Call, name: str, *, network: bool = True) -> Row:
         raise Refused(
             f"Unable to use ip address {tables.unpack_address(row.address)}: it is {row.state}, not allocated"
         )
+    if network and row.vpc_id is not None:
+        return vpc_tiers.serve_tier(call, row)
     if network and row.network_id is None:
         raise Refused("Unable to create the rule; the ip address is not associated with any network")
     return row
@@ -76,6 +80,7 @@ def _filters(call: Call) -> list[sa.ColumnElement[bool]]:
         ("zoneid", tables.zone, ip.zone_id),
         ("vlanid", tables.ip_range, ip.ip_range_id),
         ("physicalnetworkid", tables.physical_network, tables.ip_range.c.physical_network_id),
+        ("vpcid", tables.vpc, ip.vpc_id),
     ):
         if (of := call.row(table, name)) is not None:
             found.append(column == of.id)
@@ -98,20 +103,20 @@ def _yes_or_no(call: Call) -> list[sa.ColumnElement[bool]]:
     columns = {"issourcenat": ip.source_nat, "isstaticnat": ip.static_nat, "fordisplay": ip.for_display}
     found: list[sa.ColumnElement[bool]] = [column.is_(call[name]) for name, column in columns.items() if name in call]
     if call.get("forloadbalancing"):
-        found += [ip.static_nat.is_(False), ip.network_id.is_not(None)]
-    if call.get("vpcid") or call.get("forvirtualnetwork") is False:
-        found.append(sa.false())  # there are no VPCs, and every public address is of a virtual network
+        found += [ip.static_nat.is_(False), sa.or_(ip.network_id.is_not(None), ip.vpc_id.is_not(None))]
+    if call.get("forvirtualnetwork") is False:
+        found.append(sa.false())  # every public address is of a virtual network
     return found
 
 
 # ---------------------------------------------------------------- take
 @handler("associateIpAddress")
 def associate_ip_address(call: Call) -> Reply:
-    """An address for a network, or for the account's default one in a zone."""
-    if call.get("vpcid"):
-        raise Refused("Unable to associate an address with a VPC: there are no VPCs", Why.UNAVAILABLE)
+    """An address for a network, a VPC, or the account's default network in a zone."""
     if call.get("isportable"):
         raise Refused("There are no portable addresses in this cloud", Why.CAPACITY)
+    if call.get("vpcid"):
+        return _associate_with_vpc(call)
     network = _network(call)
     owner = Owner(network.account_id, network.domain_id, network.domain_path)
     if network.acl_type == "Domain":
@@ -131,9 +136,24 @@ def associate_ip_address(call: Call) -> Reply:
     )
 
 
+def _associate_with_vpc(call: Call) -> Reply:
+    """It is the VPC's; which of its networks it serves is said by the first rule on it."""
+    vpc = call.need(tables.vpc, "vpcid")
+    if vpc.state == vpcs.DOOMED:
+        raise Refused(f"VPC {vpc.name} is being deleted; it can't have another address")
+    limits.check_limit(call.tx, vpc.account_id, limits.Kind.PUBLIC_IPS)
+    actor = Actor(call.caller.user_id, vpc.account_id, vpc.domain_id, vpc.domain_path)
+    taken = addresses.take_public_ip(call.tx, vpc.zone_id, system=False, actor=actor, wanted=call.get("ipaddress"))
+    call.tx.update(tables.public_ip, taken.id, vpc_id=vpc.id, for_display=call.get("fordisplay", True))
+    text = f"associating ip {tables.unpack_address(taken.address)} to VPC: {vpc.uuid}"
+    return Accepted(vpcs.wish_documents(call.tx, vpc.id), call.about(ABOUT, taken), text)
+
+
 def _network(call: Call) -> Row:
     if call.get("networkid"):
         row = usable_network(call, call["networkid"], "networkid")
+        if row.vpc_id is not None:
+            raise Refused(f"Network {row.name} is part of a VPC; associate the address with the VPC by vpcid")
     else:
         row = _default_network(call)
     if row.guest_type != "Isolated" or "SourceNat" not in networks.services(call.tx, row):
@@ -166,10 +186,16 @@ def disassociate_ip_address(call: Call) -> Reply:
     if row.system or row.state not in ("Allocated", "Releasing"):
         raise Refused(f"Can't release ip address {tables.unpack_address(row.address)}: it is {row.state}")
     public_ips.release(call.tx, row)
-    parts = machines.wish_documents(call.tx, row.network_id) if row.network_id is not None else ()
+    parts = _routers_told(call.tx, row)
     if not parts:
         addresses.give_public_ip(call.tx, row.id)
     return Accepted(parts, call.about(ABOUT, row), _releasing(row))
+
+
+def _routers_told(tx: Tx, row: Row) -> tuple[Part, ...]:
+    if row.vpc_id is not None:
+        return vpcs.wish_documents(tx, row.vpc_id)
+    return machines.wish_documents(tx, row.network_id) if row.network_id is not None else ()
 
 
 def _releasing(row: Row) -> str:

@@ -7,8 +7,6 @@ router keeps the rules of its network: they are made true when it starts.
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
 from sysvm.api.answers import routers as answers
 from sysvm.api.call import Accepted, Call, One, Reply
 from sysvm.api.handlers import handler, result
@@ -87,8 +85,8 @@ def _filters(call: Call) -> list[Condition]:
     if "healthchecksfailed" in call:
         failing = router_health.failing()
         found.append(rare(machine.id.in_(failing) if call["healthchecksfailed"] else machine.id.not_in(failing)))
-    if call.get("vpcid"):
-        found.append(rare(sa.false()))  # there are no VPCs
+    if (vpc := call.row(tables.vpc, "vpcid")) is not None:
+        found.append(rare(machine.vpc_id == vpc.id))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from sysvm.api.call import Accepted, Call, Reply, Rows, Success
 from sysvm.api.commands import firewall as firewall_commands
-from sysvm.api.commands import rule_lists
+from sysvm.api.commands import rule_lists, vpc_tiers
 from sysvm.api.commands.guest_addresses import guest_address, the_guest
 from sysvm.api.commands.public_ips import ABOUT, the_address
 from sysvm.api.handlers import handler, result
@@ -18,6 +18,8 @@ def enable_static_nat(call: Call) -> Reply:
     """The address is the guest's; its routers take it as soon as they can."""
     ip = the_address(call, "ipaddressid", network=False)
     guest = the_guest(call, "virtualmachineid")
+    if ip.vpc_id is not None:
+        ip = vpc_tiers.serve_tier(call, ip)
     network = _network(call, ip)
     if ip.source_nat:
         raise Refused(f"Can't enable static, ip address {ip.uuid} is a sourceNat ip address")

@@ -24,7 +24,9 @@ TYPES = {
     "Zone": tables.zone, "Domain": tables.domain, "Account": tables.account, "User": tables.user,
     "ServiceOffering": tables.service_offering, "DiskOffering": tables.disk_offering,
     "NetworkOffering": tables.network_offering, "Storage": tables.storage_pool, "Host": tables.host,
-    "SecurityGroup": tables.security_group, "Cluster": tables.cluster, "Pod": tables.pod, "ImageStore": tables.image_store,
+    "Vpc": tables.vpc, "NetworkACL": tables.network_acl, "NetworkACLList": tables.network_acl_list,
+    "StaticRoute": tables.static_route, "SecurityGroup": tables.security_group,
+    "Cluster": tables.cluster, "Pod": tables.pod, "ImageStore": tables.image_store,
 }  # fmt: skip
 LONGEST = 255
 

@@ -16,8 +16,10 @@ from sysvm.orchestrator.turns import (
     storage,
     task,
     template,
+    tier,
     vm_snapshot,
     volume,
+    vpc,
     zone,
 )
 
@@ -26,7 +28,7 @@ KINDS: dict[str, Kind] = {
     "image": Kind(storage.work, storage.complain),
     "machine": Kind(machine.work, machine.complain),
     "maintenance": Kind(maintenance.work, maintenance.complain),
-    "network": Kind(network.work, network.complain),
+    "network": Kind(tier.work, network.complain),
     "placement": Kind(placement.work, placement.complain),
     "policy": Kind(policy.work, policy.complain),
     "scrub": Kind(scrub.work, scrub.complain),
@@ -37,5 +39,6 @@ KINDS: dict[str, Kind] = {
     "template": Kind(moving.work, template.complain),
     "vmsnapshot": Kind(vm_snapshot.work, vm_snapshot.complain),
     "volume": Kind(volume.work, volume.complain),
+    "vpc": Kind(vpc.work, vpc.complain),
     "zone": Kind(zone.work, zone.complain),
 }

@@ -48,6 +48,8 @@ def actor(machine: Row) -> Actor:
 
 def reached(tx: Tx, machine: Row, outcome: str) -> None:
     """It is running (or stopped) as wanted: said once, when it was not so before."""
+    if machine.vpc_id is not None:
+        _tell_tiers(tx, machine.vpc_id)
     shown = (machine.details or {}).get("reached")
     mark = f"{outcome} {machine.incarnation}"
     if shown == mark:
@@ -72,6 +74,17 @@ def reached(tx: Tx, machine: Row, outcome: str) -> None:
     for nic in nics.of_machine(tx, machine.id):
         if nic.network_id is not None:
             turns.wish(tx, "network", nic.network_id)
+    if machine.vpc_id is not None:
+        turns.wish(tx, "vpc", machine.vpc_id)
+
+
+CHANGING = "select id from network where vpc_id = :vpc and removed is null and state not in ('Implemented', 'Setup')"
+
+
+def _tell_tiers(tx: Tx, vpc_id: int) -> None:
+    """Tiers that wait until the router has them, or has forgotten them."""
+    for (id_,) in tx.sql(CHANGING, vpc=vpc_id):
+        turns.look_again(tx, "network", id_)
 
 
 def _say_up(tx: Tx, machine: Row, kind: Kind) -> None:
@@ -148,6 +161,8 @@ def end(tx: Tx, machine: Row) -> None:
     if machine.kind in (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE):
         _give_public(tx, machine)
         turns.wish(tx, "zone", machine.zone_id)
+    if machine.vpc_id is not None:
+        turns.wish(tx, "vpc", machine.vpc_id)
     nics.remove_of_machine(tx, machine.id)
     tx.update(tables.machine, machine.id, removed=tx.now, power="absent", agent_up=False, note="")
     for volume in tx.all(sa.select(tables.volume).where(tables.volume.c.machine_id == machine.id)):

@@ -2,7 +2,7 @@
 
 NICs in CloudStack's order. Console proxy and secondary storage VM: control, management, public (default). Router: guest,
 control, public (default). In a basic zone what is public there is on the guests' network; routers of shared networks have no
-public NIC.
+public NIC. A VPC's router: control, public, then one NIC for each tier as they come.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ class New:
     actor: Actor = SYSTEM
     network: Row | None = None
     role: str = ""
+    vpc: Row | None = None  # whose router it is
 
 
 def make(tx: Tx, context: Context, new: New) -> Row:
@@ -49,6 +50,7 @@ def make(tx: Tx, context: Context, new: New) -> Row:
         zone_id=new.zone.id,
         service_offering_id=offering,
         network_id=new.network.id if new.network is not None else None,
+        vpc_id=new.vpc.id if new.vpc is not None else None,
         role=new.role,
         redundant=False,
         account_id=new.actor.account_id,
@@ -78,6 +80,10 @@ def _offering(tx: Tx, new: New) -> int:
         network_offering = tx.get(tables.network_offering, new.network.offering_id)
         if network_offering is not None and network_offering.service_offering_id is not None:
             return int(network_offering.service_offering_id)
+    if new.vpc is not None:
+        vpc_offering = tx.get(tables.vpc_offering, new.vpc.offering_id)
+        if vpc_offering is not None and vpc_offering.service_offering_id is not None:
+            return int(vpc_offering.service_offering_id)
     default = "select id from service_offering where unique_name = :name and removed is null"
     found = tx.sql(default, name=OFFERING[new.kind])
     if not found:

@@ -1,4 +1,4 @@
-"""A network's turn: routers while guests need them, none when nobody has for `network.gc.wait`."""
+"""A network's turn: routers while guests need them, none when nobody has for `network.gc.wait`. Tiers of VPCs: turns/tier."""
 
 import sqlalchemy as sa
 
@@ -8,7 +8,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, jobs, machines, settings, turns, vpns
+from sysvm.store.queries import addresses, events, jobs, machines, settings, turns, vpcs, vpns
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -33,9 +33,9 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case plans.RemoveRouter(id_):
             return Result(60.0, lambda tx: _remove_router(tx, id_))
         case plans.Implemented(seconds):
-            return Result(seconds, lambda tx: _implemented(tx, turn))
+            return Result(seconds, lambda tx: implemented(tx, turn))
         case plans.Shut():
-            return Result(600.0, lambda tx: _shut(tx, turn))
+            return Result(600.0, lambda tx: shut(tx, turn))
         case plans.Idle(seconds, why):
             return Result(seconds, lambda tx: _idle(tx, turn.id, why))
 
@@ -58,7 +58,7 @@ def decide(tx: Tx, id_: int) -> NetworkStep | None:
             guests_wanted=guests,
             unused_s=0.0 if guests else tx.now - since,
             collect_after_s=float(settings.value(tx, "network.gc.wait")),
-            routers=tuple(_router(row) for row in machines.routers_of(tx, id_)),
+            routers=tuple(router_seen(row) for row in machines.routers_of(tx, id_)),
         )
     )
 
@@ -68,7 +68,8 @@ def _providers(service: object) -> tuple[str, ...]:
     return tuple(str(name) for name in provider) if isinstance(provider, list | tuple) else (str(provider),)
 
 
-def _router(row: Row) -> RouterSeen:
+def router_seen(row: Row) -> RouterSeen:
+    """A router as plans see it."""
     serving = row.power == "running" and row.agent_up and row.document_live and not row.faults
     return RouterSeen(row.id, row.wanted, bool(serving and row.document_live == row.document_wanted))
 
@@ -143,7 +144,8 @@ def _remove_router(tx: Tx, id_: int) -> None:
 
 
 # ---------------------------------------------------------------- states
-def _implemented(tx: Tx, turn: Turn) -> None:
+def implemented(tx: Tx, turn: Turn) -> None:
+    """Its routers serve."""
     network = tx.get(tables.network, turn.id)
     assert network is not None
     unused = None if guests_wanted(tx, network.id) else (network.unused_since or tx.now)
@@ -166,7 +168,8 @@ def _stir_guests(tx: Tx, network_id: int) -> None:
         turns.look_again(tx, "machine", machine_id)
 
 
-def _shut(tx: Tx, turn: Turn) -> None:
+def shut(tx: Tx, turn: Turn) -> None:
+    """It has no routers any more."""
     network = tx.get(tables.network, turn.id)
     assert network is not None
     if network.state == "Destroy":
@@ -193,14 +196,19 @@ def _remove(tx: Tx, network: Row) -> None:
     table, rule = tables.public_ip, tables.firewall_rule
     if (vpn := vpns.of_network(tx, network.id)) is not None:
         vpns.remove(tx, vpn)
-    for row in tx.all(sa.select(table.c.id).where(table.c.network_id == network.id)):
-        addresses.give_public_ip(tx, row.id)
+    for row in tx.all(sa.select(table).where(table.c.network_id == network.id)):
+        if row.vpc_id is None:
+            addresses.give_public_ip(tx, row.id)
+        else:
+            vpcs.leave_tier(tx, row)
     tx.change(
         sa.update(rule)
         .where(rule.c.network_id == network.id, rule.c.removed.is_(None))
         .values(state="Deleting", removed=tx.now)
     )
     tx.update(tables.network, network.id, removed=tx.now)
+    if network.vpc_id is not None:
+        turns.look_again(tx, vpcs.KIND, network.vpc_id)
     _say(tx, network, "NETWORK.DELETE", f"Network {network.name} is gone")
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import callers, machines, security_groups, snapshots, templates, turns, volumes, vpns
+from sysvm.store.queries import callers, machines, security_groups, snapshots, templates, turns, volumes, vpcs, vpns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -206,7 +206,8 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     account, user = tables.account, tables.user
     for row in tx.all(sa.select(user.c.id).where(user.c.account_id == account_id, user.c.removed.is_(None))):
         remove_user(tx, row.id)
-    parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id), *_data_gone(tx, account_id)]
+    parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id), *_vpcs_gone(tx, account_id)]
+    parts += _data_gone(tx, account_id)
     template = tables.template
     for row in tx.all(sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))):
         parts += templates.drop_copies(tx, row.id)
@@ -243,6 +244,11 @@ def _networks_gone(tx: Tx, account_id: int) -> list[Part]:
     for row in found:
         tx.update(network, row.id, state="Destroy")
     return [Part("network", row.id, turns.wish(tx, "network", row.id), "gone") for row in found]
+
+
+def _vpcs_gone(tx: Tx, account_id: int) -> list[Part]:
+    mine = tx.rows(tables.vpc, "account_id = :account and removed is null order by id", account=account_id)
+    return [part for vpc in mine for part in vpcs.doom(tx, vpc.id)]
 
 
 def _data_gone(tx: Tx, account_id: int) -> list[Part]:

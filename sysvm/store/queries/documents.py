@@ -10,14 +10,25 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import balancing, certificates, consoles, nics, router_health, settings, specs, vpns
+from sysvm.store.queries import (
+    acls,
+    balancing,
+    certificates,
+    consoles,
+    nics,
+    router_health,
+    settings,
+    specs,
+    vpcs,
+    vpns,
+)
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
-from sysvm.systemvms import consoleproxy, router, secstorage
+from sysvm.systemvms import consoleproxy, router, secstorage, vpc_router
 from sysvm.wire.documents import (
     EgressRule,
     FirewallRule,
@@ -32,6 +43,7 @@ from sysvm.wire.documents import (
     SystemVmDocument,
 )
 from sysvm.wire.machines import Kind, Segment, Traffic
+from sysvm.wire.vpc import Route, Tier
 
 ANY = ("0.0.0.0/0",)
 
@@ -39,6 +51,8 @@ ANY = ("0.0.0.0/0",)
 def document_of(tx: Tx, machine: Row, keys: Keys) -> SystemVmDocument | None:
     """What the agent of this machine shall make true; None for guests."""
     match Kind(machine.kind):
+        case Kind.ROUTER if machine.vpc_id is not None:
+            return vpc_router.document(_vpc_facts(tx, machine, keys))
         case Kind.ROUTER:
             return router.document(_router_facts(tx, machine, keys))
         case Kind.CONSOLE_PROXY:
@@ -122,9 +136,14 @@ def _address(nic: NicRow | None) -> str:
 def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
     network = tx.get(tables.network, machine.network_id)
     assert network is not None
+    guest = next(nic for nic in nics.of_machine(tx, machine.id) if nic.traffic == Traffic.GUEST)
+    return _facts_of(tx, machine, network, guest, keys)
+
+
+def _facts_of(tx: Tx, machine: Row, network: Row, guest: NicRow, keys: Keys) -> router.RouterFacts:
+    """What the router does for one of its networks, behind its NIC `guest`."""
     held = nics.of_machine(tx, machine.id)
     public = next((nic for nic in held if nic.traffic == Traffic.PUBLIC), None)
-    guest = next(nic for nic in held if nic.traffic == Traffic.GUEST)
     rules = _rules(tx, network.id)
     facts = _network_facts(tx, network, guest)
     control = next((nic for nic in held if nic.traffic == Traffic.CONTROL), None)
@@ -132,7 +151,7 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
         machine=machine.uuid,
         name=machine.name,
         network=facts,
-        interfaces=tuple(_interface(tx, nic, network.id) for nic in held),
+        interfaces=_interfaces(tx, machine),
         public_device=f"eth{public.device}" if public is not None else None,
         guests=tuple(_guests(tx, network, keys)),
         static_nat=tuple(_static_nats(tx, network.id)),
@@ -153,11 +172,45 @@ def _router_facts(tx: Tx, machine: Row, keys: Keys) -> router.RouterFacts:
     )
 
 
+def _vpc_facts(tx: Tx, machine: Row, keys: Keys) -> vpc_router.VpcFacts:
+    vpc = tx.get(tables.vpc, machine.vpc_id)
+    assert vpc is not None
+    held = nics.of_machine(tx, machine.id)
+    public = next((nic for nic in held if nic.traffic == Traffic.PUBLIC), None)
+    plugged = [nic for nic in held if nic.network_id is not None]
+    tiers = [(tx.get(tables.network, nic.network_id or 0), nic) for nic in plugged]
+    living = [(network, nic) for network, nic in tiers if network is not None]
+    source_nat = vpcs.source_nat(tx, vpc.id)
+    return vpc_router.VpcFacts(
+        machine=machine.uuid,
+        name=machine.name,
+        cidr=vpc.cidr,
+        domain=vpc.network_domain or "cloud.internal",
+        interfaces=_interfaces(tx, machine),
+        public_device=f"eth{public.device}" if public is not None else None,
+        source_nat=unpack_address(source_nat.address) if source_nat is not None else None,
+        tiers=tuple(_facts_of(tx, machine, network, nic, keys) for network, nic in living),
+        acls=tuple(_tier(tx, network, nic) for network, nic in living),
+        routes=_routes(tx, vpc, [network.cidr for network, _ in living]),
+        stats_interval_s=int(settings.value(tx, "router.stats.interval")),
+        health=router_health.wanted(tx, vpc.zone_id),
+    )
+
+
+def _tier(tx: Tx, network: Row, nic: NicRow) -> Tier:
+    ingress, egress = acls.facts(tx, network.acl_list_id)
+    return Tier(device=f"eth{nic.device}", cidr=network.cidr, ingress=ingress, egress=egress)
+
+
+def _routes(tx: Tx, vpc: Row, cidrs: list[str]) -> tuple[Route, ...]:
+    return tuple(Route(destination=cidr, via=via) for cidr, via in vpcs.usable_routes(tx, vpc.id, cidrs))
+
+
 def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     zone = tx.get(tables.zone, network.zone_id)
     offering = tx.get(tables.network_offering, network.offering_id)
     assert zone is not None and offering is not None
-    held = tx.sql("select address from public_ip where network_id = :network and source_nat", network=network.id)
+    held = tx.sql(SOURCE_NAT, network=network.id, vpc=network.vpc_id)
     source_nat = held[0][0] if held else None
     return router.NetworkFacts(
         device=f"eth{guest.device}",
@@ -174,10 +227,17 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     )
 
 
-def _interface(tx: Tx, nic: NicRow, network_id: int) -> Interface:
+SOURCE_NAT = "select address from public_ip where source_nat and (network_id = :network or vpc_id = :vpc)"
+
+
+def _interfaces(tx: Tx, machine: Row) -> tuple[Interface, ...]:
+    return tuple(_interface(tx, nic, machine) for nic in nics.of_machine(tx, machine.id))
+
+
+def _interface(tx: Tx, nic: NicRow, machine: Row) -> Interface:
     addresses = [f"{address.text}/{address.prefix}" for address in nic.addresses]
     if nic.traffic == Traffic.PUBLIC:
-        held = [f"{text}/{prefix}" for text, prefix in specs.public_addresses(tx, network_id)]
+        held = [f"{text}/{prefix}" for text, prefix in specs.public_addresses(tx, machine)]
         addresses = list(dict.fromkeys(addresses + held))
     return Interface(
         device=f"eth{nic.device}",

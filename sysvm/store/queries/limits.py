@@ -88,6 +88,7 @@ COUNTS = {
     Kind.TEMPLATES: Count("count(*)", _TEMPLATES),
     Kind.PROJECTS: Count("count(*)", "project t where t.removed is null"),
     Kind.NETWORKS: Count("count(*)", "network t where t.removed is null and t.traffic_type = 'Guest'"),
+    Kind.VPCS: Count("count(*)", "vpc t where t.removed is null"),
     Kind.CPUS: Count("coalesce(sum(coalesce(t.cpus, o.cpus, 0)), 0)", _GUESTS),
     Kind.MEMORY: Count("coalesce(sum(coalesce(t.memory_mb, o.memory_mb, 0)), 0)", _GUESTS),
     Kind.PRIMARY_STORAGE: Count("coalesce(sum(t.size_bytes), 0)", _PLACED),

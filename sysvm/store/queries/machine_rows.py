@@ -91,6 +91,7 @@ def statement(*conditions: sa.ColumnElement[bool], guests: bool = True) -> sa.Se
         .outerjoin(tables.pod, tables.pod.c.id == host.c.pod_id)
         .outerjoin(tables.template, tables.template.c.id == machine.c.template_id)
         .outerjoin(tables.network, tables.network.c.id == machine.c.network_id)
+        .outerjoin(tables.vpc, tables.vpc.c.id == machine.c.vpc_id)
     )
     columns = [*SHOWN, *_places(), *owned.names(), *_makings(), *_network(), state_column.label("api_state")]
     shown = [column for column in columns if guests or column.key not in OF_GUESTS]
@@ -152,6 +153,9 @@ def _network() -> list[sa.ColumnElement[Any]]:
         network.domain_name.label("network_domain"),
         network.dns1.label("network_dns1"),
         network.dns2.label("network_dns2"),
+        tables.vpc.c.uuid.label("vpc_uuid"),
+        tables.vpc.c.name.label("vpc_name"),
+        tables.vpc.c.network_domain.label("vpc_domain"),
     ]
 
 

@@ -11,6 +11,9 @@ from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
 DEADLINE_S = 1800.0
+OF_VPC = """
+kind = 'router' and removed is null and vpc_id = (select vpc_id from network where id = :network) order by id
+"""
 
 
 def want(tx: Tx, machine: Row, wanted: str, *, forced: bool = False, host_id: int | None = None) -> Part:
@@ -36,8 +39,9 @@ def begin_next(tx: Tx, machine: Row) -> None:
 
 
 def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
-    """The living routers of a network."""
-    return tx.rows(tables.machine, "kind = 'router' and network_id = :network and removed is null", network=network_id)
+    """The living routers of a network: its own, or those of the VPC that it is a tier of."""
+    own = tx.rows(tables.machine, "kind = 'router' and network_id = :network and removed is null", network=network_id)
+    return own or tx.rows(tables.machine, OF_VPC, network=network_id)
 
 
 def need_reachable_router(tx: Tx, network_id: int) -> None:

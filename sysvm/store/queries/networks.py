@@ -22,11 +22,13 @@ LIVE = ("Implemented", "Setup")
 def statement() -> sa.Select[Any]:
     """Living guest networks with the names around them."""
     network, zone, offering = tables.network, tables.zone, tables.network_offering
-    physical = tables.physical_network
+    physical, vpc, acl = tables.physical_network, tables.vpc, tables.network_acl_list
     joined = (
         network.join(zone, zone.c.id == network.c.zone_id)
         .join(offering, offering.c.id == network.c.offering_id)
         .outerjoin(physical, physical.c.id == network.c.physical_network_id)
+        .outerjoin(vpc, vpc.c.id == network.c.vpc_id)
+        .outerjoin(acl, acl.c.id == network.c.acl_list_id)
     )
     return (
         sa.select(
@@ -37,6 +39,10 @@ def statement() -> sa.Select[Any]:
             zone.c.dns1.label("zone_dns1"),
             zone.c.dns2.label("zone_dns2"),
             physical.c.uuid.label("physical_network_uuid"),
+            vpc.c.uuid.label("vpc_uuid"),
+            vpc.c.name.label("vpc_name"),
+            acl.c.uuid.label("acl_list_uuid"),
+            acl.c.name.label("acl_list_name"),
             offering.c.uuid.label("offering_uuid"),
             offering.c.name.label("offering_name"),
             offering.c.display_text.label("offering_text"),

@@ -15,11 +15,13 @@ def statement() -> sa.Select[Any]:
     """Addresses of living ranges with the names around them; free ones, too."""
     ip, pool, zone = tables.public_ip, tables.ip_range, tables.zone
     physical, network, machine = tables.physical_network, tables.network, tables.machine
+    vpc = tables.vpc
     joined = (
         ip.join(pool, pool.c.id == ip.c.ip_range_id)
         .join(zone, zone.c.id == ip.c.zone_id)
         .outerjoin(physical, physical.c.id == pool.c.physical_network_id)
         .outerjoin(network, network.c.id == ip.c.network_id)
+        .outerjoin(vpc, vpc.c.id == ip.c.vpc_id)
         .outerjoin(machine, sa.and_(machine.c.id == ip.c.machine_id, ip.c.static_nat.is_(True)))
     )
     return (
@@ -34,6 +36,8 @@ def statement() -> sa.Select[Any]:
             physical.c.uuid.label("physical_network_uuid"),
             network.c.uuid.label("network_uuid"),
             network.c.name.label("network_name"),
+            vpc.c.uuid.label("vpc_uuid"),
+            vpc.c.name.label("vpc_name"),
             machine.c.uuid.label("machine_uuid"),
             machine.c.hostname.label("machine_name"),
             machine.c.display_name.label("machine_display_name"),

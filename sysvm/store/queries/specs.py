@@ -111,8 +111,7 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
     shown = tuple(f"{address.text}/{address.prefix}" for address in nic.addresses if address.is_primary)
     allowed = tuple(address.text for address in nic.addresses if not address.is_primary)
     if router and nic.traffic == Traffic.PUBLIC:
-        held = tuple(f"{address}/{prefix}" for address, prefix in public_addresses(tx, machine.network_id))
-        allowed += tuple(address.split("/")[0] for address in held)
+        allowed += tuple(address for address, _ in public_addresses(tx, machine))
     return Nic(
         device=nic.device,
         mac=nic.mac,
@@ -131,15 +130,18 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
 
 PUBLIC = """
 select p.address, r.netmask from public_ip p join ip_range r on r.id = p.ip_range_id
-where p.network_id = :network and p.state = 'Allocated' order by p.source_nat desc, p.address
+where p.{column} = :of and p.state = 'Allocated' order by p.source_nat desc, p.address
 """
 
 
-def public_addresses(tx: Tx, network_id: int | None) -> list[tuple[str, int]]:
-    """The public addresses of a network with their prefixes, source NAT first."""
-    if network_id is None:
+def public_addresses(tx: Tx, machine: Row) -> list[tuple[str, int]]:
+    """The public addresses of a router's network or VPC with their prefixes, source NAT first."""
+    column = "network_id" if machine.vpc_id is None else "vpc_id"
+    of = getattr(machine, column)
+    if of is None:
         return []
-    held = tx.once((PUBLIC, network_id), lambda: tx.sql(PUBLIC, network=network_id))
+    text = PUBLIC.format(column=column)
+    held = tx.once((text, of), lambda: tx.sql(text, of=of))
     return [(unpack_address(packed), prefix_of(netmask)) for packed, netmask in held]
 
 

@@ -8,6 +8,7 @@
 - `role.py`        the router as a whole, the watch for drift
 - `service.py`     what all services share
 - `interfaces.py`  addresses, routes, forwarding
+- `routes.py`      static routes of a VPC; `acls.py` says what passes between its tiers
 - `dnsmasq.py`     DHCP and DNS
 - `nftables.py`    NAT, firewall, egress, counters: one atomic ruleset
 - `metadata.py`    user data, metadata, passwords

@@ -27,6 +27,7 @@ from sysvm.agent.roles.router.interfaces import Interfaces
 from sysvm.agent.roles.router.ipsec import Ipsec
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
+from sysvm.agent.roles.router.routes import Routes
 from sysvm.agent.roles.router.service import Resting, Service, Staged, Wrong
 from sysvm.agent.roles.router.shaping import Shaping
 from sysvm.agent.supervision import Supervision
@@ -64,6 +65,7 @@ def make(context: Context) -> Role:
     services: tuple[Service, ...] = (
         nftables,
         Interfaces(),
+        Routes(),
         Shaping(),
         Dnsmasq(context.paths, supervision),
         Metadata(context.paths, supervision, context.seal),

@@ -7,6 +7,7 @@ How a packet goes:
 - `inward` (prerouting) rewrites the destination: port, then range of ports, then static NAT.
 - `input` is what the router itself answers: DHCP, DNS and metadata to guests, ping.
 - `forward` lets through what was rewritten (the gate has judged it), and sends the rest through its network's egress chain.
+  In a VPC there is no gate: numbered rules of the tiers judge what is forwarded (`acls.py`).
 - `outward` (postrouting) rewrites the source: hairpin first, then static NAT, then source NAT.
 - `received` and `sent` count bytes per public address, as the outside sees them.
 
@@ -17,7 +18,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
-from sysvm.agent.roles.router import doors
+from sysvm.agent.roles.router import acls, doors
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
 from sysvm.wire.balancing import LoadBalancer
@@ -69,6 +70,7 @@ def render(document: RouterDocument) -> Ruleset:
             "ifname : verdict",
             {each.device: f"jump {chain_name('egress', each.device)}" for each in document.egress},
         ),
+        *acls.collections(document),
         Collection("balanced", "ipv4_addr . inet_service", dict.fromkeys(balanced, "")),
         Collection("received", "ipv4_addr : counter", {each: _counter("in", each) for each in public}),
         Collection("sent", "ipv4_addr : counter", {each: _counter("out", each) for each in public}),
@@ -79,11 +81,12 @@ def render(document: RouterDocument) -> Ruleset:
     chains = (
         *restricted_chains,
         *egress_chains,
+        *acls.chains(document),
         Chain("firewall", _firewall_rules()),
         Chain("gate", _gate_rules(document), _GATE),
         Chain("inward", _inward_rules(), _INWARD),
         Chain("input", _input_rules(document, guests, outside, page_rules), _INPUT),
-        Chain("forward", _forward_rules(doors.clients(document, guests, outside)), _FORWARD),
+        Chain("forward", _forward_rules(document, guests, outside), _FORWARD),
         Chain("outward", _outward_rules(document, guests, outside), _OUTWARD),
         Chain("sent", ("counter name ip saddr map @sent",), _SENT),
     )
@@ -130,7 +133,7 @@ def _gate_rules(document: RouterDocument) -> tuple[str, ...]:
     return (
         "counter name ip daddr map @received",
         *doors.gateways(document),
-        "ct state new ip daddr @public jump firewall",
+        *(("ct state new ip daddr @public jump firewall",) if document.vpc is None else ()),
     )
 
 
@@ -244,14 +247,12 @@ def _input_rules(
 
 
 # ---------------------------------------------------------------- from guests
-def _forward_rules(clients: tuple[str, ...]) -> tuple[str, ...]:
-    return (
-        "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
-        _STATES,
-        "ct status dnat accept",
-        *clients,
-        "iifname vmap @egress",
-    )
+def _forward_rules(document: RouterDocument, guests: tuple[str, ...], outside: tuple[str, ...]) -> tuple[str, ...]:
+    first = ("tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu", _STATES)
+    clients = doors.clients(document, guests, outside)
+    if document.vpc is not None:
+        return (*first, *clients, *acls.forward(outside))
+    return (*first, "ct status dnat accept", *clients, "iifname vmap @egress")
 
 
 def _egress_chain(egress: Egress, outside: tuple[str, ...]) -> Chain:

@@ -8,14 +8,14 @@ explain was put into the kernel by somebody else, or is the router's own.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sysvm.agent.roles.router import rules
+from sysvm.agent.roles.router import acls, rules
 from sysvm.agent.roles.router.explaining.judging import Rule
 from sysvm.agent.roles.router.explaining.matching import Hit
 from sysvm.agent.roles.router.ruleset import TABLE, Collection, mark
 from sysvm.wire.documents import RouterDocument
 
 FIREWALL, EGRESS = "firewallrule", "egressfirewallrule"
-FORWARD, STATIC, BALANCER = "portforwardingrule", "staticnat", "loadbalancerrule"
+FORWARD, STATIC, BALANCER, ACL = "portforwardingrule", "staticnat", "loadbalancerrule", "networkacl"
 
 
 class Owner(NamedTuple):
@@ -69,6 +69,11 @@ def _owned(document: RouterDocument) -> Iterator[tuple[Place, Owner]]:
         chain, verdict = rules.chain_name("egress", egress.device), "drop" if egress.allow_by_default else "accept"
         for rule in egress.rules:
             yield (chain, mark(rules.egress_rule(rule, verdict))), Owner(rule.rule, EGRESS)
+    for tier in document.vpc.tiers if document.vpc is not None else ():
+        for way, numbered in (("in", tier.ingress), ("out", tier.egress)):
+            for acl in numbered:
+                line = acls.rule(acl, inward=way == "in")
+                yield (acls.chain_name(way, tier.device), mark(line)), Owner(acl.rule, ACL)
     for balancer in document.balancing.rules if document.balancing is not None else ():
         yield ("balanced", f"{balancer.public} . {balancer.port}"), Owner(balancer.rule, BALANCER)
 

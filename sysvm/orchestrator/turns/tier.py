@@ -1,0 +1,115 @@
+"""A network's turn when it is a tier of a VPC: the VPC's router has a NIC in it from its first to its last moment.
+
+A container gets and loses NICs while it serves; a VM gets its next incarnation. What the router does for the tier is in its
+document. Races: a router that is made at the same moment takes all tiers that are there then; what it has is looked at, not
+remembered.
+"""
+
+from sysvm.orchestrator.context import Context
+from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.turns import making, network
+from sysvm.store import tables
+from sysvm.store.queries import machines, nics, turns, vpcs
+from sysvm.store.queries.turns import Turn
+from sysvm.store.store import Row, Tx
+from sysvm.systemvms import network as steps
+from sysvm.systemvms import vpc as plans
+from sysvm.systemvms.vpc import TierRouterSeen, TierSeen, TierStep
+from sysvm.wire.machines import Runtime
+
+
+async def work(context: Context, turn: Turn) -> Outcome:
+    """One step; what is in no VPC is turns/network's."""
+    if not await context.store.read(lambda tx: _is_tier(tx, turn.id)):
+        return await network.work(context, turn)
+    step = await context.store.read(lambda tx: decide(tx, turn.id))
+    match step:
+        case None:
+            return Gone()
+        case plans.WantRouter():
+            return Result(plans.WAIT_S, lambda tx: _want_router(tx, turn.id))
+        case plans.Plug(router):
+            return Result(plans.WAIT_S, lambda tx: _plug(tx, turn.id, router))
+        case plans.Unplug(router):
+            return Result(plans.WAIT_S, lambda tx: _unplug(tx, turn.id, router))
+        case steps.Implemented(seconds):
+            return Result(seconds, lambda tx: network.implemented(tx, turn))
+        case steps.Shut():
+            return Result(600.0, lambda tx: network.shut(tx, turn))
+        case steps.Idle(seconds, why):
+            return Result(seconds, lambda tx: network.complain(tx, turn.id, why))
+
+
+def _is_tier(tx: Tx, id_: int) -> bool:
+    row = tx.get(tables.network, id_)
+    return row is not None and row.vpc_id is not None
+
+
+def decide(tx: Tx, id_: int) -> TierStep | None:
+    """The next step, or None for a tier that is no more."""
+    tier = tx.get(tables.network, id_)
+    if tier is None or tier.removed is not None:
+        return None
+    return plans.plan_tier(
+        TierSeen(
+            doomed=tier.state == "Destroy",
+            live=tier.state in network.LIVE,
+            routers=tuple(_router(tx, row, id_) for row in vpcs.routers_of(tx, tier.vpc_id)),
+        )
+    )
+
+
+def _router(tx: Tx, row: Row, network_id: int) -> TierRouterSeen:
+    plugged = any(nic.network_id == network_id for nic in nics.of_machine(tx, row.id))
+    return TierRouterSeen(row.id, row.wanted, plugged, _is_settled(tx, row))
+
+
+WISH = "select wish from turn where kind = 'machine' and id = :machine"
+
+
+def _is_settled(tx: Tx, router: Row) -> bool:
+    """Whether its placement has done all that was ever asked of the machine."""
+    asked = tx.sql(WISH, machine=router.id)
+    return any(
+        placement.incarnation == router.incarnation and bool(asked) and placement.settled >= asked[0][0]
+        for placement in machines.placements_of(tx, router.id)
+    )
+
+
+def _want_router(tx: Tx, network_id: int) -> None:
+    tier = tx.get(tables.network, network_id)
+    assert tier is not None
+    tx.update(tables.vpc, tier.vpc_id, wanted=True)
+    turns.wish(tx, vpcs.KIND, tier.vpc_id)
+
+
+LAST_DEVICE = "select max(device) from nic where machine_id = :machine"
+
+
+def _plug(tx: Tx, network_id: int, router_id: int) -> None:
+    tier, router = tx.get(tables.network, network_id), tx.get(tables.machine, router_id)
+    assert tier is not None and router is not None
+    # Names of NICs are not used twice: what is left of an old one cannot be taken for it.
+    ((last,),) = tx.sql(LAST_DEVICE, machine=router_id)
+    making.add_guest_nic(tx, router, int(last) + 1, tier, is_gateway=True)
+    if tier.state == "Allocated":
+        tx.update(tables.network, network_id, state="Implementing")
+    _tell(tx, router)
+
+
+def _unplug(tx: Tx, network_id: int, router_id: int) -> None:
+    router = tx.get(tables.machine, router_id)
+    assert router is not None
+    for nic in nics.of_machine(tx, router_id):
+        if nic.network_id == network_id:
+            nics.remove_nic(tx, nic.id)
+    _tell(tx, router)
+
+
+def _tell(tx: Tx, router: Row) -> None:
+    if router.wanted != "running":
+        return  # it has them when it is started
+    if router.runtime == Runtime.VM:
+        machines.replace(tx, router)
+    else:
+        machines.wish_document(tx, router.id)
