@@ -4,11 +4,12 @@ Documents are applied one at a time, in the order of their calls. The server rep
 beyond that. A task's outcome is written before it is said; a crash in between is one more run of an idempotent task.
 
 A container that stands by (right.py) checks its document and changes nothing until the host says that it takes over. A VM
-has a kernel of its own: standing by, it does everything, and its ports are dark.
+has a kernel of its own: standing by, it does everything behind shut ports, says that it would be ready, and tells and takes the
+connections of its kernel (connections.py).
 """
 
 import asyncio
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
@@ -39,10 +40,13 @@ from sysvm.wire.channel import (
 )
 from sysvm.wire.collecting import CollectFiles
 from sysvm.wire.documents import SystemVmDocument
-from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.handover import StandBy, TakeConnections, TakeOver, TellConnections
 from sysvm.wire.link import Nothing
 from sysvm.wire.machines import OperationSeen, OperationState, Runtime, ServiceFault
 from sysvm.wire.peer import Peer
+
+if TYPE_CHECKING:
+    from sysvm.agent.connections import Teller
 
 _calls: msgspec.msgpack.Decoder[AgentCallBody] = msgspec.msgpack.Decoder(AgentCallBody)
 _RETRY = (0.05, 1.0)  # seconds between attempts to reach the host: first, longest
@@ -65,6 +69,7 @@ class Agent:
         self._ledger = Ledger(context.paths.state / "tasks.sealed", context.seal)
         self._right = Right(context.paths, context.boot)
         self._shares_kernel = context.boot.runtime is not Runtime.VM
+        self._teller: Teller | None = None
         self._ready = ""
         self._lingers_until = 0.0
         self._applying = asyncio.Lock()
@@ -76,7 +81,8 @@ class Agent:
     async def run(self, tasks: Tasks) -> None:
         """Restores what was, then serves the host for ever; everything it starts is a child of `tasks`."""
         self._tasks = tasks
-        self._right.resume()
+        if not self._right.resume() and not self._shares_kernel:
+            await self._role.hide()
         await self._role.start(tasks)
         for document in self._documents.restored():
             await self._restore(document)
@@ -127,6 +133,8 @@ class Agent:
                 return await self._stand_by()
             case TakeOver():
                 return await self._take_over()
+            case TellConnections() | TakeConnections():
+                return await self._carry(body)
             case PowerOff():
                 self._children().start(self._power_off(), "power-off")
                 return Nothing()
@@ -173,6 +181,8 @@ class Agent:
             if self._shares_kernel:
                 await self._role.rest()
                 self._ready, self._faults = "", ()
+            else:
+                await self._role.hide()
             self._right.leave()
         log.info("stood_by")
         if await self._role.carries() and not self._lingers_until:
@@ -203,8 +213,24 @@ class Agent:
         if self._shares_kernel:
             await asyncio.to_thread(bring_nics_up, self._context.boot)
         await self._make_true(document)
+        if not self._shares_kernel:
+            await self._role.show()
         log.info("took_over", faults=len(self._faults))
         return await self._report()
+
+    async def _carry(self, body: TellConnections | TakeConnections) -> msgspec.Struct:
+        """Tells the connections of this kernel, or takes those of another one."""
+        from sysvm.agent import connections  # a start does not wait for what is seldom asked
+
+        if self._teller is None:
+            self._teller = connections.Teller()
+        teller = self._teller
+        try:
+            if isinstance(body, TakeConnections):
+                return await asyncio.to_thread(connections.take, body.told)
+            return await asyncio.to_thread(teller.tell, body.which)
+        except OSError as error:
+            raise Refused(f"the kernel's table of connections: {error}") from error
 
     async def _report(self) -> AgentReport:
         live, ready = await self._standing()
@@ -226,7 +252,7 @@ class Agent:
         if self._watches_only:
             return "", self._ready
         live = await self._role.live()
-        return live, live
+        return live if self._right.held else "", live
 
     async def _hello(self) -> None:
         boot = self._context.boot

@@ -1,6 +1,7 @@
 """Asks the kernel a few questions without starting a program: what has changed since I last looked?
 
-Read only. The numbers and hashes here say *that* something may have changed; `nft` and `ip` say what.
+Read only; connections.py, which writes, uses its parts. The numbers and hashes here say *that* something may have changed;
+`nft` and `ip` say what.
 """
 
 import errno
@@ -8,10 +9,10 @@ import hashlib
 import socket
 import struct
 
-_HEADER = struct.Struct("=IHHII")
-_ROUTE, _NETFILTER = 0, 12
-_GETADDR, _GETROUTE, _GETQDISC, _DONE, _ERROR = 22, 26, 38, 3, 2
-_REQUEST, _DUMP = 0x1, 0x300
+HEADER = struct.Struct("=IHHII")
+_ROUTE, NETFILTER = 0, 12
+_GETADDR, _GETROUTE, _GETQDISC, _DONE, ERROR = 22, 26, 38, 3, 2
+REQUEST, DUMP = 0x1, 0x300
 _GETGEN = (10 << 8) | 16
 _GEN_ID = 1
 _GETOBJ = (10 << 8) | 19
@@ -28,13 +29,13 @@ class Unanswered(OSError):
 
 def ruleset_generation() -> int:
     """Raised by one with each nftables transaction in this network namespace."""
-    with _socket(_NETFILTER) as handle:
-        handle.send(_HEADER.pack(_HEADER.size + 4, _GETGEN, _REQUEST, 1, 0) + bytes(4))
+    with opened(NETFILTER) as handle:
+        handle.send(HEADER.pack(HEADER.size + 4, _GETGEN, REQUEST, 1, 0) + bytes(4))
         answer = handle.recv(4096)
-    _, kind, _, _, _ = _HEADER.unpack_from(answer)
-    if kind == _ERROR:
+    _, kind, _, _, _ = HEADER.unpack_from(answer)
+    if kind == ERROR:
         raise Unanswered("the kernel tells no nftables generation")
-    values = _attributes(answer[_HEADER.size + 4 :])
+    values = attributes(answer[HEADER.size + 4 :])
     if _GEN_ID not in values:
         raise Unanswered("the kernel tells no nftables generation")
     return int.from_bytes(values[_GEN_ID], "big")
@@ -42,14 +43,14 @@ def ruleset_generation() -> int:
 
 def has_table(table: str) -> bool:
     """Whether there is an inet table of this name."""
-    with _socket(_NETFILTER) as handle:
-        body = struct.pack("=BBH", _INET, 0, 0) + _attribute(_TABLE_NAME, table.encode() + b"\0")
-        handle.send(_HEADER.pack(_HEADER.size + len(body), _GETTABLE, _REQUEST, 1, 0) + body)
+    with opened(NETFILTER) as handle:
+        body = struct.pack("=BBH", _INET, 0, 0) + attribute(_TABLE_NAME, table.encode() + b"\0")
+        handle.send(HEADER.pack(HEADER.size + len(body), _GETTABLE, REQUEST, 1, 0) + body)
         answer = handle.recv(4096)
-    _, kind, _, _, _ = _HEADER.unpack_from(answer)
-    if kind != _ERROR:
+    _, kind, _, _, _ = HEADER.unpack_from(answer)
+    if kind != ERROR:
         return True
-    (error,) = struct.unpack_from("=i", answer, _HEADER.size)
+    (error,) = struct.unpack_from("=i", answer, HEADER.size)
     if error == -errno.ENOENT:
         return False
     raise Unanswered(f"the kernel does not say whether there is a table {table}")
@@ -58,13 +59,13 @@ def has_table(table: str) -> bool:
 def counters(table: str) -> dict[str, int]:
     """Bytes by name of the counters of an inet table; `nft list counters` would read all elements of all sets first."""
     found = {}
-    with _socket(_NETFILTER) as handle:
-        body = struct.pack("=BBH", _INET, 0, 0) + _attribute(_OBJECT_TABLE, table.encode() + b"\0")
-        body += _attribute(_OBJECT_TYPE, _COUNTER.to_bytes(4, "big"))
-        handle.send(_HEADER.pack(_HEADER.size + len(body), _GETOBJ, _REQUEST | _DUMP, 1, 0) + body)
-        for payload in _dump(handle):
-            values = _attributes(payload[4:])
-            data = _attributes(values[_OBJECT_DATA])
+    with opened(NETFILTER) as handle:
+        body = struct.pack("=BBH", _INET, 0, 0) + attribute(_OBJECT_TABLE, table.encode() + b"\0")
+        body += attribute(_OBJECT_TYPE, _COUNTER.to_bytes(4, "big"))
+        handle.send(HEADER.pack(HEADER.size + len(body), _GETOBJ, REQUEST | DUMP, 1, 0) + body)
+        for payload in dump(handle):
+            values = attributes(payload[4:])
+            data = attributes(values[_OBJECT_DATA])
             found[values[_OBJECT_NAME].rstrip(b"\0").decode()] = int.from_bytes(data[_COUNTER_BYTES], "big")
     return found
 
@@ -72,11 +73,11 @@ def counters(table: str) -> dict[str, int]:
 def addresses_and_routes() -> str:
     """A hash over all addresses and all routes of this network namespace."""
     known = hashlib.sha256()
-    with _socket(_ROUTE) as handle:
+    with opened(_ROUTE) as handle:
         for question in (_GETADDR, _GETROUTE):
             # Family "any"; the rest of rtmsg and ifaddrmsg is zero.
-            handle.send(_HEADER.pack(_HEADER.size + 12, question, _REQUEST | _DUMP, 1, 0) + bytes(12))
-            for payload in _dump(handle):
+            handle.send(HEADER.pack(HEADER.size + 12, question, REQUEST | DUMP, 1, 0) + bytes(12))
+            for payload in dump(handle):
                 known.update(payload)
     return known.hexdigest()
 
@@ -84,20 +85,22 @@ def addresses_and_routes() -> str:
 def queues() -> tuple[tuple[bytes, str, bytes], ...]:
     """Place, kind and parameters of all queueing disciplines; their counters are no part of it."""
     found = []
-    with _socket(_ROUTE) as handle:
-        handle.send(_HEADER.pack(_HEADER.size + 20, _GETQDISC, _REQUEST | _DUMP, 1, 0) + bytes(20))
-        for payload in _dump(handle):
-            values = _attributes(payload[20:])
+    with opened(_ROUTE) as handle:
+        handle.send(HEADER.pack(HEADER.size + 20, _GETQDISC, REQUEST | DUMP, 1, 0) + bytes(20))
+        for payload in dump(handle):
+            values = attributes(payload[20:])
             kind = values.get(_QUEUE_KIND, b"").rstrip(b"\0").decode()
             found.append((payload[:16], kind, values.get(_QUEUE_OPTIONS, b"")))
     return tuple(found)
 
 
-def _attribute(tag: int, value: bytes) -> bytes:
+def attribute(tag: int, value: bytes) -> bytes:
+    """One attribute, padded."""
     return struct.pack("=HH", 4 + len(value), tag) + value + bytes(-len(value) % 4)
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Tag (without its flags) -> value."""
     found = {}
     while len(data) >= 4:
         length, tag = struct.unpack_from("=HH", data)
@@ -106,21 +109,23 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def _dump(handle: socket.socket) -> list[bytes]:
+def dump(handle: socket.socket) -> list[bytes]:
+    """The messages of an answer, without their headers. Raises Unanswered."""
     found: list[bytes] = []
     while True:
         data = handle.recv(1 << 17)
-        while len(data) >= _HEADER.size:
-            length, kind, _, _, _ = _HEADER.unpack_from(data)
+        while len(data) >= HEADER.size:
+            length, kind, _, _, _ = HEADER.unpack_from(data)
             if kind == _DONE:
                 return found
-            if kind == _ERROR:
+            if kind == ERROR:
                 raise Unanswered("the kernel refused a dump")
-            found.append(data[_HEADER.size : length])
+            found.append(data[HEADER.size : length])
             data = data[-(-length // 4) * 4 :]
 
 
-def _socket(protocol: int) -> socket.socket:
+def opened(protocol: int) -> socket.socket:
+    """A socket to one part of the kernel."""
     handle = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     handle.settimeout(5.0)
     handle.bind((0, 0))

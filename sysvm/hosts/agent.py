@@ -26,6 +26,7 @@ from sysvm.hosts.agentlayer import choose_agent
 from sysvm.hosts.channels import Channels
 from sysvm.hosts.document import Document
 from sysvm.hosts.driver import Capabilities, ChannelEnd, Driver
+from sysvm.hosts.gates import PortGates
 from sysvm.hosts.handover import DurableJournal
 from sysvm.hosts.identity import Identity, pinned_ca
 from sysvm.hosts.layout import Layout
@@ -149,6 +150,7 @@ class HostAgent:
             apply_host=self._document.apply,
             apply_groups=self._groups.apply,
             journal=DurableJournal(self._layout.host / "handovers"),
+            gates=PortGates(self._layout, self._network),
             clock=self._clock,
         )
         server = ServerLink(

@@ -19,7 +19,7 @@ from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.driver import ChannelEnd, DialTo, ListenAt
 from sysvm.wire import channel, link
-from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.handover import Connections, StandBy, TakeConnections, Taken, TakeOver, TellConnections
 from sysvm.wire.machines import AgentSeen, OperationSeen
 from sysvm.wire.peer import Peer
 
@@ -74,6 +74,10 @@ class Channels:
             report = await found.peer.call(body, channel.AgentReport, seconds=_APPLY_S)
             _take_report(found, report)
             return report
+        if isinstance(body, TellConnections):
+            return await found.peer.call(body, Connections, seconds=_CALL_S)
+        if isinstance(body, TakeConnections):
+            return await found.peer.call(body, Taken, seconds=_CALL_S)
         answer: object = await found.peer.call(body, msgspec.Raw, seconds=_CALL_S)
         return answer  # type: ignore[return-value]  # encoded as it came
 

@@ -10,6 +10,10 @@ killed, the next life of this agent finds what to finish:
 4. it is live: the journal names it the holder. It is not: it stands by again, the old one takes over again, and the
    journal keeps the reason until that incarnation is removed
 
+Containers of a router share a kernel. Those in VMs do not: in step 2 their connections are carried from the one to the other
+(carrying.py), and in step 3 ports are opened and shut in one transaction. So the old one goes on as it is behind shut ports,
+to be heard again at once if need be, and hears last that it stands by.
+
 Without an entry the oldest incarnation on the host is the holder. Agents that say hello are told what the journal says.
 What it does not do: decide when, and stop or remove anybody who answers (the server does, when the new one is settled).
 All of it is called for one machine at a time (the service's lock).
@@ -24,8 +28,9 @@ import msgspec
 
 from sysvm.basics.clock import Clock
 from sysvm.basics.edge import edge
-from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
+from sysvm.basics.errors import NotYet
 from sysvm.basics.log import get_logger
+from sysvm.hosts.carrying import FAILURES, Gates, carry
 from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.wire.channel import AgentCallBody, AgentReport
 from sysvm.wire.handover import StandBy, TakeOver
@@ -35,7 +40,6 @@ TAKE_S = 10.0  # the kernel forwards meanwhile; what waits is DHCP, DNS and meta
 REST_S = 5.0
 RESUME_S = 2.0  # how long agents may take to connect again to a host agent that finds a handover half done
 _LOOK_S = 0.02
-FAILURES = (NotYet, Refused, Stale, Broken, Unreachable, TimeoutError)
 log = get_logger()
 
 
@@ -136,7 +140,10 @@ class Kill(Protocol):
 class Handovers:
     """All handovers of a host."""
 
-    def __init__(self, *, agents: Agents, specs: Specs, kill: Kill, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, *, agents: Agents, specs: Specs, gates: Gates, kill: Kill, journal: Journal, clock: Clock
+    ) -> None:
+        self._gates = gates
         self._agents = agents
         self._specs = specs
         self._kill = kill
@@ -205,10 +212,17 @@ class Handovers:
         while self._agents.seen(machine, entry.comes) is None and self._clock.now() < end:
             await self._clock.sleep(_LOOK_S)
         if self._agents.seen(machine, entry.comes) is None:
+            if self._gates.has(machine, entry.holder):
+                await self._gates.serve(machine, entry.holder)
             self._journal.write(machine, msgspec.structs.replace(entry, comes=None))
             log.warning("handover_taken_back", machine=machine, holder=entry.holder, comes=entry.comes)
         else:
             await self._flip(machine, entry.holder, entry.comes)
+
+    async def settle_ports(self, machine: str) -> None:
+        """Ports may be made or changed from now on: whose are open is what the journal says of the holder."""
+        if any(self._gates.has(machine, incarnation) for incarnation in self._specs.incarnations(machine)):
+            await self.settle(machine)
 
     async def reconcile(self, machine: str) -> None:
         """Agents are what the journal says: after a hello, or after a handover that could not be finished."""
@@ -232,11 +246,17 @@ class Handovers:
             self._journal.write(machine, msgspec.structs.replace(known, holder=comes, comes=None))
             took = round(self._clock.now() - began, 3)
             log.info("handed_over", machine=machine, old=holder, new=comes, seconds=took)
+            if self._gates.has(machine, holder):
+                await self._told_to_rest(machine, holder)
             return
         log.error("handover_returned", machine=machine, old=holder, new=comes, why=why)
         returned = {**known.returned, comes: why}
         self._journal.write(machine, Entry(holder=holder, returned=returned))
         await edge("handover.returning")
+        if self._gates.has(machine, holder):
+            await self._take(machine, holder)
+            await self._told_to_rest(machine, comes)
+            return
         await self._rest(machine, comes)
         await self._take(machine, holder)
 
@@ -244,24 +264,35 @@ class Handovers:
         """The two steps; why the new one does not serve, or nothing."""
         if self._agents.seen(machine, comes) is None:
             return "its agent is not connected"
-        await self._rest(machine, holder)
+        if self._gates.has(machine, holder) and self._gates.has(machine, comes):
+            await carry(self._gates, self._agents, machine, holder, comes)
+        else:
+            await self._rest(machine, holder)
         await edge("handover.rested")
         why = await self._take(machine, comes)
         await edge("handover.taken")
         return why
 
     async def _rest(self, machine: str, incarnation: int) -> None:
+        if not await self._told_to_rest(machine, incarnation) and not self._gates.has(machine, incarnation):
+            # Dead, or as good as dead: what is left of it must not answer guests beside the other one.
+            await self._kill(machine, incarnation)
+
+    async def _told_to_rest(self, machine: str, incarnation: int) -> bool:
+        """False: it does not answer. Behind shut ports that harms nobody."""
         try:
             async with asyncio.timeout(REST_S):
                 await self._agents.call(machine, incarnation, StandBy())
         except FAILURES as error:
-            # Dead, or as good as dead: what is left of it must not answer guests beside the other one.
             log.warning("holder_did_not_answer", machine=machine, incarnation=incarnation, why=str(error))
-            await self._kill(machine, incarnation)
+            return False
+        return True
 
     async def _take(self, machine: str, incarnation: int) -> str:
         try:
             async with asyncio.timeout(TAKE_S):
+                if self._gates.has(machine, incarnation):
+                    await self._gates.serve(machine, incarnation)
                 report = await self._agents.call(machine, incarnation, TakeOver())
         except FAILURES as error:
             return str(error) or "its agent did not answer in time"

@@ -20,8 +20,9 @@ from sysvm.basics.clock import Clock
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.basics.log import get_logger
+from sysvm.hosts.carrying import FAILURES, Gates
 from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
-from sysvm.hosts.handover import FAILURES, Handovers, Journal
+from sysvm.hosts.handover import Handovers, Journal
 from sysvm.hosts.memory import Memory
 from sysvm.hosts.work import Work
 from sysvm.wire import link
@@ -82,9 +83,13 @@ class HostService:
         apply_host: ApplyHostDocument,
         apply_groups: ApplySecurityGroups,
         journal: Journal,
+        gates: Gates,
         clock: Clock,
     ) -> None:
-        self._handovers = Handovers(agents=agents, specs=specs, kill=self._kill, journal=journal, clock=clock)
+        self._handovers = Handovers(
+            agents=agents, specs=specs, gates=gates, kill=self._kill, journal=journal, clock=clock
+        )
+        self._gates = gates
         self._drivers = drivers
         self._specs = specs
         self._agents = agents
@@ -219,13 +224,16 @@ class HostService:
             ):
                 raise Refused(f"the spec is about {act.spec.machine}, the act about {machine}")
             case link.EnsureCreated():
+                await self._handovers.settle_ports(machine)
                 await self._driver(act.spec.runtime).ensure_created(self._placed(act.spec))
             case link.EnsureRunning():
+                await self._handovers.settle_ports(machine)
                 driver, spec = self._driver(act.spec.runtime), self._placed(act.spec)
                 await driver.ensure_created(spec)
                 await self._agents.ensure(machine, spec.incarnation)
                 await driver.ensure_running(spec)
             case link.EnsureNics():
+                await self._handovers.settle_ports(machine)
                 await self._driver(act.spec.runtime).ensure_nics(self._placed(act.spec))
                 await self._driver(act.spec.runtime).ensure_disks(act.spec)
             case link.EnsureHandover():
@@ -245,9 +253,11 @@ class HostService:
         return msgspec.structs.replace(spec, standby=self._handovers.stands_by(spec.machine, spec.incarnation))
 
     async def _hand_over(self, spec: MachineSpec) -> None:
-        # Its addresses have to be its ports' before it speaks from them.
+        await self._handovers.settle_ports(spec.machine)
+        # Its addresses have to be its ports' before it speaks from them; ports of its own are opened by the handover.
         if not self._handovers.returned(spec.machine, spec.incarnation):
-            await self._driver(spec.runtime).ensure_nics(spec)
+            apart = self._gates.has(spec.machine, spec.incarnation)
+            await self._driver(spec.runtime).ensure_nics(self._placed(spec) if apart else spec)
         await self._handovers.ensure(spec.machine, spec.incarnation)
 
     async def _kill(self, machine: str, incarnation: int) -> None:

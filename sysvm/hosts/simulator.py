@@ -31,6 +31,7 @@ from sysvm.hosts.memory import PassingMemory
 from sysvm.hosts.service import HostService
 from sysvm.hosts.simulated.agents import SimulatedAgents
 from sysvm.hosts.simulated.driver import SimulatedDriver
+from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.hosts.simulated.storage import SimulatedStorage
 from sysvm.hosts.simulated.world import World
 from sysvm.hosts.work import Work
@@ -198,6 +199,7 @@ class SimulatedHost:
             apply_host=self._apply,
             apply_groups=self._apply_groups,
             journal=cast(PassingJournal, Mortal(self.journal, lives)),
+            gates=cast(SimulatedGates, Mortal(SimulatedGates(self.driver), lives)),
             clock=self._world.clock,
         )
 

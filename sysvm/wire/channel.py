@@ -3,7 +3,8 @@
 The agent sends `AgentHello` as its first notice, and again whenever it hears `Greet`. The host forwards what the server
 asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers nothing itself.
 
-Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the host's own (handover.py): StandBy, TakeOver.
+Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the host's own (handover.py): StandBy, TakeOver,
+TellConnections, TakeConnections.
 Calls agent -> host (-> server): RedeemTicket, ResumeSession, ReachServer.
 Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport,
 TrafficReport, HealthReport, TunnelsReport.
@@ -15,7 +16,7 @@ from sysvm.wire.balancing import MemberSeen
 from sysvm.wire.collecting import CollectFiles, KeepArchive
 from sysvm.wire.documents import SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
-from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.handover import StandBy, TakeConnections, TakeOver, TellConnections
 from sysvm.wire.health import CheckHealth
 from sysvm.wire.health import HealthReport as HealthReport
 from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
@@ -286,7 +287,8 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
     counters: tuple[Counter, ...]
 
 
-AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | StandBy | TakeOver
+_HandingOver = StandBy | TakeOver | TellConnections | TakeConnections
+AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | _HandingOver
 _Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport
 AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | _Seen
 AgentAskBody = RedeemTicket | ResumeSession | ReachServer

@@ -57,6 +57,14 @@ class Role(Protocol):
         """Another incarnation serves from now on: ends the daemons, mends nothing, leaves the kernel as it is."""
         return
 
+    async def hide(self) -> None:
+        """This machine's ports are shut, because another incarnation serves: sees nobody, and says nothing of that."""
+        return
+
+    async def show(self) -> None:
+        """The ports are open: neighbours are told, and who could not be reached behind shut ports is asked anew."""
+        return
+
     async def carries(self) -> bool:
         """Whether it rests and something goes on that only it can carry, as the connections of a load balancer."""
         return False

@@ -31,7 +31,7 @@ from sysvm.hosts.layout import Layout, image_path, volume_path
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
 from sysvm.hosts.qmp import Line
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Nic, Power, Runtime, spec_digest
 
 T = TypeVar("T")
 
@@ -136,10 +136,11 @@ class KvmDriver:
         self._start_faults.pop((machine, incarnation), None)
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
-        """Ports are those of `spec` in their rights. A NIC more or less needs the machine to be stopped."""
+        """Ports are those of `spec` in their rights; a router's are shut while another incarnation serves. A NIC more or less
+        needs the machine to be stopped."""
         ports = {nic.device: self._layout.port(spec.machine, spec.incarnation, nic.device) for nic in spec.nics}
         await self._network.ensure_ports(
-            [Port(ports[nic.device], nic, note_of(spec.machine, spec.incarnation, nic.device)) for nic in spec.nics]
+            [_port(spec, nic, ports[nic.device]) for nic in spec.nics]
         )
 
     async def ensure_disks(self, spec: MachineSpec) -> None:
@@ -352,6 +353,12 @@ class KvmDriver:
             return None
         spec = msgspec.json.decode(raw, type=MachineSpec)
         return spec if spec.runtime is Runtime.VM else None
+
+
+def _port(spec: MachineSpec, nic: Nic, name: str) -> Port:
+    # Two incarnations of a router have the same MACs and addresses: only the one that serves may be heard.
+    shut = spec.standby if spec.kind is Kind.ROUTER else None
+    return Port(name, nic, note_of(spec.machine, spec.incarnation, nic.device), shut=shut)
 
 
 # ---------------------------------------------------------------- in libvirt's thread

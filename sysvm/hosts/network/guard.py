@@ -9,6 +9,9 @@ A port may send
 - ARP and neighbour advertisements for the addresses it has been given;
 - IP from these addresses, and what a client needs before it has one (DHCP, duplicate address detection);
 - as a router, IP from everywhere, DHCP answers and router advertisements - but still ARP only for its own addresses.
+A port may be shut, for good or for some seconds: nothing comes in from it and nothing goes out to it, whatever its rules say.
+So the next incarnation of a router runs beside the one that serves with the same MACs and addresses, and one transaction
+(`switch`) lets the one be heard instead of the other; both at once never are.
 A port on a guest network without any address (a layer-2 network) is held to its MAC, and may not be a DHCP server or a router.
 """
 
@@ -31,12 +34,17 @@ def base_ruleset() -> str:
             f"add table {TABLE}",
             f"add set {TABLE} trunks {{ type ifname; }}",
             f"add map {TABLE} ports {{ type ifname : verdict; }}",
+            f"add set {TABLE} shut {{ type ifname; flags timeout; }}",
             f"add counter {TABLE} unguarded",
             f"add chain {TABLE} enter {{ type filter hook prerouting priority -300; policy accept; }}",
             f"flush chain {TABLE} enter",
+            f"add rule {TABLE} enter iifname @shut drop",
             f"add rule {TABLE} enter iifname vmap @ports",
             f"add rule {TABLE} enter iifname @trunks accept",
             f"add rule {TABLE} enter counter name unguarded drop",
+            f"add chain {TABLE} leave {{ type filter hook postrouting priority -300; policy accept; }}",
+            f"flush chain {TABLE} leave",
+            f"add rule {TABLE} leave oifname @shut drop",
             "",
         ]
     )
@@ -56,12 +64,26 @@ def port_ruleset(port: str, nic: Nic) -> str:
     return "\n".join([*head, *rules, f'add element {TABLE} ports {{ "{port}" : goto {chain} }}', ""])
 
 
+def switch(opened: Iterable[str], shut: Iterable[str], seconds: float = 0.0) -> str:
+    """Ports that are open from now on, and ports that are shut: for good, or for `seconds`."""
+    # What is not there is added before it is deleted; what is there may be shut for another time.
+    timeout = f" timeout {int(seconds * 1000)}ms" if seconds else ""
+    lines = []
+    for port in opened:
+        lines += [f'{act} element {TABLE} shut {{ "{port}" }}' for act in ("add", "delete")]
+    for port in shut:
+        lines += [f'{act} element {TABLE} shut {{ "{port}" }}' for act in ("add", "delete")]
+        lines.append(f'add element {TABLE} shut {{ "{port}"{timeout} }}')
+    return "\n".join([*lines, ""])
+
+
 def port_removal(port: str) -> str:
     """Forgets `port`; harmless to repeat, because what is not there is added before it is deleted."""
     chain = _chain(port)
     element = f'{TABLE} ports {{ "{port}" : goto {chain} }}'
     lines = [f"add chain {TABLE} {chain}", f"add element {element}", f"delete element {element}"]
     lines += [f"flush chain {TABLE} {chain}", f"delete chain {TABLE} {chain}"]
+    lines += [f'{act} element {TABLE} shut {{ "{port}" }}' for act in ("add", "delete")]
     for reason in REASONS:
         lines += [f"add counter {TABLE} {port}_{reason}", f"delete counter {TABLE} {port}_{reason}"]
     return "\n".join([*lines, ""])
@@ -83,6 +105,14 @@ def parse_ports(answer: str) -> frozenset[str]:
     """The ports that have rules, from `nft -j list map`."""
     maps = (item["map"] for item in json.loads(answer or "{}").get("nftables", []) if "map" in item)
     return frozenset(element[0] for each in maps for element in each.get("elem", ()))
+
+
+def parse_shut(answer: str) -> frozenset[str]:
+    """The ports that are shut, from `nft -j list set`."""
+    sets = (item["set"] for item in json.loads(answer or "{}").get("nftables", []) if "set" in item)
+    elements = (element for each in sets for element in each.get("elem", ()))
+    # One that is shut for a while is told with its time.
+    return frozenset(each["elem"]["val"] if isinstance(each, dict) else each for each in elements)
 
 
 def _chain(port: str) -> str:

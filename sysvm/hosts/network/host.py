@@ -116,6 +116,11 @@ class HostNetwork:
         trunks = (plans.trunk_of(self._layout, segment, self._underlay.uplink) for segment in segments)
         parts = [guard.base_ruleset(), *(guard.trunk_ruleset(trunk) for trunk in trunks if trunk is not None)]
         parts += [guard.port_ruleset(port.name, port.nic) for port in ports]
+        parts.append(
+            guard.switch(
+                [port.name for port in ports if port.shut is False], [port.name for port in ports if port.shut]
+            )
+        )
         parts += [security_groups.port_ruleset(port.name) for port in ports if port.nic.filtered]
         bridges = plans.addressed_bridges(self._layout, segments, links)
         tracked = new | {name for name, link in links.items() if link.tracked}
@@ -153,6 +158,22 @@ class HostNetwork:
         if port in await self.links():
             await self.namespace.ip("link", "del", port)
         await self.namespace.nft(guard.port_removal(port) + security_groups.port_removal(port))
+
+    async def switch_ports(self, opened: Sequence[tuple[str, str]], shut: Sequence[str], seconds: float = 0.0) -> None:
+        """In one transaction some ports (with the MACs behind them) are opened and others shut, for good or for `seconds`.
+        Frames for these MACs go to the opened ports from then on, also before anything has come from there."""
+        async with self._lock:
+            await self.namespace.nft(guard.base_ruleset() + guard.switch([name for name, _ in opened], shut, seconds))
+            await self.namespace.bridge_batch(
+                [f"fdb replace {mac} dev {name} master dynamic" for name, mac in opened]
+            )
+
+    async def shut_ports(self) -> frozenset[str]:
+        """The ports that nothing passes now."""
+        if not self.namespace.exists():
+            return frozenset()
+        answer = await self.namespace.command("nft", "-j", "list", "set", *guard.TABLE.split(), "shut")
+        return guard.parse_shut(answer)
 
     async def ports_of(self, note: str) -> tuple[str, ...]:
         """The ports that were made with a note of this beginning."""

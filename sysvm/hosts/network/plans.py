@@ -43,6 +43,7 @@ class Port:
     nic: Nic
     note: str
     inside: Path | None = None
+    shut: bool | None = None  # whether anything passes; None: as it is
 
 
 def parse_links(answer: str) -> dict[str, Link]:

@@ -15,7 +15,7 @@ from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
 from sysvm.hosts.simulated.world import World
 from sysvm.wire import channel, collecting, explaining, health, link
-from sysvm.wire.handover import StandBy, TakeOver
+from sysvm.wire.handover import Connections, StandBy, TakeConnections, Taken, TakeOver, TellConnections, Which
 from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
 
 BOOT_S = 0.5
@@ -38,6 +38,8 @@ class Inside:
     carries: bool = False  # connections that nobody else can, also when it has come to stand by
     faults: tuple[ServiceFault, ...] = ()
     tasks: dict[str, OperationSeen] = field(default_factory=dict)
+    connections: set[bytes] = field(default_factory=set)  # in a kernel of its own; gone with it
+    told_connections: set[bytes] = field(default_factory=set)
     loads: channel.LoadReport = field(default_factory=channel.LoadReport)
 
 
@@ -87,6 +89,7 @@ class SimulatedAgents:
         self.outcome: Outcome = usual_outcome  # may raise Refused: the task then fails with its text
         self.boot_s = BOOT_S
         self.task_s = TASK_S
+        self.unknown: tuple[type, ...] = ()  # calls that these agents, of an earlier release, do not know
         self.fault_of: Callable[[msgspec.Struct], tuple[ServiceFault, ...]] = lambda document: ()
         self.fault_of_taking: Callable[[MachineSpec], tuple[ServiceFault, ...]] = lambda spec: ()
 
@@ -113,6 +116,8 @@ class SimulatedAgents:
         life = self._driver.life(machine, incarnation)
         if inside is None or life is None or not inside.connected or not life.running:
             raise NotYet(1, "the agent is not connected")
+        if isinstance(body, self.unknown):
+            raise Refused(f"an earlier release does not know {type(body).__name__}")
         match body:
             case channel.Apply():
                 return self._apply(life, inside, body)
@@ -128,6 +133,13 @@ class SimulatedAgents:
             case channel.ForgetTask():
                 inside.tasks.pop(body.name, None)
                 return link.Nothing()
+            case TellConnections():
+                before = set() if body.which is Which.ALL else inside.told_connections
+                inside.told_connections = set(inside.connections)
+                return Connections(entries=tuple(sorted(inside.connections - before)))
+            case TakeConnections():
+                inside.connections |= set(body.told.entries)
+                return Taken(taken=len(body.told.entries))
             case channel.PowerOff():
                 self._world.after(0.0, lambda: self._power_off(life))
                 return link.Nothing()
@@ -138,7 +150,8 @@ class SimulatedAgents:
     async def ensure(self, machine: str, incarnation: int) -> None:
         """See Agents: the machine is about to start, its agent will say hello."""
         inside = self._inside.setdefault((machine, incarnation), Inside())
-        inside.connected &= self._runs(machine, incarnation)
+        if not self._runs(machine, incarnation):
+            inside.connected, inside.connections = False, set()
         self._boot_later(machine, incarnation)
 
     async def drop(self, machine: str, incarnation: int) -> None:
@@ -226,9 +239,15 @@ class SimulatedAgents:
     def serves(self, machine: str, incarnation: int) -> bool:
         """Whether it runs and is the one that writes rules and answers guests."""
         inside = self._inside.get((machine, incarnation))
+        if self._driver.apart:  # whatever it thinks of itself, it is heard
+            heard = self._runs(machine, incarnation) and self._driver.is_open(machine, incarnation)
+            return inside is not None and heard and bool(inside.ready)
         return inside is not None and inside.held and self._runs(machine, incarnation)
 
     def _another_serves(self, spec: MachineSpec) -> bool:
+        """Where they share a kernel the right to write is one's only."""
+        if self._driver.apart:
+            return False
         others = (number for number in self._driver.incarnations(spec.machine) if number != spec.incarnation)
         return any(self.serves(spec.machine, number) for number in others)
 

@@ -5,6 +5,7 @@ the second the next call of that act raise what is given.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,8 @@ class SimulatedDriver:
     unavailable: str = ""
     failures: dict[str, Exception] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)  # how long an act takes; no time by default
+    apart: bool = False  # its routers have kernels and ports of their own, as VMs have
+    shut: dict[Place, float] = field(default_factory=dict)  # until when nobody hears what has such a port
     acts: list[tuple[str, Place]] = field(default_factory=list)  # what has been done, for tests to read
     _lives: dict[str, dict[int, Life]] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
@@ -72,6 +75,7 @@ class SimulatedDriver:
         """See Driver."""
         await self._begin("ensure-running", spec.machine, spec.incarnation)
         await self.ensure_created(spec)
+        self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
         life = self._lives[spec.machine][spec.incarnation]
         if not life.running:
             life.running = True
@@ -90,6 +94,7 @@ class SimulatedDriver:
         await self._begin("ensure-removed", machine, incarnation)
         lives = self._lives.get(machine, {})
         lives.pop(incarnation, None)
+        self.shut.pop((machine, incarnation), None)
         if not lives:
             self._lives.pop(machine, None)
             if not kept_network:
@@ -98,6 +103,7 @@ class SimulatedDriver:
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """See Driver."""
         await self._begin("ensure-nics", spec.machine, spec.incarnation)
+        self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
         life = self.life(spec.machine, spec.incarnation)
         if life is not None:
             life.spec = spec
@@ -143,6 +149,17 @@ class SimulatedDriver:
         """The incarnation, if there is one."""
         return self._lives.get(machine, {}).get(incarnation)
 
+    def is_open(self, machine: str, incarnation: int) -> bool:
+        """Whether anything passes its ports."""
+        return self.shut.get((machine, incarnation), 0.0) <= self.world.clock.now()
+
+    def shut_for_good(self, machine: str, incarnation: int, shut: bool) -> None:
+        """Its ports are shut from now on, or open."""
+        if self.apart and shut:
+            self.shut[machine, incarnation] = math.inf
+        else:
+            self.shut.pop((machine, incarnation), None)
+
     def lives(self) -> tuple[Life, ...]:
         """All incarnations, in order."""
         return tuple(life for machine in self.machines() for _, life in sorted(self._lives[machine].items()))
@@ -162,6 +179,7 @@ class SimulatedDriver:
     def stop_all(self) -> None:
         """The host was rebooted: nothing runs, nothing is kept in a kernel."""
         self._kept.clear()
+        self.shut.clear()
         for life in self.lives():
             life.running = False
 

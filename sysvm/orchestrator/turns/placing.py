@@ -50,7 +50,7 @@ def _choose(tx: Tx, machine_id: int) -> HostSeen:
     return chosen
 
 
-BESIDE = (Runtime.CONTAINER, Runtime.SIMULATED)  # what hosts can hand over
+BESIDE = (Runtime.CONTAINER, Runtime.VM, Runtime.SIMULATED)  # what hosts can hand over
 
 
 def has_room_beside(tx: Tx, machine: Row, host_id: int) -> bool:

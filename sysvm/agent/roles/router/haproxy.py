@@ -130,6 +130,17 @@ class Haproxy:
             self._supervision.retire(self.name, "SIGUSR1")
             self._retired = True
 
+    def show(self, rendering: Config | None) -> None:
+        """Members that did not answer while nobody could be reached are taken for well until a check says otherwise."""
+        if rendering is None:
+            return
+        try:
+            for each in self._seen():
+                if each.works and not each.up:
+                    haproxy_socket.revive(self._socket, each.section, each.name)
+        except NoAnswer as error:
+            raise CommandFailed(self.name, str(error)) from error
+
     def carries(self) -> bool:
         """Whether it rests and has not ended yet."""
         return self._retired and bool(self._supervision.pid(self.name))

@@ -100,6 +100,11 @@ def employ(path: Path, section: str, name: str) -> str:
     return ask(path, f"set server {known} state ready", f"enable health {known}").strip()
 
 
+def revive(path: Path, section: str, name: str) -> None:
+    """A member counts as well until its next checks say otherwise. Raises NoAnswer."""
+    ask(path, f"set server {section}/{name} health up")
+
+
 def dismiss(path: Path, section: str, name: str) -> None:
     """A member takes no new connection; those that it has go on. Raises NoAnswer."""
     ask(path, f"set server {section}/{name} state maint")

@@ -151,6 +151,11 @@ class Interfaces:
             old = seen[each.device].addresses if each.device in seen else ()
             _announce(each, tuple(text for text in each.addresses if text not in old))
 
+    def show(self, rendering: tuple[Wanted, ...]) -> None:
+        """All addresses are announced."""
+        for each in rendering:
+            _announce(each, each.addresses)
+
     def difference(self, rendering: tuple[Wanted, ...]) -> str:
         """The kernel's addresses, routes and settings against the wanted ones."""
         fresh, self._fresh = self._fresh, None

@@ -28,7 +28,7 @@ from sysvm.agent.roles.router.ipsec import Ipsec
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
 from sysvm.agent.roles.router.routes import Routes
-from sysvm.agent.roles.router.service import Resting, Service, Staged, Wrong
+from sysvm.agent.roles.router.service import Hidden, Resting, Service, Staged, Wrong
 from sysvm.agent.roles.router.shaping import Shaping
 from sysvm.agent.supervision import Supervision
 from sysvm.basics.digest import digest
@@ -213,6 +213,7 @@ class RouterRole(Role):
         self._seen: tuple[ServiceSeen, ...] = ()
         self._ending = False
         self._resting = False  # another incarnation serves
+        self._hidden = False  # the same, and this one is behind shut ports
         self._ticks = 0
         self._checking = Checking(context, self._serving, self._looks)
 
@@ -265,6 +266,24 @@ class RouterRole(Role):
             else:
                 holder.service.stop()
 
+    async def hide(self) -> None:
+        """Everything goes on, and nothing of it is told: who sees nobody would say that all are down."""
+        await self._tell_traffic()
+        self._hidden = True
+
+    async def show(self) -> None:
+        """What nobody could see is done again, and told again."""
+        self._hidden = False
+        await self._on_thread(self._show)
+
+    def _show(self) -> None:
+        for holder in self._holders:
+            if isinstance(holder.service, Hidden) and holder.is_held:
+                try:
+                    holder.service.show(holder.held)
+                except (CommandFailed, OSError) as error:
+                    log.error("service_not_shown", service=holder.service.name, why=str(error))
+
     async def carries(self) -> bool:
         """Whether something goes on that only this incarnation can carry."""
         resting = [holder.service for holder in self._holders if isinstance(holder.service, Resting)]
@@ -316,7 +335,7 @@ class RouterRole(Role):
 
     # ------------------------------------------------------------ health
     def _serving(self) -> RouterDocument | None:
-        return None if self._resting or self._ending else self._document
+        return None if self._resting or self._hidden or self._ending else self._document
 
     def _looks(self) -> Looks:
         return self._thread.submit(self._look).result()
@@ -341,7 +360,7 @@ class RouterRole(Role):
                 await self._tell_traffic()
 
     async def _tell_traffic(self) -> None:
-        if self._resting or self._document is None or not self._document.stats_interval_s:
+        if self._resting or self._hidden or self._document is None or not self._document.stats_interval_s:
             return
         counters = await self.counters()
         if counters:
@@ -352,7 +371,8 @@ class RouterRole(Role):
         while True:
             await self._context.clock.sleep(_WATCH_EVERY)
             for report in await self._on_thread(self._mend):
-                await self._context.line.notify(report)
+                if not self._hidden:
+                    await self._context.line.notify(report)
 
     def _mend(self) -> list[DriftReport | MembersReport | TunnelsReport]:
         if self._ending or self._resting or self._document is None:

@@ -70,6 +70,14 @@ class Resting(Protocol):
         """Whether that end has not come yet."""
 
 
+@runtime_checkable
+class Hidden(Protocol):
+    """A service that has to do something when ports are opened behind which it has seen nobody, and nobody has seen it."""
+
+    def show(self, rendering: Any) -> None:
+        """Neighbours are told, and who was not reached is asked anew. Raises CommandFailed or OSError."""
+
+
 def mac(text: str, where: str) -> str:
     """A MAC in lower case."""
     if not _MAC.fullmatch(text.lower()):

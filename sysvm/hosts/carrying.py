@@ -1,0 +1,87 @@
+"""Carrying what lives in one machine's kernel over to its next incarnation, which has a kernel of its own: a router in a VM.
+
+Both run, and only one of them is heard: the ports of the other are shut in the guard (`Gates`). Its connections are copied in
+two passes: all of them while the one that goes still serves; then, while neither is heard, those that are new or have moved
+on. A copy after the last packet misses none: with one pass, those born meanwhile were lost. Nobody is heard for as long as
+the second pass takes; the kernel itself opens the old ports again if this agent dies in it, because they are shut for
+seconds only (FREEZE_S).
+
+What cannot be copied (an agent of an earlier release, one that is silent, a table that changes faster than it is read) is
+lost and told in the log; the handover goes on, for a router that serves without its connections is more than none.
+Not carried: connections that end in the machine itself (its load balancer's), which are reset.
+"""
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from sysvm.basics.edge import edge
+from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
+from sysvm.basics.log import get_logger
+from sysvm.wire.channel import AgentCallBody
+from sysvm.wire.handover import Connections, TakeConnections, Taken, TellConnections, Which
+
+COPY_S = 30.0  # the first pass: nobody waits for it
+FREEZE_S = 5.0
+LAST_COPY_S = 3.0  # the second one, well before the frozen ports open again
+FAILURES = (NotYet, Refused, Stale, Broken, Unreachable, TimeoutError)
+log = get_logger()
+
+
+class Gates(Protocol):
+    """The ports of incarnations that have kernels, and so ports, of their own."""
+
+    def has(self, machine: str, incarnation: int) -> bool:
+        """Whether this incarnation is one of them."""
+        ...
+
+    async def is_open(self, machine: str, incarnation: int) -> bool:
+        """Whether it is heard now."""
+        ...
+
+    async def freeze(self, machine: str, incarnation: int, seconds: float) -> None:
+        """It is not heard any more, for `seconds`."""
+        ...
+
+    async def serve(self, machine: str, incarnation: int) -> None:
+        """It is heard, and no other incarnation of the machine is: in one transaction, until something else is said."""
+        ...
+
+
+class Agents(Protocol):
+    """The agents inside, as far as they are needed here."""
+
+    async def call(self, machine: str, incarnation: int, body: AgentCallBody) -> msgspec.Struct:
+        """Its answer. Raises NotYet while it is not connected."""
+        ...
+
+
+async def carry(gates: Gates, agents: Agents, machine: str, holder: int, comes: int) -> None:
+    """What the holder's kernel knows of connections, the other one's knows, too; the holder is not heard any more."""
+    if await gates.is_open(machine, comes):
+        return  # an earlier life of this agent has come that far
+    await _copy(agents, machine, holder, comes, Which.ALL, COPY_S)
+    await edge("handover.copied")
+    await gates.freeze(machine, holder, FREEZE_S)
+    await edge("handover.frozen")
+    await _copy(agents, machine, holder, comes, Which.CHANGED, LAST_COPY_S)
+
+
+async def _copy(agents: Agents, machine: str, holder: int, comes: int, which: Which, seconds: float) -> None:
+    copied = refused = 0
+    try:
+        async with asyncio.timeout(seconds):
+            more = True
+            while more:
+                told = await agents.call(machine, holder, TellConnections(which))
+                assert isinstance(told, Connections)
+                if told.entries or told.ended:
+                    taken = await agents.call(machine, comes, TakeConnections(told))
+                    assert isinstance(taken, Taken)
+                    copied, refused = copied + taken.taken, refused + taken.refused
+                which, more = Which.MORE, told.more
+    except FAILURES as error:
+        log.warning("connections_not_copied", machine=machine, old=holder, new=comes, copied=copied, why=str(error))
+        return
+    log.info("connections_copied", machine=machine, old=holder, new=comes, copied=copied, refused=refused)

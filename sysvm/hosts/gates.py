@@ -1,0 +1,59 @@
+"""The ports of system VMs as gates: of the incarnations of a router one is heard, the others' ports are shut in the guard.
+
+Where they are is derived from the specs on disk; whether they are shut is asked of the kernel. Containers of a router share
+the ports of their kept namespace, so that nothing of theirs can be shut: their agents agree on who writes (agent/right.py).
+"""
+
+from collections.abc import Iterable
+
+from sysvm.hosts.layout import Layout
+from sysvm.hosts.lxc.driver import read_spec
+from sysvm.hosts.network.host import HostNetwork
+from sysvm.hosts.specs import SpecsOnDisk
+from sysvm.wire.machines import MachineSpec, Runtime
+
+
+class PortGates:
+    """Satisfies carrying.Gates."""
+
+    def __init__(self, layout: Layout, network: HostNetwork) -> None:
+        self._layout = layout
+        self._network = network
+        self._specs = SpecsOnDisk(layout)
+
+    def has(self, machine: str, incarnation: int) -> bool:
+        """See Gates."""
+        return self._spec(machine, incarnation) is not None
+
+    async def is_open(self, machine: str, incarnation: int) -> bool:
+        """See Gates."""
+        shut = await self._network.shut_ports()
+        return not shut & set(self._ports(machine, incarnation))
+
+    async def freeze(self, machine: str, incarnation: int, seconds: float) -> None:
+        """See Gates."""
+        await self._network.switch_ports((), await self._made(self._ports(machine, incarnation)), seconds)
+
+    async def serve(self, machine: str, incarnation: int) -> None:
+        """See Gates."""
+        mine = self._ports(machine, incarnation)
+        others = [number for number in self._specs.incarnations(machine) if number != incarnation]
+        theirs = [port for number in others for port in self._ports(machine, number)]
+        made = await self._made([*mine, *theirs])
+        opened = [(port, mine[port]) for port in made if port in mine]
+        await self._network.switch_ports(opened, [port for port in made if port not in mine])
+
+    async def _made(self, ports: Iterable[str]) -> list[str]:
+        """Those that exist: what was never started has none yet."""
+        links = await self._network.links()
+        return [port for port in ports if port in links]
+
+    def _ports(self, machine: str, incarnation: int) -> dict[str, str]:
+        """Port -> the MAC behind it."""
+        spec = self._spec(machine, incarnation)
+        nics = spec.nics if spec is not None else ()
+        return {self._layout.port(machine, incarnation, nic.device): nic.mac for nic in nics}
+
+    def _spec(self, machine: str, incarnation: int) -> MachineSpec | None:
+        spec = read_spec(self._layout, machine, incarnation)
+        return spec if spec is not None and spec.runtime is Runtime.VM else None
