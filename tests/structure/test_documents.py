@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ _target = re.compile(r"^([a-z-]+):", re.MULTILINE)
 def test_links_between_documents_lead_somewhere(document: Path):
     lost = [target for target in links(document) if not (document.parent / target).exists()]
     assert lost == []
+
+
+@by_name
+def test_nothing_is_said_twice_in_a_document(document: Path):
+    """Two people add the same line."""
+    told = Counter(line for line in text(document).splitlines() if len(line) > 60)
+    assert [line for line, times in told.items() if times > 1] == []
 
 
 @by_name
