@@ -12,6 +12,7 @@ from sysvm.wire.balancing import Balancing
 from sysvm.wire.documents import Dns, Interface, Metadata, RouterDocument, SourceNat
 from sysvm.wire.health import Health
 from sysvm.wire.vpc import Route, Tier, Vpc
+from sysvm.wire.vpn import Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class VpcFacts:
     routes: tuple[Route, ...] = ()
     stats_interval_s: int = 0
     health: Health | None = None
+    tunnels: tuple[Tunnel, ...] = ()
 
 
 def document(facts: VpcFacts) -> RouterDocument:
@@ -49,6 +51,7 @@ def document(facts: VpcFacts) -> RouterDocument:
         stats_interval_s=facts.stats_interval_s,
         health=facts.health,
         vpc=_vpc(facts),
+        tunnels=tuple(sorted(facts.tunnels, key=lambda tunnel: tunnel.connection)),
     )
 
 

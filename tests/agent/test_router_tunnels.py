@@ -1,6 +1,6 @@
 """Tunnels between two routers with their real agents and charons: who reaches whom, and what a router says of a tunnel.
 
-    guest ── router ── outside ──── outside ── router ── guest        (here: the left half; there: the right one)
+guest ── router ── outside ──── outside ── router ── guest        (here: the left half; there: the right one)
 """
 
 import itertools
@@ -17,6 +17,7 @@ from sysvm.basics.digest import digest
 from sysvm.wire.channel import TunnelsReport
 from sysvm.wire.documents import Interface, RouterDocument, SourceNat
 from sysvm.wire.machines import BootData
+from sysvm.wire.vpc import AclRule, Tier, Vpc
 from sysvm.wire.vpn import RemoteAccess, Tunnel, TunnelSeen, TunnelState, VpnUser
 from tests.agent.documents import GUEST, PUBLIC, egress, router, source_nat
 from tests.agent.lab import ROUTER_GUEST_MAC, ROUTER_PUBLIC_MAC, Lab, boot_data, until
@@ -33,7 +34,13 @@ HERE = Tunnel(
     ike_policy="aes128-sha1;modp1536", esp_policy="aes128-sha1",
 )  # fmt: skip
 THERE = msgspec.structs.replace(
-    HERE, connection="there", local=FAR_PUBLIC, remote=PUBLIC, local_networks=(FAR,), remote_networks=(NEAR,), passive=True
+    HERE,
+    connection="there",
+    local=FAR_PUBLIC,
+    remote=PUBLIC,
+    local_networks=(FAR,),
+    remote_networks=(NEAR,),
+    passive=True,
 )
 
 
@@ -102,7 +109,11 @@ def far(*tunnels: Tunnel) -> RouterDocument:
         interfaces=(
             Interface(device="eth0", mac=ROUTER_GUEST_MAC, role="guest", addresses=(f"{FAR_ROUTER}/24",)),
             Interface(
-                device="eth2", mac=ROUTER_PUBLIC_MAC, role="public", addresses=(f"{FAR_PUBLIC}/24",), gateway="198.51.100.1"
+                device="eth2",
+                mac=ROUTER_PUBLIC_MAC,
+                role="public",
+                addresses=(f"{FAR_PUBLIC}/24",),
+                gateway="198.51.100.1",
             ),
         ),
         source_nat=(SourceNat(device="eth2", public=FAR_PUBLIC, source=FAR),),
@@ -271,6 +282,27 @@ def test_users_and_sites_are_served_by_one_router(here: Lab, there: Lab) -> None
         assert reach(here, there) == BOTH
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("lets_in", [False, True], ids=["closed", "open"])
+def test_in_a_vpc_a_tier_says_what_comes_in_from_other_sites(here: Lab, there: Lab, lets_in: bool) -> None:
+    """What goes out to another site is the tier's to say, too; here it lets out everything."""
+    meet(here, there)
+    ingress = (AclRule(rule="a", number=1, allow=True, protocol="tcp", cidrs=(FAR,), first=7001),) if lets_in else ()
+    vpc = Vpc(cidr=NEAR, tiers=(Tier(device="eth0", cidr=NEAR, ingress=ingress),))
+    live(here, router(tunnels=(tunnel := anew(HERE),), source_nat=source_nat(), vpc=vpc))
+    becomes(here, tunnel, TunnelState.CONNECTED)
+    assert here.reached(here.guest, FAR_GUEST, 7002) == f"{GUEST} 7002"
+    assert lets_in != there.is_blocked(there.guest, GUEST, 7001)
+
+
+def test_in_a_vpc_a_tier_says_what_goes_out_to_other_sites(here: Lab, there: Lab) -> None:
+    deny = AclRule(rule="a", number=1, allow=False, protocol="all", cidrs=(FAR,))
+    meet(here, there)
+    vpc = Vpc(cidr=NEAR, tiers=(Tier(device="eth0", cidr=NEAR, egress=(deny,)),))
+    live(here, router(tunnels=(tunnel := anew(HERE),), source_nat=source_nat(), vpc=vpc))
+    becomes(here, tunnel, TunnelState.CONNECTED)
+    assert here.is_blocked(here.guest, FAR_GUEST, 7002)
 
 
 # ---------------------------------------------------------------- the end

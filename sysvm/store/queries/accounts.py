@@ -8,7 +8,18 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
-from sysvm.store.queries import callers, machines, security_groups, snapshots, templates, turns, volumes, vpcs, vpns
+from sysvm.store.queries import (
+    callers,
+    machines,
+    security_groups,
+    snapshots,
+    templates,
+    turns,
+    volumes,
+    vpcs,
+    vpn_sites,
+    vpns,
+)
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -209,7 +220,9 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id), *_vpcs_gone(tx, account_id)]
     parts += _data_gone(tx, account_id)
     template = tables.template
-    for row in tx.all(sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))):
+    for row in tx.all(
+        sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))
+    ):
         parts += templates.drop_copies(tx, row.id)
     certificate = tables.ssl_certificate
     tx.change(sa.update(certificate).where(certificate.c.account_id == account_id).values(private_key=""))
@@ -217,6 +230,7 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
         mine = (table.c.account_id == account_id, table.c.removed.is_(None))
         tx.change(sa.update(table).where(*mine).values(removed=tx.now))
     vpns.remove_users(tx, account_id)
+    vpn_sites.remove_customers(tx, account_id)
     tx.change(sa.delete(tables.tag).where(tables.tag.c.account_id == account_id))
     tx.update(account, account_id, state="removed", removed=tx.now)
     return parts
@@ -258,7 +272,9 @@ def _data_gone(tx: Tx, account_id: int) -> list[Part]:
     for row in tx.rows(tables.volume, f"{mine} and type != 'ROOT'", account=account_id):
         volumes.remove(tx, row)
     group = tables.security_group
-    tx.change(sa.update(group).where(group.c.account_id == account_id, group.c.removed.is_(None)).values(removed=tx.now))
+    tx.change(
+        sa.update(group).where(group.c.account_id == account_id, group.c.removed.is_(None)).values(removed=tx.now)
+    )
     return dropped
 
 

@@ -20,6 +20,7 @@ from sysvm.store.queries import (
     settings,
     specs,
     vpcs,
+    vpn_sites,
     vpns,
 )
 from sysvm.store.queries import keys as key_queries
@@ -194,6 +195,7 @@ def _vpc_facts(tx: Tx, machine: Row, keys: Keys) -> vpc_router.VpcFacts:
         routes=_routes(tx, vpc, [network.cidr for network, _ in living]),
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         health=router_health.wanted(tx, vpc.zone_id),
+        tunnels=vpn_sites.facts(tx, vpc, keys.vault),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machines, owned, rules, turns
+from sysvm.store.queries import machines, owned, rules, turns, vpn_sites
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -80,6 +80,7 @@ def doom(tx: Tx, vpc_id: int) -> tuple[Part, ...]:
     for tier in tiers_of(tx, vpc_id):
         tx.update(tables.network, tier.id, state="Destroy")
         parts.append(Part("network", tier.id, turns.wish(tx, "network", tier.id), "gone"))
+    vpn_sites.remove_of_vpc(tx, vpc_id)
     tx.update(tables.vpc, vpc_id, state=DOOMED)
     return (*parts, want(tx, vpc_id, "gone"))
 

@@ -36,9 +36,9 @@ def chains(document: RouterDocument) -> tuple[Chain, ...]:
     return tuple(chain for tier in vpc.tiers for chain in (_outward(vpc, tier), _inward(tier)))
 
 
-def forward(outside: tuple[str, ...]) -> tuple[str, ...]:
+def forward(outside: tuple[str, ...], tunnels: tuple[str, ...]) -> tuple[str, ...]:
     """The end of the forward chain, in the place of "what was rewritten may pass" and of the egress policy."""
-    rules = ["iifname vmap @acl_out"]
+    rules = ["iifname vmap @acl_out", *tunnels]
     if outside:
         names = ", ".join(f'"{name}"' for name in outside)
         rules += [

@@ -6,7 +6,7 @@ control address is open to those who are on that network.
 
 from sysvm.agent.roles.router import ipsec_tunnels
 from sysvm.agent.roles.router.ipsec import DEVICE
-from sysvm.agent.roles.router.ipsec_tunnels import gateway
+from sysvm.agent.roles.router.ipsec_tunnels import Site, gateway
 from sysvm.agent.roles.router.service import address, device, interface, network
 from sysvm.wire.documents import RouterDocument
 
@@ -66,13 +66,31 @@ def clients(document: RouterDocument, guests: tuple[str, ...], outside: tuple[st
             f'iifname "{DEVICE}" oifname "{DEVICE}" accept',
         ]
     for site in ipsec_tunnels.render(document):
-        near, far = ", ".join(site.local_networks), ", ".join(site.remote_networks)
-        rules += [
-            f'iifname "{DEVICE}" oifname {{ {inside} }} ip saddr {{ {far} }} ip daddr {{ {near} }} accept',
-            f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {near} }} ip daddr {{ {far} }} accept',
-        ]
-        rules += [f'oifname "{each}" ip daddr {{ {far} }} drop' for each in outside]
+        rules += [f'oifname "{each}" ip daddr {{ {", ".join(site.remote_networks)} }} drop' for each in outside]
+        if document.vpc is None:
+            rules += [f'iifname "{DEVICE}" oifname {{ {inside} }} {_from_site(site)} accept', _to_site(site, inside)]
     return tuple(dict.fromkeys(rules))
+
+
+def tunnels(document: RouterDocument, guests: tuple[str, ...]) -> tuple[str, ...]:
+    """Rules of a VPC's forward chain, after a tier has said what it lets out: other sites take it, and what comes from
+    them is asked about by the tier that it goes to. Raises Wrong."""
+    sites = ipsec_tunnels.render(document)
+    if not sites:
+        return ()
+    far = ", ".join(cidr for site in sites for cidr in site.remote_networks)
+    inside = ", ".join(f'"{each}"' for each in guests)
+    return (*(_to_site(site, inside) for site in sites), f'iifname "{DEVICE}" ip saddr != {{ {far} }} drop')
+
+
+def _to_site(site: Site, inside: str) -> str:
+    near, far = ", ".join(site.local_networks), ", ".join(site.remote_networks)
+    return f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {near} }} ip daddr {{ {far} }} accept'
+
+
+def _from_site(site: Site) -> str:
+    near, far = ", ".join(site.local_networks), ", ".join(site.remote_networks)
+    return f"ip saddr {{ {far} }} ip daddr {{ {near} }}"
 
 
 def _homes(document: RouterDocument) -> dict[str, str]:

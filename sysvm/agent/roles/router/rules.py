@@ -251,7 +251,7 @@ def _forward_rules(document: RouterDocument, guests: tuple[str, ...], outside: t
     first = ("tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu", _STATES)
     clients = doors.clients(document, guests, outside)
     if document.vpc is not None:
-        return (*first, *clients, *acls.forward(outside))
+        return (*first, *clients, *acls.forward(outside, doors.tunnels(document, guests)))
     return (*first, "ct status dnat accept", *clients, "iifname vmap @egress")
 
 
