@@ -6,6 +6,7 @@ traceback, by Starlette's error middleware.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from starlette.middleware.errors import ServerErrorMiddleware
@@ -18,6 +19,7 @@ from sysvm.api.dispatch import Dispatcher
 from sysvm.api.http import Asgi, Receive, Request, Response, Scope, Send, decode_form, read_request, send_response
 from sysvm.api.live import Live
 from sysvm.api.passwords import Passwords
+from sysvm.api.ui import ABSENT, make_ui
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.basics.log import get_logger
@@ -39,12 +41,13 @@ class Apps(NamedTuple):
     integration: Asgi
 
 
-def make_apps(store: Store, ids: Ids, vault: Vault, passwords: Passwords) -> Apps:
-    """The API over a store."""
+def make_apps(store: Store, ids: Ids, vault: Vault, passwords: Passwords, *, ui: Path | None = None) -> Apps:
+    """The API over a store, and a built web interface beside it. Raises Refused for a folder that has none."""
     results.register(vault)
     live = Live(store)
     make = partial(Dispatcher, store, ids, vault, passwords, live, CLOUDSTACK_VERSION)
-    return Apps(_guarded(partial(_main, make())), _guarded(partial(_integration, make(integration=True), store)))
+    main = partial(_main, make(), make_ui(ui) if ui is not None else None)
+    return Apps(_guarded(main), _guarded(partial(_integration, make(integration=True), store)))
 
 
 def make_app(store: Store, ids: Ids, vault: Vault, passwords: Passwords) -> Asgi:
@@ -67,7 +70,7 @@ async def _broken(request: StarletteRequest, error: Exception) -> StarletteRespo
     return StarletteResponse(answer.body, answer.status, media_type=answer.content_type)
 
 
-async def _main(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Send) -> None:
+async def _main(dispatcher: Dispatcher, ui: Asgi | None, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     if scope["path"] == console_page.PATH:
@@ -76,10 +79,12 @@ async def _main(dispatcher: Dispatcher, scope: Scope, receive: Receive, send: Se
     if (file := template_files.found(scope["path"])) is not None:
         await FileResponse(file)(scope, receive, send)
         return
-    if scope["path"] not in PATHS:
-        await send_response(send, Response(404, b"There is nothing here; the API is at /client/api\n", "text/plain"))
-        return
-    await _answer(dispatcher.answer, scope, receive, send)
+    if scope["path"] in PATHS:
+        await _answer(dispatcher.answer, scope, receive, send)
+    elif ui is not None:
+        await ui(scope, receive, send)
+    else:
+        await send_response(send, ABSENT)
 
 
 async def _integration(dispatcher: Dispatcher, store: Store, scope: Scope, receive: Receive, send: Send) -> None:

@@ -29,6 +29,7 @@ def server(
     hub: str = "127.0.0.1:8250",
     database: str = "",
     name: Annotated[tuple[str, ...], Parameter(name="--name")] = (),
+    ui: Path | None = None,
 ) -> None:
     """Runs a management server; an empty state folder becomes an empty cloud.
 
@@ -39,11 +40,12 @@ def server(
     hub: address that host agents dial
     database: postgresql://user:password@host/name instead of the SQLite file
     name: further addresses or names that hosts reach the hub by
+    ui: folder of a built CloudStack UI, which is served at /client/ beside the API
     """
     with loading():
         from sysvm.cli.serve import ServerConfig, run_server
 
-    run_server(ServerConfig(state.absolute(), listen, hub, database, name))
+    run_server(ServerConfig(state.absolute(), listen, hub, database, name, ui))
 
 
 DEMO_STATE = Path("var/demo")
@@ -51,7 +53,12 @@ DEMO_STATE = Path("var/demo")
 
 @app.command
 def demo(
-    words: tuple[str, ...] = (), *, state: Path = DEMO_STATE, runtime: str = "auto", simulated: bool = False
+    words: tuple[str, ...] = (),
+    *,
+    state: Path = DEMO_STATE,
+    runtime: str = "auto",
+    simulated: bool = False,
+    ui: Path | None = None,
 ) -> None:
     """Brings up a whole zone on this machine, through the API only; `demo console NAME` opens a guest's screen again.
 
@@ -59,6 +66,7 @@ def demo(
     ----------
     runtime: how system VMs run: auto, container or vm
     simulated: hosts, system VMs and guests are pretended; needs no root
+    ui: folder of a built CloudStack UI, served at /client/
     """
     if words:
         from sysvm.cli.demo.console import show
@@ -67,7 +75,7 @@ def demo(
         return
     from sysvm.cli.demo.steps import run
 
-    run(state.absolute(), runtime=runtime, simulated=simulated)
+    run(state.absolute(), runtime=runtime, simulated=simulated, ui=ui)
 
 
 @app.command

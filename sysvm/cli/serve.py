@@ -62,6 +62,7 @@ class ServerConfig:
     hub: str = "127.0.0.1:8250"
     database: str = ""
     names: tuple[str, ...] = ()  # addresses and names that hosts reach the hub by, besides `hub`'s
+    ui: Path | None = None  # a built CloudStack UI
 
 
 def split(address: str) -> tuple[str, int]:
@@ -95,7 +96,7 @@ async def serve(config: ServerConfig) -> None:
         with schema.alone(store):
             await _first_start(config, store, vault, passwords)
             context = await _begin(config, store, vault)
-        apps = make_apps(store, context.ids, vault, passwords)
+        apps = make_apps(store, context.ids, vault, passwords, ui=config.ui)
         ours = await _start(config, context, apps, tasks)
         (config.state / READY_FILE).write_text(f"{os.getpid()}\n")
         # What stands now stands to the end: a document of a thousand rules shall not cost a look through all of it.

@@ -40,6 +40,7 @@ class Demo:
     runtime: str
     simulated: bool
     console: Console
+    ui: Path | None = None
     times: list[tuple[str, float]] = field(default_factory=list)
     facts: Json = field(default_factory=dict)
     _title: str = ""
@@ -96,12 +97,12 @@ class Demo:
                 time.sleep(POLL_S)
 
 
-def run(state: Path, *, runtime: str = "auto", simulated: bool = False) -> None:
+def run(state: Path, *, runtime: str = "auto", simulated: bool = False, ui: Path | None = None) -> None:
     """The whole demo."""
     if not simulated and os.geteuid() != 0:
         raise Refused("the demo makes network namespaces and machines: run it as root, or with --simulated")
     needs.check(simulated=simulated, path=os.environ.get("PATH"))
-    demo = Demo(demo_places.of(state), runtime, simulated, _paper())
+    demo = Demo(demo_places.of(state), runtime, simulated, _paper(), ui)
     guest = None
     if not simulated:
         guest = _images(demo)
@@ -133,6 +134,8 @@ def _server(demo: Demo) -> Client:
         program(), "server", "--state", str(places.folder / "server"),
         "--listen", f"127.0.0.1:{places.api_port}", "--hub", f"127.0.0.1:{places.hub_port}",
     ]  # fmt: skip
+    if demo.ui is not None:
+        command += ["--ui", str(demo.ui.absolute())]
     supervisor.add("server", command)
     return demo.until(lambda: _client(places, supervisor), seconds=60)
 
