@@ -122,6 +122,11 @@ class VpnClient:
         done = self._swanctl("--initiate", "--child", "home", "--timeout", "20")
         return "" if done.returncode == 0 else done.stdout + done.stderr
 
+    def logout(self) -> None:
+        """The client forgets its login, whether or not the router still knows of it."""
+        self._swanctl("--terminate", "--ike", "home", "--force", "--timeout", "5")
+        assert not self.is_in
+
     @property
     def address(self) -> str:
         """What the router has given; empty when there is none."""

@@ -30,6 +30,7 @@ def alice_comes_and_goes(demo: World, place: Outside, meanwhile: Callable[[], ob
         assert visitor.address == str(vpn["iprange"]).partition("-")[0]
         demo.until(lambda: greets(demo, place), "guest one to answer")
         meanwhile()
+        visitor.logout()
         assert "" == visitor.login(NAME, PASSWORD, **credentials), visitor.log()
         demo.until(lambda: greets(demo, place), "guest one to answer")
         client.job("removeVpnUser", username=NAME)
