@@ -6,8 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import documents, vpcs
+from sysvm.store.queries import documents, usage, vpcs
 from sysvm.store.store import Tx
+from sysvm.wire.channel import Counter, TrafficReport
 from sysvm.wire.documents import RouterDocument
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api_networks.test_end_to_end import Client, ground
@@ -62,6 +63,7 @@ class Story:
         ]
         await self.rules(web, first)
         await self.addresses(web, data, first, second)
+        await self.traffic(web)
         await self.routes(second)
         await self.job("restartVPC", id=self.vpc["id"], cleanup=True)
         assert router["id"] == (await self.one("listRouters", vpcid=self.vpc["id"], state="Running"))["id"]
@@ -142,6 +144,23 @@ class Story:
         public = {address.split("/")[0] for address in document.interfaces[1].addresses}
         assert {row["ipaddress"] for row in await self.ask("listPublicIpAddresses", vpcid=self.vpc["id"])} == public
         assert 4 == len(public)
+
+    async def traffic(self, web: dict[str, Any]) -> None:
+        """Of each address: counted for the tier that it serves, else for the oldest one."""
+        router = await self.one("listRouters", vpcid=self.vpc["id"])
+        held = {row["ipaddress"]: row["id"] for row in await self.ask("listPublicIpAddresses", vpcid=self.vpc["id"])}
+
+        async def says(amount: int) -> None:
+            counters = tuple(Counter(address=address, sent=amount, received=0) for address in held)
+            report = TrafficReport(life="a", counters=counters)
+            await self.cloud.store.run(lambda tx: usage.metered(tx, router["id"], report))
+
+        await says(100)
+        await says(150)
+        rows = await self.ask("listUsageRecords", type=4, startdate="2023-11-01", enddate="2023-12-31")
+        assert dict.fromkeys(held.values(), "150") == {row["usageid"]: row["rawusage"] for row in rows}
+        (source_nat,) = [row for row in rows if row["issourcenat"]]
+        assert web["id"] == source_nat["networkid"]
 
     async def routes(self, guest: dict[str, Any]) -> None:
         """By way of a guest; out of the document with it."""

@@ -228,10 +228,10 @@ def list_network_acls(call: Call) -> Reply:
     """Rules of the caller's lists; those of the default lists when such a list, or a network that has it, is named."""
     table = tables.network_acl.c
     statement = acls.items()
-    named = [*_of_list(call), *_of_network(call)]
+    named = [*_of_list(call), *_of_network(call), *([sa.true()] if call.get("id") else [])]
     statement = statement.where(*(named or visible(call, tables.network_acl)))
     if call.get("id"):
-        statement = statement.where(table.id == call.need(tables.network_acl, "id", check=False).id)
+        statement = statement.where(table.id == _seen_item(call).id)
     for name, column in (("action", table.action), ("traffictype", table.traffic_type), ("protocol", table.protocol)):
         if call.get(name):
             statement = statement.where(sa.func.lower(column) == call[name].lower())
@@ -241,6 +241,14 @@ def list_network_acls(call: Call) -> Reply:
         statement = statement.where(sa.or_(contains(table.protocol, word), contains(table.reason, word)))
     rows, count = fetch(call, statement.order_by(table.acl_list_id, table.number))
     return Rows(_rows(call.tx, rows), count)
+
+
+def _seen_item(call: Call) -> Row:
+    row = call.need(tables.network_acl, "id", check=False)
+    home = call.tx.get(tables.network_acl_list, row.acl_list_id)
+    if home is None or home.vpc_id is not None:
+        call.check_access(tables.network_acl, row)
+    return row
 
 
 def _of_list(call: Call) -> list[sa.ColumnElement[bool]]:

@@ -5,10 +5,9 @@ late changes nothing: only what it has grown by since the last one counts. What 
 report and the loss of its machine is not known to anybody.
 """
 
-import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import settings
+from sysvm.store.queries import settings, vpcs
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address
@@ -21,28 +20,39 @@ WORDS = {SENT: "sent", RECEIVED: "received"}
 def metered(tx: Tx, machine: str, report: TrafficReport) -> None:
     """Counts what has been forwarded since the last report."""
     router = machine_by_uuid(tx, machine)
-    network = tx.get(tables.network, router.network_id) if router is not None and router.network_id is not None else None
-    if network is None:
-        return
-    held = {bytes(row.address): row for row in tx.rows(tables.public_ip, "network_id = :network", network=network.id)}
+    held = {bytes(ip.address): (ip, network) for ip, network in _addresses(tx, router)} if router is not None else {}
     for counter in report.counters:
-        ip = held.get(pack_address(counter.address))
-        if ip is not None:
+        ip, network = held.get(pack_address(counter.address), (None, None))
+        if ip is not None and network is not None:
             sent, received = _growth(tx, network, ip, report.life, counter.sent, counter.received)
             _count(tx, network, ip, SENT, sent)
             _count(tx, network, ip, RECEIVED, received)
 
 
+def _addresses(tx: Tx, router: Row) -> list[tuple[Row, Row | None]]:
+    """The router's public addresses, each with the network that its traffic is counted for: of a VPC's the tier that it
+    serves, else its oldest one."""
+    if router.vpc_id is None:
+        network = tx.get(tables.network, router.network_id) if router.network_id is not None else None
+        found = tx.rows(tables.public_ip, "network_id = :network", network=router.network_id) if network is not None else ()
+        return [(ip, network) for ip in found]
+    tiers = {tier.id: tier for tier in vpcs.tiers_of(tx, router.vpc_id)}
+    oldest = next(iter(tiers.values()), None)
+    return [(ip, tiers.get(ip.network_id, oldest)) for ip in vpcs.addresses_of(tx, router.vpc_id)]
+
+
 def _growth(tx: Tx, network: Row, ip: Row, life: str, sent: int, received: int) -> tuple[int, int]:
     table = tables.traffic_counter
-    known = tx.one(sa.select(table).where(table.c.network_id == network.id, table.c.public_ip_id == ip.id))
+    said = tx.rows(table, "public_ip_id = :ip order by updated desc, id desc", ip=ip.id)
+    mine = next((row for row in said if row.network_id == network.id), None)
     now = {"life": life, "sent": sent, "received": received, "updated": tx.now}
-    if known is None:
+    if mine is None:
         tx.insert(table, network_id=network.id, public_ip_id=ip.id, **now)
+    else:
+        tx.update(table, mine.id, **now)
+    if not said or said[0].life != life:
         return sent, received
-    tx.update(table, known.id, **now)
-    if known.life != life:
-        return sent, received
+    known = said[0]  # in a VPC perhaps of another tier: the counter is the address's
     # A counter that has shrunk was made anew by hand; what it says is since then.
     return sent - known.sent if sent >= known.sent else sent, (
         received - known.received if received >= known.received else received
