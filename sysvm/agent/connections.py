@@ -36,6 +36,7 @@ _EXPECTED, _CONFIRMED, _FROM_REWRITTEN, _TO_REWRITTEN, _DYING = 1, 1 << 3, 1 << 
 _TCP_STATE, _TCP_FLAGS = 1, (4, 5)
 _LIBERAL, _FLAGS_MASK = 8, 0x0B  # flags of a direction: windows are not looked at; scale and SACK are kept
 _EXISTS, _GONE = 17, 2
+_CLOCK = struct.pack("=HH", 8, _TIMEOUT)  # the head of the attribute; four bytes of time follow
 _LOCAL = {2: b"\x7f", 10: bytes(15) + b"\x01"}
 log = get_logger()
 
@@ -44,7 +45,7 @@ class Teller:
     """Reads the table, and knows what it has told."""
 
     def __init__(self) -> None:
-        self._told: dict[bytes, bytes] = {}  # tuple -> what was true of it
+        self._told: dict[bytes, bytes] = {}  # how it stood -> its tuple; nothing for what is not carried
         self._waiting: list[bytes] = []
 
     def tell(self, which: Which) -> Connections:
@@ -60,16 +61,18 @@ class Teller:
         now: dict[bytes, bytes] = {}
         self._waiting = []
         for payload in _table():
-            known = attributes(payload[4:])
-            if not _is_carried(payload[0], known):
+            standing = _standing(payload)
+            if standing in self._told:
+                now[standing] = self._told[standing]  # most of them: nothing is looked into
                 continue
-            key = payload[:1] + known[_ORIGINAL]
-            now[key] = _standing(known)
-            if self._told.get(key) != now[key]:
+            known = attributes(payload[4:])
+            now[standing] = b""
+            if _is_carried(payload[0], known):
+                now[standing] = payload[:1] + known[_ORIGINAL]
                 self._waiting.append(entry(payload[0], known))
-        ended = tuple(key[:1] + _nest(_ORIGINAL, key[1:]) for key in self._told if key not in now)
+        ended = set(self._told.values()) - set(now.values())
         self._told = now
-        return self._page(ended)
+        return self._page(tuple(key[:1] + _nest(_ORIGINAL, key[1:]) for key in ended if key))
 
     def _page(self, ended: tuple[bytes, ...]) -> Connections:
         page, self._waiting = self._waiting[:PAGE], self._waiting[PAGE:]
@@ -90,11 +93,10 @@ def _is_carried(family: int, known: dict[int, bytes]) -> bool:
     return not addresses[_SENDER[family]].startswith(_LOCAL[family])
 
 
-def _standing(known: dict[int, bytes]) -> bytes:
-    """What makes a connection another one, or a later one; its clock does not."""
-    state = known.get(_PROTOCOL_STATE, b"")
-    inner = attributes(attributes(state).get(_TCP_STATE, b"")).get(1, b"") if state else b""
-    return known[_STATUS] + inner + known.get(_MARK, b"") + known[_REPLY]
+def _standing(payload: bytes) -> bytes:
+    """All that the kernel says of a connection but its clock, which is no news."""
+    at = payload.find(_CLOCK)
+    return payload if at < 0 else payload[:at] + payload[at + 8 :]
 
 
 def entry(family: int, known: dict[int, bytes]) -> bytes:

@@ -113,15 +113,15 @@ def dump(handle: socket.socket) -> list[bytes]:
     """The messages of an answer, without their headers. Raises Unanswered."""
     found: list[bytes] = []
     while True:
-        data = handle.recv(1 << 17)
-        while len(data) >= HEADER.size:
-            length, kind, _, _, _ = HEADER.unpack_from(data)
+        data, at = handle.recv(1 << 17), 0
+        while len(data) >= at + HEADER.size:
+            length, kind, _, _, _ = HEADER.unpack_from(data, at)
             if kind == _DONE:
                 return found
             if kind == ERROR:
                 raise Unanswered("the kernel refused a dump")
-            found.append(data[HEADER.size : length])
-            data = data[-(-length // 4) * 4 :]
+            found.append(data[at + HEADER.size : at + length])
+            at += -(-length // 4) * 4
 
 
 def opened(protocol: int) -> socket.socket:

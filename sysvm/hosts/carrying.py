@@ -1,10 +1,10 @@
 """Carrying what lives in one machine's kernel over to its next incarnation, which has a kernel of its own: a router in a VM.
 
 Both run, and only one of them is heard: the ports of the other are shut in the guard (`Gates`). Its connections are copied in
-two passes: all of them while the one that goes still serves; then, while neither is heard, those that are new or have moved
-on. A copy after the last packet misses none: with one pass, those born meanwhile were lost. Nobody is heard for as long as
-the second pass takes; the kernel itself opens the old ports again if this agent dies in it, because they are shut for
-seconds only (FREEZE_S).
+passes: all of them, then what has changed meanwhile, while the one that goes still serves; then, while neither is heard, those
+few that are new or have moved on since. A copy after the last packet misses none: with one pass, those born meanwhile were
+lost. Nobody is heard for as long as the last pass takes; the kernel itself opens the old ports again if this agent dies in
+it, because they are shut for seconds only (FREEZE_S).
 
 What cannot be copied (an agent of an earlier release, one that is silent, a table that changes faster than it is read) is
 lost and told in the log; the handover goes on, for a router that serves without its connections is more than none.
@@ -22,9 +22,9 @@ from sysvm.basics.log import get_logger
 from sysvm.wire.channel import AgentCallBody
 from sysvm.wire.handover import Connections, TakeConnections, Taken, TellConnections, Which
 
-COPY_S = 30.0  # the first pass: nobody waits for it
-FREEZE_S = 5.0
-LAST_COPY_S = 3.0  # the second one, well before the frozen ports open again
+COPY_S = 30.0  # a pass for which nobody waits
+FREEZE_S = 10.0
+LAST_COPY_S = 8.0  # the last one, well before the frozen ports open again
 FAILURES = (NotYet, Refused, Stale, Broken, Unreachable, TimeoutError)
 log = get_logger()
 
@@ -62,6 +62,7 @@ async def carry(gates: Gates, agents: Agents, machine: str, holder: int, comes: 
     if await gates.is_open(machine, comes):
         return  # an earlier life of this agent has come that far
     await _copy(agents, machine, holder, comes, Which.ALL, COPY_S)
+    await _copy(agents, machine, holder, comes, Which.CHANGED, COPY_S)
     await edge("handover.copied")
     await gates.freeze(machine, holder, FREEZE_S)
     await edge("handover.frozen")

@@ -4,8 +4,6 @@ Where they are is derived from the specs on disk; whether they are shut is asked
 the ports of their kept namespace, so that nothing of theirs can be shut: their agents agree on who writes (agent/right.py).
 """
 
-from collections.abc import Iterable
-
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc.driver import read_spec
 from sysvm.hosts.network.host import HostNetwork
@@ -32,21 +30,14 @@ class PortGates:
 
     async def freeze(self, machine: str, incarnation: int, seconds: float) -> None:
         """See Gates."""
-        await self._network.switch_ports((), await self._made(self._ports(machine, incarnation)), seconds)
+        await self._network.switch_ports((), tuple(self._ports(machine, incarnation)), seconds)
 
     async def serve(self, machine: str, incarnation: int) -> None:
         """See Gates."""
         mine = self._ports(machine, incarnation)
         others = [number for number in self._specs.incarnations(machine) if number != incarnation]
         theirs = [port for number in others for port in self._ports(machine, number)]
-        made = await self._made([*mine, *theirs])
-        opened = [(port, mine[port]) for port in made if port in mine]
-        await self._network.switch_ports(opened, [port for port in made if port not in mine])
-
-    async def _made(self, ports: Iterable[str]) -> list[str]:
-        """Those that exist: what was never started has none yet."""
-        links = await self._network.links()
-        return [port for port in ports if port in links]
+        await self._network.switch_ports(tuple(mine.items()), theirs)
 
     def _ports(self, machine: str, incarnation: int) -> dict[str, str]:
         """Port -> the MAC behind it."""

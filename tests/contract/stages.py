@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sysvm.basics.clock import SystemClock, VirtualClock
 from sysvm.hosts import mounts
+from sysvm.hosts.carrying import Gates
 from sysvm.hosts.down import remove_everything
 from sysvm.hosts.driver import Driver
 from sysvm.hosts.layout import Layout
@@ -17,6 +18,7 @@ from sysvm.hosts.lxc import LxcDriver, cgroups
 from sysvm.hosts.lxc.containers import Containers
 from sysvm.hosts.network import HostNetwork
 from sysvm.hosts.runfolder import ensure_run_folder
+from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.hosts.simulator import SimulatedDriver, World
 from sysvm.wire.machines import MachineSpec, Power, Runtime
 from tests.hosts import ground
@@ -31,6 +33,7 @@ class Stage(Protocol):
     hypervisor: str
     grace_s: float
     keeps_networks: bool
+    gates: Gates | None  # where incarnations of a router have ports of their own
 
     def spec(self, number: int, **more: Any) -> MachineSpec:
         """A machine that this driver can run."""
@@ -59,7 +62,8 @@ class SimulatorStage:
     hypervisor, grace_s, keeps_networks = "Simulator", 5.0, True
 
     def __init__(self) -> None:
-        self.driver = SimulatedDriver(World(VirtualClock()))
+        self.driver = SimulatedDriver(World(VirtualClock()), apart=True)
+        self.gates = SimulatedGates(self.driver)
 
     def spec(self, number: int, **more: Any) -> MachineSpec:
         return ground.spec(number, runtime=Runtime.SIMULATED, **more)
@@ -81,7 +85,7 @@ class SimulatorStage:
 class LxcStage:
     """Containers on this machine, in a namespace of their own."""
 
-    hypervisor, grace_s, keeps_networks = "LXC", 5.0, True
+    hypervisor, grace_s, keeps_networks, gates = "LXC", 5.0, True, None
 
     def __init__(self, layout: Layout, network: HostNetwork) -> None:
         self.layout = layout

@@ -148,3 +148,26 @@ async def test_the_next_incarnation_of_a_router_runs_beside_the_one_that_serves(
     assert seen(new, Power.RUNNING) == await driver.look(old.machine)
     await driver.ensure_removed(old.machine, 2, kept_network=False)
     assert await stage.leftovers() == []
+
+
+async def test_a_router_that_stands_by_is_not_heard_until_the_gates_say_so(stage: Stage):
+    """Where each incarnation has ports of its own. Asked again, its ports are as the host then says."""
+    driver, old, gates = stage.driver, stage.spec(19, kind=Kind.ROUTER), stage.gates
+    if gates is None:
+        return
+    new = msgspec.structs.replace(old, incarnation=2, standby=True)
+    await driver.ensure_running(old)
+    for _ in range(2):
+        await driver.ensure_running(new)
+        assert [True, False] == [await gates.is_open(old.machine, number) for number in (1, 2)]
+    assert gates.has(old.machine, 2)
+    for _ in range(2):
+        await gates.serve(old.machine, 2)
+        assert [False, True] == [await gates.is_open(old.machine, number) for number in (1, 2)]
+    await driver.ensure_nics(msgspec.structs.replace(new, standby=False))
+    await driver.ensure_nics(msgspec.structs.replace(old, standby=True))
+    assert [False, True] == [await gates.is_open(old.machine, number) for number in (1, 2)]
+    for number in (1, 2):
+        await driver.ensure_removed(old.machine, number, kept_network=False)
+    assert not gates.has(old.machine, 2)
+    assert await stage.leftovers() == []

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sysvm.basics.clock import SystemClock
+from sysvm.hosts.gates import PortGates
 from sysvm.hosts.kvm.daemon import processes_of
 from sysvm.hosts.kvm.domain import domain_name
 from sysvm.hosts.kvm.driver import KvmDriver
@@ -36,6 +37,7 @@ class KvmStage:
         self.layout = layout
         self.network = network
         self.driver = KvmDriver(layout, network)
+        self.gates = PortGates(layout, network)
 
     def spec(self, number: int, **more: Any) -> MachineSpec:
         return ground.spec(number, runtime=Runtime.VM, memory_mb=64, **more)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sysvm.systemvms import machine as plans
 from sysvm.systemvms.machine import Demand, HostSeen, MachineWanted, PlacementSeen, choose_host, plan_machine
-from sysvm.wire.machines import Kind, Power
+from sysvm.wire.machines import Kind, Power, Runtime
 
 WISH = 7
 
@@ -68,6 +68,13 @@ CASES = [
      plans.FallBack(2, "it did not come to serve in time")),
     (want(), (at(1, incarnation=2), at(2, settled=0, failures=3, note="it broke")), plans.FallBack(2, "it broke")),
     (want(incarnation=2), (at(1, incarnation=2, settled=6, age_s=1e6), at(2)), plans.Wait(1, BESIDE)),
+    # a VM, emulated beside others, may need minutes
+    (want(), (at(1, incarnation=2, runtime=Runtime.VM), at(2, settled=0, age_s=90, runtime=Runtime.VM)),
+     plans.Wait(60, BESIDE)),
+    (want(), (at(1, incarnation=2, runtime=Runtime.VM), at(2, settled=0, age_s=420, runtime=Runtime.VM)),
+     plans.FallBack(2, "it did not come to serve in time")),
+    # the one that served died meanwhile: there is nothing to take over from
+    (want(beside=1), (at(1, incarnation=2, power=Power.STOPPED), at(2, settled=0)), plans.Tell(1, "gone")),
     (want(incarnation=2), (at(1, incarnation=2), at(2)), plans.Tell(2, "gone")),
     # replaced again before it has come to serve: only the one that serves is kept
     (want(incarnation=4, beside=1), (at(1, incarnation=2, serves=True), at(2)), plans.Tell(2, "gone")),

@@ -19,9 +19,10 @@ EDGES = ("handover.begun", "handover.rested", "handover.taken")
 FAULT = ServiceFault(service="dnsmasq", why="it does not start")
 
 
-async def born(cloud: Cloud) -> int:
-    """A router that serves."""
+async def born(cloud: Cloud, *, apart: bool = False) -> int:
+    """A router that serves. `apart`: its incarnations have kernels of their own."""
     zone = await cloud.zone(hosts=1, guests_only=True)
+    host_of(cloud).driver.apart = apart
     network = await cloud.network(zone)
     await cloud.until(running(await cloud.guest(network, "g1")))
     (router,) = await cloud.store.read(lambda tx: machines.routers_of(tx, network))

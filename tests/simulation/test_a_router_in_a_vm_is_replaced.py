@@ -1,0 +1,122 @@
+"""Like test_a_router_is_replaced.py, where incarnations have kernels and ports of their own: in the end one is heard, with the
+connections of the one before it, whatever dies in the middle; at no fault point two are."""
+
+from sysvm.store import tables
+from sysvm.store.queries import jobs
+from tests.simulation.cloud import Cloud
+from tests.simulation.faults import Strike, crash, everywhere
+from tests.simulation.loop import run
+from tests.simulation.test_a_router_is_replaced import (
+    FAULT,
+    asked,
+    born,
+    host_of,
+    kill_new,
+    kill_old,
+    one_serves,
+    reboot,
+    restart_agent,
+    serving,
+)
+
+EDGES = ("handover.begun", "handover.copied", "handover.frozen", "handover.rested", "handover.taken")
+
+
+async def apart(cloud: Cloud) -> int:
+    """A router in a VM that serves, with a connection that its kernel tracks."""
+    router = await born(cloud, apart=True)
+    row = await cloud.row(tables.machine, router)
+    inside = host_of(cloud).agents.inside(row.uuid, 1)
+    assert inside is not None
+    inside.connections = {b"a stream"}
+    return router
+
+
+def test_nobody_is_without_a_router_while_it_is_replaced():
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.server():
+            router = await apart(cloud)
+            host, row = host_of(cloud), await cloud.row(tables.machine, router)
+            job = await asked(cloud, router)
+            assert (jobs.DONE, 2) == (job.status, await one_serves(cloud, router))
+            inside = host.agents.inside(row.uuid, 2)
+            assert inside is not None and inside.connections == {b"a stream"}
+            acts = [act for act, _ in host.driver.acts]
+            assert acts.index("ensure-stopped") > len(acts) - 1 - acts[::-1].index("ensure-running")
+
+    run(cloud.clock, main())
+
+
+def test_one_that_does_not_serve_gives_it_back_and_the_job_says_why():
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.server():
+            router = await apart(cloud)
+            host_of(cloud).agents.fault_of_taking = lambda spec: (FAULT,) if spec.incarnation > 1 else ()
+            job = await asked(cloud, router)
+            assert (jobs.FAILED, True) == (job.status, "dnsmasq: it does not start" in job.result)
+            assert 1 == await one_serves(cloud, router)
+
+    run(cloud.clock, main())
+
+
+def test_one_whose_predecessor_is_dead_begins_as_the_only_one():
+    """There is nobody to take over from; what its ports were shut for is over."""
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.server():
+            router = await apart(cloud)
+            host, row = host_of(cloud), await cloud.row(tables.machine, router)
+            host.agents.boot_s = 30.0
+            cloud.later(5.0, lambda: _dies(cloud, row.uuid))
+            assert jobs.DONE == (await asked(cloud, router)).status
+            assert 2 == await one_serves(cloud, router)
+
+    run(cloud.clock, main())
+
+
+async def _dies(cloud: Cloud, machine: str) -> None:
+    assert [1] == serving(cloud, machine)
+    host_of(cloud).kill_machine(machine, 1)
+
+
+async def told(cloud: Cloud) -> None:
+    """A replacement, which may have to be asked for twice."""
+    router = await apart(cloud)
+    for _ in range(3):
+        job = await asked(cloud, router)
+        incarnation = await one_serves(cloud, router)
+        if job.status == jobs.DONE:
+            assert incarnation > 1
+            return
+    raise AssertionError("it was never replaced")
+
+
+def alone(strike: Strike) -> Strike:
+    """The fault, and at its instant at most one is heard."""
+
+    async def struck(cloud: Cloud, name: str) -> None:
+        host = host_of(cloud)
+        assert all(len(serving(cloud, machine)) < 2 for machine in host.driver.machines())
+        await strike(cloud, name)
+        assert all(len(serving(cloud, machine)) < 2 for machine in host.driver.machines())
+
+    return struck
+
+
+def test_a_server_that_dies_in_the_middle_of_a_handover():
+    assert len(EDGES) <= everywhere(told, alone(crash), at=EDGES)
+
+
+def test_an_incarnation_that_dies_in_the_middle_of_a_handover():
+    for strike in (kill_old, kill_new):
+        assert len(EDGES) <= everywhere(told, alone(strike), at=EDGES)
+
+
+def test_a_host_that_dies_in_the_middle_of_a_handover():
+    for strike in (restart_agent, reboot):
+        assert len(EDGES) <= everywhere(told, alone(strike), at=EDGES)
