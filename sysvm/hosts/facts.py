@@ -12,6 +12,7 @@ from pathlib import Path
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities
 from sysvm.hosts.layout import Layout
+from sysvm.images.export import ORIGIN
 from sysvm.wire.link import HostFacts
 
 _PROBES = {
@@ -53,6 +54,7 @@ async def gather(
         kvm_why="no KVM driver" if kvm is None else kvm.why,
         features=features,
         templates=templates(layout),
+        registered=registered(layout),
         underlay=underlay.split("/")[0],
         disk_bytes=disk.total,
         disk_used=disk.used,
@@ -60,9 +62,18 @@ async def gather(
 
 
 def templates(layout: Layout) -> tuple[str, ...]:
-    """Versions of the system VM template at hand, the newest last."""
+    """Versions of the system VM template at hand that were built, the newest last."""
+    return tuple(folder.name for folder in _folders(layout) if not (folder / ORIGIN).exists())
+
+
+def registered(layout: Layout) -> tuple[str, ...]:
+    """Versions that came as registered images."""
+    return tuple(folder.name for folder in _folders(layout) if (folder / ORIGIN).exists())
+
+
+def _folders(layout: Layout) -> list[Path]:
     roots = (layout.cache / "templates").glob("[!.]*/root")
-    return tuple(root.parent.name for root in sorted(roots, key=lambda root: root.parent.stat().st_mtime))
+    return sorted((root.parent for root in roots), key=lambda folder: folder.stat().st_mtime)
 
 
 def boot_id() -> str:

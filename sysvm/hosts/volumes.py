@@ -15,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from sysvm import images as template_images
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
+from sysvm.basics.log import get_logger
 from sysvm.hosts import checkpoints, images, qcow2, sending, snapshots
 from sysvm.hosts.driver import Progress
 from sysvm.hosts.layout import Layout
@@ -41,6 +43,7 @@ from sysvm.wire.link import (
     FlattenSnapshot,
     ForgetGuest,
     HostTaskBody,
+    InstallTemplate,
     KeepGuest,
     RemoveImage,
     RemoveVolume,
@@ -48,10 +51,12 @@ from sysvm.wire.link import (
     RevertGuest,
     SendSnapshot,
     TakeSnapshot,
+    TemplateInstalled,
     VolumeMade,
 )
 
 _SECTOR = 512
+log = get_logger()
 
 
 class NoGuests:
@@ -76,6 +81,8 @@ class Volumes:
                 await images.fetch_image(body, progress, self._layout.namespace)
             case RemoveImage():
                 await remove_image(body)
+            case InstallTemplate():
+                return await asyncio.to_thread(install_template, self._layout, body)
             case EnsureVolume():
                 return await ensure_volume(body, self._lines)
             case RemoveVolume():
@@ -105,6 +112,14 @@ class Volumes:
     async def volumes(self, pools: tuple[str, ...]) -> tuple[str, ...]:
         """The volumes, as "<pool>/<volume>"."""
         return await asyncio.to_thread(list_volumes, pools)
+
+
+def install_template(layout: Layout, order: InstallTemplate) -> TemplateInstalled:
+    """The host can start system VMs of it. An image that holds none is Refused."""
+    path = image_file(order.pool, order.sha256, order.format)
+    version = template_images.install(layout.cache, path, path.suffix.removeprefix("."), lambda _: None)
+    log.info("template_installed", version=version, sha256=order.sha256)
+    return TemplateInstalled(version=version)
 
 
 # ---------------------------------------------------------------- making

@@ -43,7 +43,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     kvm: bool = False  # proved by booting a tiny kernel
     kvm_why: str = ""  # why not
     features: tuple[str, ...] = ()  # esp, wireguard, flowtable, vlan, nfs
-    templates: tuple[str, ...] = ()  # versions of the system VM template at hand
+    templates: tuple[str, ...] = ()  # versions of the system VM template at hand, those that came with the release
+    registered: tuple[str, ...] = ()  # versions that came as images which somebody had registered
     underlay: str = ""  # address for VXLAN and relay between hosts
     disk_bytes: int = 0
     disk_used: int = 0
@@ -222,6 +223,20 @@ class RemoveImage(msgspec.Struct, frozen=True, kw_only=True, tag="remove-image")
     format: str
 
 
+class InstallTemplate(msgspec.Struct, frozen=True, kw_only=True, tag="install-template"):
+    """The system VM template that is in an image of a pool is at hand; result: TemplateInstalled."""
+
+    pool: str
+    sha256: str
+    format: str
+
+
+class TemplateInstalled(msgspec.Struct, frozen=True, kw_only=True):
+    """Which template it is."""
+
+    version: str
+
+
 class EnsureVolume(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-volume"):
     """A volume of at least `size` bytes exists, made from `template` if it did not; result: VolumeMade."""
 
@@ -346,6 +361,7 @@ class ForgetGuest(msgspec.Struct, frozen=True, kw_only=True, tag="forget-guest")
 HostTaskBody = (
     FetchImage
     | RemoveImage
+    | InstallTemplate
     | EnsureVolume
     | RemoveVolume
     | RestoreVolume

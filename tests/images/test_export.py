@@ -11,9 +11,13 @@ import pytest
 
 from sysvm.agent.roles.secstorage import formats
 from sysvm.basics.errors import Refused
+from sysvm.hosts import facts
+from sysvm.hosts.layout import Layout
+from sysvm.hosts.volumes import Volumes
 from sysvm.images import Template, export, install
 from sysvm.images.export import ENDINGS, ORIGIN, PARTS
 from sysvm.images.tree import tree_digest
+from sysvm.wire.link import InstallTemplate, TemplateInstalled
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
 
@@ -64,11 +68,19 @@ def test_a_template_is_written_for_each_hypervisor(template: Template, tmp_path:
 
 
 @pytest.mark.parametrize("hypervisor", ["kvm", "lxc"])
-def test_a_host_takes_a_template_in(template: Template, tmp_path: Path, hypervisor: str):
+async def test_a_host_takes_a_template_in(
+    template: Template, tmp_path: Path, hypervisor: str, monkeypatch: pytest.MonkeyPatch
+):
     """It is the same, and known as one that was registered. A second time changes nothing."""
-    made = export(tmp_path, template, hypervisor, quiet)
+    made, pool = export(tmp_path, template, hypervisor, quiet), tmp_path / "pool"
+    (pool / "images").mkdir(parents=True)
+    made.file.rename(pool / "images" / f"{made.sha256}.{ENDINGS[hypervisor]}")
+    monkeypatch.setenv("SYSVM_CACHE", str(tmp_path))
+    layout = Layout.of(tmp_path / "state")
+    order = InstallTemplate(pool=str(pool), sha256=made.sha256, format=ENDINGS[hypervisor])
     for _ in range(2):
-        assert template.version == install(tmp_path, made.file, ENDINGS[hypervisor], quiet)
+        assert TemplateInstalled(version=template.version) == await Volumes(layout).perform(order, lambda _: None)
+    assert ((), (template.version,)) == (facts.templates(layout), facts.registered(layout))
     there = Template.read(tmp_path / "templates" / template.version)
     assert template.manifest == there.manifest
     assert template.manifest.tree == tree_digest(there.root)

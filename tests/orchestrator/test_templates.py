@@ -57,20 +57,20 @@ class Downloads:
         return usual_outcome(body)
 
 
-async def registered(tale: Tale, name: str = "t", *, packed: bool = False) -> dict[str, Any]:
+async def registered(tale: Tale, name: str = "t", *, packed: bool = False, **more: Any) -> dict[str, Any]:
     """A template that shall be downloaded."""
     url = f"http://example.org/{name}.raw{'.xz' if packed else ''}"
     zone = await tale.one("listZones")
     return (
         await tale.ask("registerTemplate", name=name, displaytext=name, url=url, format="RAW",
-                       hypervisor="Simulator", zoneid=zone["id"])
+                       hypervisor="Simulator", zoneid=zone["id"], **more)
     )[0]  # fmt: skip
 
 
 async def status(tale: Tale, template: dict[str, Any], *, ends: tuple[str, ...]) -> str:
     """Its status once it begins with one of these."""
     for _ in range(4000):
-        (row,) = await tale.ask("listTemplates", templatefilter="self", id=template["id"])
+        (row,) = await tale.ask("listTemplates", templatefilter="all", id=template["id"])
         if row["status"].startswith(ends):
             return row["status"]
         await tale.cloud.clock.sleep(1)

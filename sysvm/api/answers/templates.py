@@ -13,6 +13,16 @@ def template(row: Row, *, may_see_url: bool) -> dict[str, Any]:
     return without_empty({**_image(row, may_see_url), **_of_template(row)})
 
 
+def on_primary(place: Row) -> dict[str, str]:
+    """How far a template is on its way to one host's primary storage: an entry of downloaddetails."""
+    ready = place.state == "ready"
+    return {
+        "datastore": f"{place.pool_name} of {place.host_name}",
+        "downloadPercent": str(100 if ready else int(100 * place.progress)),
+        "downloadState": "DOWNLOADED" if ready else "DOWNLOAD_IN_PROGRESS" if place.progress else "NOT_DOWNLOADED",
+    }
+
+
 def iso(row: Row, *, may_see_url: bool) -> dict[str, Any]:
     """An ISO in one zone."""
     return without_empty(_image(row, may_see_url))

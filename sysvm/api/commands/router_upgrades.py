@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sysvm.api.call import Call, Reply, Rows
 from sysvm.api.commands.routers import ABOUT, the_router
 from sysvm.api.handlers import handler
-from sysvm.basics.errors import Refused
+from sysvm.basics.errors import NotYet, Refused
 from sysvm.store import tables
-from sysvm.store.queries import jobs, links, machine_rows, machines
+from sysvm.store.queries import jobs, links, machine_rows, machines, system_templates
 from sysvm.store.store import Row, Tx
 
 SCOPES = ("id", "zoneid", "podid", "clusterid", "domainid")
@@ -36,7 +36,13 @@ def is_outdated(tx: Tx, row: Row) -> bool:
     """Whether its host would make its next incarnation from another template."""
     host = tx.get(tables.host, row.host_id) if row.host_id is not None else None
     facts = links.facts_of(host) if host is not None else None
-    return facts is not None and bool(facts.templates) and row.template_version != facts.templates[-1]
+    if host is None or facts is None or not facts.templates:
+        return False
+    try:
+        version: str = system_templates.chosen(tx, row, host, facts.templates, row.runtime).version
+    except NotYet:  # another one, which the host takes in meanwhile
+        return True
+    return bool(version != row.template_version)
 
 
 def _chosen(call: Call) -> list[Row]:

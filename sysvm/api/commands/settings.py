@@ -9,11 +9,12 @@ from sysvm.api.handlers import handler
 from sysvm.api.listing import slice_rows
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import settings
+from sysvm.store.queries import settings, system_templates
 from sysvm.store.queries.events import About
 from sysvm.store.queries.settings import GLOBAL
 from sysvm.store.settings import SETTINGS, Setting
 
+ROUTER_TEMPLATE = "router.template."
 SCOPES = {
     "zoneid": ("zone", tables.zone),
     "clusterid": ("cluster", tables.cluster),
@@ -107,7 +108,20 @@ def update_configuration(call: Call) -> Reply:
     text: str | None = call["value"].strip() or None
     if text is not None and (fault := setting.fault(text)):
         raise Refused(fault)
-    return _changed(call, setting, text, scope, scope_id)
+    if text is not None and setting.name.startswith(ROUTER_TEMPLATE):
+        _fits_a_template(call, setting, text, scope_id if scope == "zone" else None)
+    changed = _changed(call, setting, text, scope, scope_id)
+    if setting.name.startswith(ROUTER_TEMPLATE):
+        for zone in [scope_id] if scope == "zone" else [row.id for row in call.tx.rows(tables.zone, "removed is null")]:
+            system_templates.bring(call.tx, zone)
+    return changed
+
+
+def _fits_a_template(call: Call, setting: Setting, text: str, zone_id: int | None) -> None:
+    if not system_templates.names_one(call.tx, setting.name, text, zone_id):
+        where = "the zone" if zone_id is not None else "any zone"
+        raise Refused(f"No system VM template called {text!r} is ready in {where} for {setting.name}: register it with"
+                      " templatetype=ROUTING and wait until it has come")  # fmt: skip
 
 
 @handler("resetConfiguration")

@@ -115,7 +115,9 @@ def prepare_template(call: Call) -> Reply:
     templates.want_copy(call.tx, row.id, zone.id)
     pool_images.want(call.tx, row, zone.id)
     shown = call.tx.all(templates.listing().where(tables.template.c.id == row.id, tables.zone.c.id == zone.id))
-    return Rows([answers.template(one, may_see_url=True) for one in shown], len(shown))
+    primary = [answers.on_primary(place) for place in pool_images.of_zone(call.tx, row.id, zone.id)]
+    found = [answers.template(one, may_see_url=True) for one in shown]
+    return Rows([{**one, "downloaddetails": [*one["downloaddetails"], *primary]} for one in found], len(found))
 
 
 # ---------------------------------------------------------------- who may use it

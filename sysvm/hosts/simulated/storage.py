@@ -37,13 +37,17 @@ class SimulatedStorage:
             raise failure
         match body:
             case link.FetchImage():
-                await self._world.clock.sleep(self.fetch_s)
+                await self._world.clock.sleep(self.fetch_s / 2)
                 progress(0.5)
+                await self._world.clock.sleep(self.fetch_s / 2)
                 self._images.add(f"{body.pool}/{body.sha256}")
                 return link.Nothing()
             case link.RemoveImage():
                 self._images.discard(f"{body.pool}/{body.sha256}")
                 return link.Nothing()
+            case link.InstallTemplate():
+                await self._world.clock.sleep(self.copy_s)
+                return link.TemplateInstalled(version=f"registered-{body.sha256[:8]}")
             case link.EnsureVolume():
                 return self._ensure_volume(body)
             case link.RemoveVolume():

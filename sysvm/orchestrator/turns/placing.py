@@ -14,10 +14,11 @@ from sysvm.store.queries import (
     security_groups,
     settings,
     strays,
+    system_templates,
     turns,
     volumes,
 )
-from sysvm.store.queries.system_templates import CLASS_OF_RUNTIME, ensure_template
+from sysvm.store.queries.system_templates import Chosen
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
 from sysvm.wire.link import HostFacts
@@ -47,6 +48,8 @@ def _choose(tx: Tx, machine_id: int) -> HostSeen:
         chosen = choose_host(demand, tuple(_seen(tx, machine, host) for host in _hosts(tx, machine)))
     if isinstance(chosen, str):
         raise NotYet(10, chosen)
+    if machine.kind != Kind.GUEST and (host := tx.get(tables.host, chosen.id)) is not None:
+        template_on(tx, machine, host, runtime_on(tx, machine, host)[0])
     return chosen
 
 
@@ -74,6 +77,7 @@ def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) 
     row = tx.get(tables.host, host_id)
     assert row is not None
     runtime, why = runtime_on(tx, machine, row)
+    template = template_on(tx, machine, row, runtime) if machine.kind != Kind.GUEST else None
     # While another incarnation serves, the row shows that one.
     shown = {} if beside is not None else {"power": "absent", "agent_up": False, "document_live": ""}
     tx.update(
@@ -83,12 +87,12 @@ def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) 
         last_host_id=machine.host_id if machine.host_id != host_id else machine.last_host_id,
         runtime=runtime,
         runtime_why=why,
-        template_version=_template_version(row) if machine.kind != Kind.GUEST else "",
+        template_version=template.version if template is not None else "",
+        template_id=template.id if template is not None else machine.template_id,
         state_key=machine.state_key or context.keys.vault.seal(context.ids.token()),
         note="",
         **shown,
     )
-    _system_template(tx, machine, row, runtime)
     _control_address(tx, machine, host_id)
     _volumes(tx, machine, row)
     placement = _add_placement(tx, machine, host_id)
@@ -259,15 +263,9 @@ def nowhere_else(tx: Tx, machine: Row, host: Row) -> str:
     return chosen if isinstance(chosen, str) else ""
 
 
-def _system_template(tx: Tx, machine: Row, host: Row, runtime: str) -> None:
-    if machine.kind != Kind.GUEST:
-        hypervisor = CLASS_OF_RUNTIME[runtime]
-        template = ensure_template(tx, _template_version(host), hypervisor, machine.zone_id)
-        tx.update(tables.machine, machine.id, template_id=template)
-
-
-def _template_version(host: Row) -> str:
+def template_on(tx: Tx, machine: Row, host: Row, runtime: str) -> Chosen:
+    """What a system VM runs there. NotYet while the host has it not."""
     facts = links.facts_of(host)
     if facts is None or not facts.templates:
         raise NotYet(10, f"host {host.name} has no system VM template; build one with `sysvm template build`")
-    return facts.templates[-1]  # the newest
+    return system_templates.chosen(tx, machine, host, facts.templates, runtime)

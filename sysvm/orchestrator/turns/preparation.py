@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Broken, NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import fleets, nics, volumes
+from sysvm.store.queries import fleets, nics, pool_images, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -140,9 +140,19 @@ def image_server(tx: Tx, zone_id: int) -> str:
 
 async def perform(context: Context, turn: Turn, host: int, step: Step) -> tuple[float, str]:
     """Starts or finds the work: when to look again, and how far it is."""
+    return await became(context, host, step, await ask(context, turn, host, step))
+
+
+async def ask(context: Context, turn: Turn, host: int, step: Step) -> OperationSeen:
+    """Starts or finds the work; how far it is."""
     name, body = _order(context, step)
     run = link.RunHostTask(name=name, fence=turn.fence, body=body)
-    seen = await context.links.to(host).call(run, OperationSeen, seconds=60)
+    return await context.links.to(host).call(run, OperationSeen, seconds=60)
+
+
+async def became(context: Context, host: int, step: Step, seen: OperationSeen) -> tuple[float, str]:
+    """What follows of it: when to look again, and how far it is."""
+    name, _ = _order(context, step)
     match seen.state:
         case OperationState.RUNNING:
             return 1.0, f"{_title(step)}: {seen.progress:.0%}"
@@ -186,6 +196,6 @@ def _done(tx: Tx, step: Step) -> None:
     """True since the host says so; writing it twice changes nothing, so it needs no fence."""
     match step:
         case Fetch():
-            tx.update(tables.pool_image, step.pool_image, state="ready", progress=1.0)
+            pool_images.has_come(tx, step.pool_image)
         case Make():
             tx.update(tables.volume, step.volume_id, state="Ready")

@@ -3,6 +3,8 @@
 Turns of kind "image" (id of a pool_image); named pieces of work in the host's ledger, started once and found again.
 """
 
+import msgspec
+
 from sysvm.basics.errors import Broken, NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
@@ -24,11 +26,14 @@ async def work(context: Context, turn: Turn) -> Outcome:
         return Gone()
     if row.state == "unwanted":
         return await _remove_image(context, turn, row)
+    if row.state == "fetched":
+        return await _install(context, turn, row)
     step = await context.store.run(lambda tx: _step(tx, row))
     if step is None:
         return Gone(lambda tx: pool_images.forget_double(tx, turn.id))
-    after, note = await preparation.perform(context, turn, row.host_id, step)
-    return Result(after, lambda tx: _note(tx, turn.id, note))
+    seen = await preparation.ask(context, turn, row.host_id, step)
+    after, note = await preparation.became(context, row.host_id, step, seen)
+    return Result(after, lambda tx: _note(tx, turn.id, note, seen.progress))
 
 
 def _host(tx: Tx, id_: int) -> Row | None:
@@ -49,8 +54,25 @@ def _step(tx: Tx, row: Row) -> preparation.Fetch | None:
     return preparation.fetch(tx, template, pool, host)
 
 
-def _note(tx: Tx, id_: int, note: str) -> None:
-    tx.sql("update pool_image set note = :note where id = :id and state <> 'ready'", note=note, id=id_)
+def _note(tx: Tx, id_: int, note: str, progress: float = 0.0) -> None:
+    not_ready = (
+        "update pool_image set note = :note, progress = :progress where id = :id and state not in ('ready', 'fetched')"
+    )
+    tx.sql(not_ready, note=note, progress=progress, id=id_)
+
+
+async def _install(context: Context, turn: Turn, row: Row) -> Outcome:
+    """The host takes the system VM template out of the image."""
+    pool = await context.store.read(lambda tx: tx.get(tables.storage_pool, row.pool_id))
+    template = await context.store.read(lambda tx: tx.get(tables.template, row.template_id))
+    if pool is None or template is None:
+        return Gone()
+    body = link.InstallTemplate(pool=pool.path, sha256=row.sha256, format=template.format.lower())
+    seen = await _run(context, turn, row.host_id, f"install-{row.sha256}", body)
+    if seen.state is OperationState.RUNNING or not seen.result:
+        return Result(LOOK_S)
+    made = msgspec.msgpack.decode(seen.result, type=link.TemplateInstalled)
+    return Gone(lambda tx: pool_images.installed(tx, turn.id, made.version))
 
 
 async def _remove_image(context: Context, turn: Turn, row: Row) -> Outcome:
@@ -59,21 +81,21 @@ async def _remove_image(context: Context, turn: Turn, row: Row) -> Outcome:
     if pool is None or template is None:
         return Gone()
     body = link.RemoveImage(pool=pool.path, sha256=row.sha256, format=template.format.lower())
-    if not await _ended(context, turn, row.host_id, f"remove-image-{row.id}", body):
+    seen = await _run(context, turn, row.host_id, f"remove-image-{row.id}", body)
+    if seen.state is OperationState.RUNNING:
         return Result(LOOK_S)
     return Gone(lambda tx: pool_images.remove(tx, turn.id))
 
 
-async def _ended(context: Context, turn: Turn, host_id: int, name: str, body: link.HostTaskBody) -> bool:
-    """Whether the work is done; starts it where it is not."""
+async def _run(context: Context, turn: Turn, host_id: int, name: str, body: link.HostTaskBody) -> OperationSeen:
+    """How far the work is; starts it where it is not. Raises Broken when it has failed."""
     peer = context.links.to(host_id)
     seen = await peer.call(link.RunHostTask(name=name, fence=turn.fence, body=body), OperationSeen, seconds=60)
-    if seen.state is OperationState.RUNNING:
-        return False
-    await peer.call(link.ForgetHostTask(name=name), link.Nothing)
+    if seen.state is not OperationState.RUNNING:
+        await peer.call(link.ForgetHostTask(name=name), link.Nothing)
     if seen.state is OperationState.FAILED:
         raise Broken(seen.error)
-    return True
+    return seen
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:

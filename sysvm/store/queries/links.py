@@ -9,10 +9,18 @@ import sqlalchemy as sa
 from sysvm.basics.errors import Refused, Why
 from sysvm.ca.authority import DAY_S
 from sysvm.store import tables
-from sysvm.store.queries import alerts, brakes, events, placements, settings, turns
+from sysvm.store.queries import (
+    alerts,
+    brakes,
+    events,
+    placements,
+    pool_images,
+    settings,
+    system_templates,
+    turns,
+)
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
-from sysvm.store.queries.system_templates import ensure_reported
 from sysvm.store.store import Row, Tx
 from sysvm.wire.link import HostFacts, HostHello
 
@@ -83,7 +91,10 @@ def link_up(tx: Tx, hello: HostHello, session: str, serial: str | None) -> Linke
         last_seen=tx.now,
     )
     placements.recount(tx, host.id)
-    ensure_reported(tx, host, facts.templates, facts.hypervisors)
+    system_templates.ensure_reported(tx, host, facts.templates, facts.hypervisors)
+    if "Simulator" not in facts.hypervisors:
+        pool_images.reported(tx, host.id, (*facts.templates, *facts.registered))
+    system_templates.bring(tx, host.zone_id, host.id)
     if not was_up:
         events.record(tx, "HOST.RECONNECT", f"Host {host.name} is connected", about=_about(host))
         alerts.resolve(tx, AlertType.HOST, zone=host.zone_id, subject=f"Host {host.name} is unreachable")

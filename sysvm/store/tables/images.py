@@ -76,7 +76,7 @@ pool_image = sa.Table(
     ref("pool_id", "storage_pool"),
     ref("host_id", "host"),
     text("sha256", length=64),
-    text("state", "wanted"),  # wanted | fetching | ready
+    text("state", "wanted"),  # wanted | fetched (a system VM template that is yet to be installed) | ready | unwanted
     text("note"),
     sa.Column("progress", sa.Double, nullable=False, default=0.0),
     instant("created", null=False),
