@@ -14,7 +14,7 @@ import pytest
 
 from sysvm.agent.roles.router.ipsec_vici import Charon
 from sysvm.basics.digest import digest
-from sysvm.wire.channel import TunnelsReport
+from sysvm.wire.channel import DriftReport, TunnelsReport
 from sysvm.wire.documents import Interface, RouterDocument, SourceNat
 from sysvm.wire.machines import BootData
 from sysvm.wire.vpc import AclRule, Tier, Vpc
@@ -247,12 +247,17 @@ def test_a_side_that_has_begun_begins_again(here: Lab, there: Lab) -> None:
 
 
 def test_a_reset_makes_it_anew(here: Lab, there: Lab) -> None:
+    """Nobody has to mend anything for that, on either side."""
     tunnel = meet(here, there)
     before = _associations(here)
+    assert here.host is not None and there.host is not None
+    since = len(here.host.notices), len(there.host.notices)
     live(here, near(again := anew(tunnel)))
     becomes(here, again, TunnelState.CONNECTED)
     assert _associations(here) and _associations(here).isdisjoint(before)
     assert reach(here, there) == BOTH
+    heard = (*here.host.notices[since[0] :], *there.host.notices[since[1] :])
+    assert [] == [notice for notice in heard if isinstance(notice, DriftReport)]
 
 
 def _associations(lab: Lab) -> set[str]:

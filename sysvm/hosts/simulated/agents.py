@@ -15,8 +15,10 @@ from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
 from sysvm.hosts.simulated.world import World
 from sysvm.wire import channel, collecting, explaining, health, link
+from sysvm.wire.documents import RouterDocument
 from sysvm.wire.handover import Connections, StandBy, TakeConnections, Taken, TakeOver, TellConnections, Which
 from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
+from sysvm.wire.vpn import Tunnel, TunnelSeen, TunnelState
 
 BOOT_S = 0.5
 TASK_S = 2.0
@@ -76,6 +78,13 @@ def usual_outcome(body: channel.TaskBody) -> msgspec.Struct:
             return explaining.RulesShown(rules=())
         case _:
             return channel.Diagnosed(exit_code=0, stdout="", stderr="")
+
+
+def _met(tunnel: Tunnel) -> TunnelSeen:
+    """Every other site answers, and none begins."""
+    state = TunnelState.DISCONNECTED if tunnel.passive else TunnelState.CONNECTED
+    why = "the other side has not begun" if tunnel.passive else ""
+    return TunnelSeen(connection=tunnel.connection, resets=tunnel.resets, state=state, why=why)
 
 
 class SimulatedAgents:
@@ -226,6 +235,8 @@ class SimulatedAgents:
         if not inside.faults:
             inside.ready = digest(body.document)
             inside.live = inside.ready if inside.held else ""
+            if isinstance(body.document, RouterDocument) and body.document.tunnels:
+                self._say(life, channel.TunnelsReport(tuple(map(_met, body.document.tunnels))))
         return self._report(life, inside)
 
     def _take_over(self, life: Life, inside: Inside) -> channel.AgentReport:

@@ -36,6 +36,9 @@ from sysvm.wire.vpn import TunnelSeen
 
 DEVICE = "ipsec0"
 MTU = 1400
+_METRIC = (
+    "100"  # of our routes: kernel-libipsec adds and removes one of its own while a tunnel stands, in front of ours
+)
 _ATTEMPTS, _PAUSE = 250, 0.02
 _PLUGINS = (
     "random nonce aes sha1 sha2 md5 hmac gcm kdf openssl pem x509 pkcs1 pubkey socket-default vici eap-identity"
@@ -281,7 +284,7 @@ def _is_there() -> bool:
 def _routes() -> frozenset[str]:
     done = finish("ip", "-4", "-j", "route", "show", "dev", DEVICE)
     listed: list[dict[str, object]] = msgspec.json.decode(done.out.strip() or "[]")
-    return frozenset(str(route["dst"]) for route in listed)
+    return frozenset(str(route["dst"]) for route in listed if str(route.get("metric")) == _METRIC)
 
 
 def _route(wanted: Wanted) -> None:
@@ -290,6 +293,6 @@ def _route(wanted: Wanted) -> None:
         raise CommandFailed("charon", f"made no interface {DEVICE}")
     there = _routes()
     lines = [f"link set dev {DEVICE} mtu {MTU} up"]
-    lines += [f"route del {text} dev {DEVICE}" for text in sorted(there - wanted.routes())]
-    lines += [f"route replace {text} dev {DEVICE}" for text in sorted(wanted.routes() - there)]
+    lines += [f"route del {text} dev {DEVICE} metric {_METRIC}" for text in sorted(there - wanted.routes())]
+    lines += [f"route replace {text} dev {DEVICE} metric {_METRIC}" for text in sorted(wanted.routes() - there)]
     run("ip", "-batch", "-", said="\n".join(lines) + "\n")
