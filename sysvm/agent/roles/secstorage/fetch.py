@@ -134,4 +134,6 @@ async def _ask(
     except aiohttp.ClientConnectorCertificateError as error:
         raise Refused(f"the certificate of {source.host} is not trusted here: {error.certificate_error}") from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise SourceFailed(f"{source.host} does not answer: {error or type(error).__name__}") from error
+        # Of an answer that is none aiohttp shows every byte.
+        what = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise SourceFailed(f"{source.host} does not answer: {what}") from error
