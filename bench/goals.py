@@ -26,6 +26,8 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "lb.req_per_s": ("ratio > 0.95", "ratio", 0.95),
     "router.replace_lost_pings": ("<= 1 at 10/s", "value", 1.5),
     "router.replace_streams_lost": ("0", "value", 0.5),
+    "router.replace_vm_lost_pings": ("<= 1 at 10/s (KVM)", "value", 1.5),
+    "router.replace_vm_streams_lost": ("0", "value", 0.5),
     "heal.router_s": ("< 2 s", "value", 2.0),
     "engine.turns_per_s.sqlite": ("> 1,000/s", "value", 1000.0),
     "engine.turns_per_s.postgresql": ("> 1,000/s", "value", 1000.0),

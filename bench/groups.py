@@ -20,8 +20,8 @@ import msgspec
 from bench.rows import Row, failed
 
 GROUPS = (
-    "server", "api", "links", "rules", "router", "balancer", "engine", "simulated", "console", "replacement", "real",
-    "snapshots", "storage",
+    "server", "api", "links", "rules", "router", "balancer", "engine", "simulated", "console", "replacement", "replacement_vms",
+    "real", "snapshots", "storage",
 )  # fmt: skip
 DEADLINE_S = 400.0
 

@@ -33,13 +33,14 @@ def run(*, tiny: bool) -> Iterator[Row]:
             world.until(world.all_run, "everything runs")
             doors = {"forwarded": forward(world, 8181, 80), "balanced": balance(world, 8182, 80)}
             with visiting(world) as visitor:
-                found = [_replaced(world, visitor, doors) for _ in range(1 if tiny else 5)]
-            yield from _rows(found)
+                found = [taken(world, visitor, doors) for _ in range(1 if tiny else 5)]
+            yield from rows(found, NAMES, "a container")
         finally:
             world.down()
 
 
-def _replaced(world: World, visitor: Visitor, doors: dict[str, tuple[str, int]]) -> tuple[Seen, float]:
+def taken(world: World, visitor: Visitor, doors: dict[str, tuple[str, int]]) -> tuple[Seen, float]:
+    """What was noticed of one replacement, and how long its job took."""
     router = world.uuid("router")
     took = [0.0]
 
@@ -52,18 +53,18 @@ def _replaced(world: World, visitor: Visitor, doors: dict[str, tuple[str, int]])
     return seen, took[0]
 
 
-def _rows(found: list[tuple[Seen, float]]) -> Iterator[Row]:
+def rows(found: list[tuple[Seen, float]], names: tuple[str, ...], of: str) -> Iterator[Row]:
+    """One for each of the names: pings lost, streams lost, how long nobody answered names, how long the jobs took."""
+    pings_name, streams_name, dark_name, took_name = names
     seen = [one for one, _ in found]
-    times = f"{len(found)} replacements of a container under traffic"
+    times = f"{len(found)} replacements of {of} under traffic"
     lost = sum(len(one.lost) for one in seen)
     pings = f"the worst of {times}; {sum(one.pings for one in seen)} pings at 10/s in all"
     streams = f"all of {times}; {sum(one.streams for one in seen)} streams"
     silence = max(one.silence_s for one in seen)
-    yield row("router.replace_lost_pings", max(one.pings_lost for one in seen), "pings", note=pings)
-    yield row(
-        "router.replace_streams_lost", lost, "streams", note=f"{streams}; longest silence of a stream {silence:.3f} s"
-    )
+    yield row(pings_name, max(one.pings_lost for one in seen), "pings", note=pings)
+    yield row(streams_name, lost, "streams", note=f"{streams}; longest silence of a stream {silence:.3f} s")
     dark = max(one.unnamed_s for one in seen) * 1e3
     asking = f"longest without an answer, where a lost question is asked again after 0.5 s; the worst of {times}"
-    yield row("router.replace_dns_dark_ms", dark, "ms", note=asking)
-    yield row("router.replace_s", statistics.median(took for _, took in found), "s", note=f"rebootRouter; {times}")
+    yield row(dark_name, dark, "ms", note=asking)
+    yield row(took_name, statistics.median(took for _, took in found), "s", note=f"rebootRouter; {times}")

@@ -5,9 +5,9 @@ the family and the netlink attributes with which the other kernel makes the same
 the answer to it as if nothing were rewritten, and what is rewritten (the kernel makes the real answer of these two). Windows
 are not carried: a TCP connection that was carried is held to its state, not to its sequence numbers.
 
-Two passes: all of them while the one that goes still serves, then those that are new or have moved on, while nobody does.
-What both have already is brought up to date by the newer word. Left out: what never leaves the machine, and connections
-that are expected by another one (the data channel of FTP lives or dies with its own rule).
+First all of them are asked for, then those that are new or have moved on since, as often as it takes. What both have already is
+brought up to date by the newer word. Left out: what begins or ends in the machine itself, whose sockets stay where they are, and
+connections that are expected by another one (the data channel of FTP lives or dies with its own rule).
 
 It blocks; the core calls it in a thread, one call at a time. Nothing here decides when.
 """
@@ -15,7 +15,7 @@ It blocks; the core calls it in a thread, one call at a time. Nothing here decid
 import socket
 import struct
 
-from sysvm.agent.netlink import DUMP, ERROR, HEADER, NETFILTER, REQUEST, attribute, attributes, dump, opened
+from sysvm.agent.netlink import DUMP, ERROR, HEADER, NETFILTER, REQUEST, attribute, attributes, dump, opened, own_addresses
 from sysvm.basics.log import get_logger
 from sysvm.wire.handover import Connections, Taken, Which
 
@@ -37,7 +37,6 @@ _TCP_STATE, _TCP_FLAGS = 1, (4, 5)
 _LIBERAL, _FLAGS_MASK = 8, 0x0B  # flags of a direction: windows are not looked at; scale and SACK are kept
 _EXISTS, _GONE = 17, 2
 _CLOCK = struct.pack("=HH", 8, _TIMEOUT)  # the head of the attribute; four bytes of time follow
-_LOCAL = {2: b"\x7f", 10: bytes(15) + b"\x01"}
 log = get_logger()
 
 
@@ -60,6 +59,7 @@ class Teller:
         """Those that are new, have moved on or have ended since they were told."""
         now: dict[bytes, bytes] = {}
         self._waiting = []
+        own = own_addresses()
         for payload in _table():
             standing = _standing(payload)
             if standing in self._told:
@@ -67,7 +67,7 @@ class Teller:
                 continue
             known = attributes(payload[4:])
             now[standing] = b""
-            if _is_carried(payload[0], known):
+            if _is_carried(payload[0], known, own):
                 now[standing] = payload[:1] + known[_ORIGINAL]
                 self._waiting.append(entry(payload[0], known))
         ended = set(self._told.values()) - set(now.values())
@@ -85,12 +85,12 @@ def _table() -> list[bytes]:
         return dump(handle)
 
 
-def _is_carried(family: int, known: dict[int, bytes]) -> bool:
+def _is_carried(family: int, known: dict[int, bytes], own: frozenset[bytes]) -> bool:
     status = int.from_bytes(known.get(_STATUS, b""), "big")
     if family not in _SENDER or not status & _CONFIRMED or status & (_EXPECTED | _DYING) or _TIMEOUT not in known:
         return False
-    addresses = attributes(attributes(known[_ORIGINAL])[_IP])
-    return not addresses[_SENDER[family]].startswith(_LOCAL[family])
+    senders = (attributes(attributes(known[way])[_IP])[_SENDER[family]] for way in (_ORIGINAL, _REPLY))
+    return own.isdisjoint(senders)
 
 
 def _standing(payload: bytes) -> bytes:

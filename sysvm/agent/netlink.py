@@ -20,6 +20,7 @@ _GETTABLE = (10 << 8) | 1
 _TABLE_NAME = 1
 _OBJECT_TABLE, _OBJECT_NAME, _OBJECT_TYPE, _OBJECT_DATA = 1, 2, 3, 4
 _QUEUE_KIND, _QUEUE_OPTIONS = 1, 2
+_ADDRESS, _LOCAL = 1, 2
 _COUNTER, _COUNTER_BYTES, _INET = 1, 1, 1
 
 
@@ -68,6 +69,14 @@ def counters(table: str) -> dict[str, int]:
             data = attributes(values[_OBJECT_DATA])
             found[values[_OBJECT_NAME].rstrip(b"\0").decode()] = int.from_bytes(data[_COUNTER_BYTES], "big")
     return found
+
+
+def own_addresses() -> frozenset[bytes]:
+    """All addresses of this network namespace, packed."""
+    with opened(_ROUTE) as handle:
+        handle.send(HEADER.pack(HEADER.size + 12, _GETADDR, REQUEST | DUMP, 1, 0) + bytes(12))
+        found = [attributes(payload[8:]) for payload in dump(handle)]
+    return frozenset(values.get(_LOCAL) or values[_ADDRESS] for values in found)
 
 
 def addresses_and_routes() -> str:

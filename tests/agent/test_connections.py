@@ -185,6 +185,18 @@ def test_streams_go_on_behind_another_kernel(town: Town):
         handle.close()
 
 
+def test_what_ends_in_the_router_itself_stays_there(town: Town):
+    """The other router has no socket for it."""
+    door = town.inside("first", lambda: socket.create_server(("10.1.1.1", 8080)))
+    called = town.inside("guest", lambda: socket.create_connection(("10.1.1.1", 8080), 10.0))
+    calling = town.inside("first", lambda: socket.create_connection(("203.0.113.100", 5000), 10.0))
+    stream = town.call("guest", "outside")
+    assert Taken(taken=1) == town.carry(Teller(), Which.ALL)
+    assert 1 == len(town.tracked("second"))
+    for handle in (door, called, calling, *stream):
+        handle.close()
+
+
 def test_what_is_there_already_is_brought_up_to_date_and_what_has_ended_ends(town: Town):
     teller = Teller()
     here, there = town.call("guest", "outside")

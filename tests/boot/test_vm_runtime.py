@@ -6,13 +6,16 @@ from tests.boot.conftest import world
 from tests.boot.outside import place_outside
 from tests.boot.screen import picture
 from tests.boot.test_self_care import page
+from tests.boot.traffic import Seen, forward, replaced, visiting
 from tests.boot.vpn import alice_comes_and_goes
+from tests.boot.world import World, answers
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
 
 
 async def test_the_demo_with_all_system_vms_as_machines():
-    """Template downloaded, router serves, the world comes in, a screen is seen, a VPN's client is let in."""
+    """Template downloaded, router serves, the world comes in, a screen is seen, a VPN's client is let in, the router is
+    replaced."""
     with world("--runtime", "vm") as demo:
         demo.until(demo.all_run, "everything runs")
         rows = demo.machines()
@@ -26,3 +29,23 @@ async def test_the_demo_with_all_system_vms_as_machines():
         assert len(set(pixels[::4])) > 1
         with place_outside(demo) as place:
             assert "ESP by the kernel" == alice_comes_and_goes(demo, place)
+        seen = router_replaced(demo)
+        assert seen.lost == []
+        assert seen.streams > 2
+        # Who stopped the old one first would be dark for most of it: an emulated machine boots.
+        assert seen.pings_lost * 4 < seen.pings
+        assert (demo.census()["domains"], demo.census()["containers"]) == (5, 0)
+
+
+def router_replaced(demo: World) -> Seen:
+    """Under traffic, by rebootRouter; what was noticed. The new one serves alone afterwards."""
+    router = demo.uuid("router")
+    before = demo.incarnation(router)
+    doors = {"forwarded": forward(demo, 8181, 80)}
+    demo.until(lambda: "tiny guest one" in answers(*doors["forwarded"]), "the forwarded port leads to guest one")
+    with visiting(demo) as visitor:
+        seen = replaced(demo, visitor, doors, lambda: demo.client.job("rebootRouter", id=router))
+    demo.until(demo.all_run, "everything runs")
+    alone = [str(before + 1)]
+    demo.until(lambda: alone == [path.name for path in demo.layout.machine(router).iterdir()], "the old one is gone")
+    return seen
