@@ -15,7 +15,18 @@ It blocks; the core calls it in a thread, one call at a time. Nothing here decid
 import socket
 import struct
 
-from sysvm.agent.netlink import DUMP, ERROR, HEADER, NETFILTER, REQUEST, attribute, attributes, dump, opened, own_addresses
+from sysvm.agent.netlink import (
+    DUMP,
+    ERROR,
+    HEADER,
+    NETFILTER,
+    REQUEST,
+    attribute,
+    attributes,
+    dump,
+    opened,
+    own_addresses,
+)
 from sysvm.basics.log import get_logger
 from sysvm.wire.handover import Connections, Taken, Which
 
