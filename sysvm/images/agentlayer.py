@@ -106,7 +106,7 @@ def _put_ours(source: Path, place: Path) -> None:
 
 def _put_programs(source: Path, place: Path) -> None:
     place.mkdir(parents=True)
-    for program in sorted(source.iterdir()):
+    for program in sorted(source.glob("*")):  # a source without programs has none
         shutil.copyfile(program, place / program.name)
         (place / program.name).chmod(0o755)
 
