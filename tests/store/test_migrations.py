@@ -1,6 +1,8 @@
 """All migrations together make the tables that the code declares, on both databases."""
 
+import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -66,3 +68,29 @@ def _empty(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("drop schema public cascade")
         connection.exec_driver_sql("create schema public")
+
+
+@pytest.mark.parametrize("born", [None, 1700000000.0])
+async def test_a_cloud_older_than_network_acls_gets_the_default_lists(born: float | None):
+    """An empty database gets them from its seeds, like everything that every cloud has."""
+    store = SqliteStore(None, SystemClock(), inline=True)
+    with store.engine.connect() as connection:
+        made = schema.config()
+        made.attributes["connection"] = connection
+        command.upgrade(made, "0015")
+        if born is not None:
+            values = "(1, 'u', 1, 0, 'v', 's', :born)"
+            names = "(id, uuid, epoch, read_only, version, secrets_check, created)"
+            connection.execute(sa.text(f"insert into cloud {names} values {values}"), {"born": born})
+            connection.commit()
+            connection.exec_driver_sql("pragma foreign_keys = off")  # the owner's rows are not what this is about
+    schema.upgrade(store)
+    names = "select l.name, a.number, a.action, a.traffic_type, a.sources from network_acl a join network_acl_list l"
+    found = await store.read(lambda tx: tx.sql(f"{names} on l.id = a.acl_list_id order by l.id, a.number"))
+    lists = [
+        (f"default_{action.lower()}", number, action, way, '["0.0.0.0/0"]')
+        for action in ("Deny", "Allow")
+        for number, way in ((1, "Ingress"), (2, "Egress"))
+    ]
+    assert (lists if born is not None else []) == [tuple(row) for row in found]
+    await store.close()
