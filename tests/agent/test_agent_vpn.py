@@ -97,7 +97,7 @@ def test_two_ports_are_open_and_clients_see_guests_only() -> None:
         rule for rule in chains["input"] if rule not in plain["input"]
     ]
     assert [
-        'iifname "ipsec0" oifname { "eth0" } ip daddr { 10.1.1.0/24 } accept',
-        'iifname { "eth0" } oifname "ipsec0" ip saddr { 10.1.1.0/24 } accept',
-        'iifname "ipsec0" oifname "ipsec0" accept',
+        'iifname "ipsec0" oifname { "eth0" } ip saddr 10.1.2.2-10.1.2.8 ip daddr { 10.1.1.0/24 } accept',
+        'iifname { "eth0" } oifname "ipsec0" ip saddr { 10.1.1.0/24 } ip daddr 10.1.2.2-10.1.2.8 accept',
+        'iifname "ipsec0" oifname "ipsec0" ip saddr 10.1.2.2-10.1.2.8 ip daddr 10.1.2.2-10.1.2.8 accept',
     ] == [rule for rule in chains["forward"] if rule not in plain["forward"]]

@@ -15,7 +15,7 @@ import pytest
 from sysvm.agent.roles.router.ipsec_vici import Charon
 from sysvm.basics.digest import digest
 from sysvm.wire.channel import DriftReport, TunnelsReport
-from sysvm.wire.documents import Interface, RouterDocument, SourceNat
+from sysvm.wire.documents import Interface, PortForward, Ports, Protocol, RouterDocument, SourceNat
 from sysvm.wire.machines import BootData
 from sysvm.wire.vpc import AclRule, Tier, Vpc
 from sysvm.wire.vpn import RemoteAccess, Tunnel, TunnelSeen, TunnelState, VpnUser
@@ -264,6 +264,25 @@ def _associations(lab: Lab) -> set[str]:
     with Charon(lab.paths.run / "ipsec" / "charon.vici") as charon:
         listed = charon.listed("list-sas", "list-sa")
     return {each["initiator-spi"] for each in listed.values() if each["state"] == "ESTABLISHED"}
+
+
+def test_a_forward_of_all_ports_leaves_the_tunnel_alone(here: Lab, there: Lab) -> None:
+    """What the other gateway says is the router's; anybody else's packets to these ports are the guest's."""
+    everything = PortForward(
+        rule="all",
+        public=PUBLIC,
+        protocol=Protocol.UDP,
+        ports=Ports(1, 65535),
+        private=GUEST,
+        private_ports=Ports(1, 65535),
+    )
+    live(there, far(other := anew(THERE)))
+    live(here, near(tunnel := anew(HERE), port_forwards=(everything,)))
+    becomes(here, tunnel, TunnelState.CONNECTED)
+    live(here, near(changed(tunnel, passive=True), port_forwards=(everything,)))
+    live(there, far(begins := anew(other, passive=False)))
+    becomes(there, begins, TunnelState.CONNECTED)
+    assert reach(here, there) == BOTH
 
 
 # ---------------------------------------------------------------- both kinds

@@ -41,7 +41,10 @@ def vpn(document: RouterDocument) -> tuple[str, ...]:
 
 
 def gateways(document: RouterDocument) -> tuple[str, ...]:
-    """Rules, also of the gate, for the other ends of tunnels; one that has a name may come from anywhere. Raises Wrong."""
+    """Rules for the other ends of tunnels, whose words are forwarded to nobody; one that has a name may come from anywhere.
+
+    They are the input chain's, the gate's and the first ones where destinations are rewritten. Raises Wrong.
+    """
     rules = []
     for tunnel in document.tunnels:
         where = f"VPN connection {tunnel.connection}"
@@ -58,16 +61,17 @@ def clients(document: RouterDocument, guests: tuple[str, ...], outside: tuple[st
     """
     inside = ", ".join(f'"{each}"' for each in guests)
     rules = []
-    if document.vpn is not None:
+    if document.vpn is not None and guests:
         networks = ", ".join(str(network(text, "vpn")) for text in document.vpn.networks)
+        they = f"{address(document.vpn.first, 'vpn')}-{address(document.vpn.last, 'vpn')}"
         rules += [
-            f'iifname "{DEVICE}" oifname {{ {inside} }} ip daddr {{ {networks} }} accept',
-            f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {networks} }} accept',
-            f'iifname "{DEVICE}" oifname "{DEVICE}" accept',
+            f'iifname "{DEVICE}" oifname {{ {inside} }} ip saddr {they} ip daddr {{ {networks} }} accept',
+            f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {networks} }} ip daddr {they} accept',
+            f'iifname "{DEVICE}" oifname "{DEVICE}" ip saddr {they} ip daddr {they} accept',
         ]
     for site in ipsec_tunnels.render(document):
         rules += [f'oifname "{each}" ip daddr {{ {", ".join(site.remote_networks)} }} drop' for each in outside]
-        if document.vpc is None:
+        if document.vpc is None and guests:
             rules += [f'iifname "{DEVICE}" oifname {{ {inside} }} {_from_site(site)} accept', _to_site(site, inside)]
     return tuple(dict.fromkeys(rules))
 
@@ -80,7 +84,8 @@ def tunnels(document: RouterDocument, guests: tuple[str, ...]) -> tuple[str, ...
         return ()
     far = ", ".join(cidr for site in sites for cidr in site.remote_networks)
     inside = ", ".join(f'"{each}"' for each in guests)
-    return (*(_to_site(site, inside) for site in sites), f'iifname "{DEVICE}" ip saddr != {{ {far} }} drop')
+    leaving = [_to_site(site, inside) for site in sites if guests]
+    return (*leaving, f'iifname "{DEVICE}" ip saddr != {{ {far} }} drop')
 
 
 def _to_site(site: Site, inside: str) -> str:

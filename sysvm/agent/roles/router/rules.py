@@ -84,7 +84,7 @@ def render(document: RouterDocument) -> Ruleset:
         *acls.chains(document),
         Chain("firewall", _firewall_rules()),
         Chain("gate", _gate_rules(document), _GATE),
-        Chain("inward", _inward_rules(), _INWARD),
+        Chain("inward", (*doors.gateways(document), *_inward_rules()), _INWARD),
         Chain("input", _input_rules(document, guests, outside, page_rules), _INPUT),
         Chain("forward", _forward_rules(document, guests, outside), _FORWARD),
         Chain("outward", _outward_rules(document, guests, outside), _OUTWARD),
