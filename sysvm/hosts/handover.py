@@ -228,6 +228,8 @@ class Handovers:
         """Agents are what the journal says: after a hello, or after a handover that could not be finished."""
         await self.settle(machine)
         holder = self.holder(machine)
+        if holder is not None and self._gates.has(machine, holder) and self._was_replaced(machine):
+            await self._gates.serve(machine, holder)
         for incarnation in self._specs.incarnations(machine):
             seen = self._agents.seen(machine, incarnation)
             if incarnation != holder and seen is not None and not seen.standby:
@@ -237,6 +239,10 @@ class Handovers:
             if seen is not None and seen.standby and seen.ready:
                 why = await self._take(machine, holder)
                 log.info("holder_told", machine=machine, incarnation=holder, why=why)
+
+    def _was_replaced(self, machine: str) -> bool:
+        """Whether there is, or ever was, another one whose ports could be the open ones."""
+        return self._journal.entry(machine) is not None or len(self._specs.incarnations(machine)) > 1
 
     async def _flip(self, machine: str, holder: int, comes: int) -> None:
         began = self._clock.now()
