@@ -330,6 +330,20 @@ async def test_without_a_router_that_runs_nothing_is_connected(land: Land, vpc: 
     assert ("Disconnected", "the VPC's router does not run") == (row["state"], row["note"])
 
 
+async def test_a_router_that_cannot_be_told_is_said(land: Land, vpc: dict[str, Any]):
+    """Nothing has changed then."""
+    made = await connected(land, vpc)
+    (host,) = await land.rows(sa.select(tables.host))
+    await land.cloud.change(tables.host, host.uuid, state="Alert")
+    for command in ("resetVpnConnection", "deleteVpnConnection"):
+        with refusal(534, "is unreachable"):
+            await land.admin(command, id=made["id"])
+    with refusal(534, "is unreachable"):
+        await land.admin("updateVpnCustomerGateway", id=made["s2scustomergatewayid"], **{**FAR, "ipsecpsk": "new"})
+    (row,) = await land.admin("listVpnConnections")
+    assert ("Connecting", "between us") == (row["state"], row["ipsecpsk"])
+
+
 async def test_others_than_its_own_router_are_not_believed(land: Land, vpc: dict[str, Any]):
     made = await connected(land, vpc)
     network = await land.network(name="other")

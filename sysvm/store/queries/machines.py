@@ -45,10 +45,15 @@ def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
 
 
 def need_reachable_router(tx: Tx, network_id: int) -> None:
-    """Raises Refused when the evidence says that no running router of the network can be told anything: its host has been
+    """Raises Refused when no running router of the network can be told anything."""
+    need_reachable(tx, routers_of(tx, network_id))
+
+
+def need_reachable(tx: Tx, routers: Sequence[Row]) -> None:
+    """Raises Refused when the evidence says that none of these routers which runs can be told anything: its host has been
     without a link for so long that it is an alert, or it runs a template that is too old. One that starts, moves or is
     replaced takes what is new when it is there; one that is stopped, when it starts."""
-    found = [router for router in routers_of(tx, network_id) if router.wanted == "running" and router.power == "running"]
+    found = [router for router in routers if router.wanted == "running" and router.power == "running"]
     router_versions.need_young_enough(tx, found)
     hosts = [tx.get(tables.host, router.host_id) for router in found if router.host_id is not None]
     if hosts and all(host is not None and host.state == "Alert" for host in hosts):

@@ -207,5 +207,6 @@ def has_router(tx: Tx, vpc_ids: Sequence[int]) -> set[int]:
 
 def need_reachable_router(tx: Tx, vpc_id: int) -> None:
     """As for rules: raises Refused when the VPC's router cannot be told anything."""
-    for row in tx.rows(tables.network, "vpc_id = :vpc and removed is null order by id limit 1", vpc=vpc_id):
-        machines.need_reachable_router(tx, row.id)
+    machines.need_reachable(
+        tx, tx.rows(tables.machine, "kind = 'router' and vpc_id = :vpc and removed is null", vpc=vpc_id)
+    )
