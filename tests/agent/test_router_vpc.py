@@ -11,9 +11,11 @@ import pytest
 from sysvm.basics.digest import digest
 from sysvm.wire.channel import DriftReport
 from sysvm.wire.documents import Interface, RouterDocument, SourceNat
+from sysvm.wire.explaining import Fate
 from sysvm.wire.vpc import AclRule, Route, Tier, Vpc
 from tests.agent.documents import ANY, GUEST, OUTSIDE, PUBLIC, SECOND, forward, interfaces, router, static
 from tests.agent.lab import Lab, sh, until
+from tests.agent.test_explain_packet import explained
 
 pytestmark = pytest.mark.root
 WEB, DATA = GUEST, "10.1.2.5"
@@ -181,6 +183,26 @@ def test_a_tier_that_goes_leaves_nothing(world: TwoTiers):
     assert ({"in_eth0", "out_eth0"}, set()) == (names & {"in_eth0", "out_eth0"}, names & {"in_eth3", "out_eth3"})
     assert f"{PUBLIC} 80" == world.reached(world.guest, OUTSIDE, 80)
     live(world, whole)
+
+
+def test_what_is_explained_is_what_happens(world: TwoTiers):
+    """Fate and rule, and words about what no rule speaks of."""
+    rules = (item(7, protocol="tcp", port=80, cidrs=("10.1.1.0/24",)), item(8, allow=False, protocol="tcp", port=81))
+    only = (item(9, protocol="tcp", port=80),)
+    live(world, document(data=(rules, ()), web=((item(6),), only), static_nat=(static("data", SECOND, DATA),)))
+    for source, destination, port, passes, rule, words in (
+        (WEB, DATA, 80, True, "acl-7", "network ACL rule acl-7"),
+        (WEB, DATA, 81, False, "", "no rule of the network ACL lets TCP port 81 to 10.1.2.5 out"),
+        (DATA, WEB, 80, True, "acl-6", "network ACL rule acl-6"),
+        (WEB, OUTSIDE, 80, True, "", "what its own network lets out goes on through eth2"),
+        (OUTSIDE, SECOND, 81, False, "acl-8", "network ACL rule acl-8: drops it"),
+        (OUTSIDE, SECOND, 80, False, "", "no rule of the network ACL lets TCP port 80 from 203.0.113.1 in"),
+    ):
+        said = explained(world, source, destination, port=port)
+        whole = " ".join((said.words, *(step.words for step in said.steps)))
+        assert (Fate.ACCEPT if passes else Fate.DROP, rule, True) == (said.fate, said.rule, words in whole), whole
+        namespace = {WEB: world.guest, DATA: world.data, OUTSIDE: world.outside}[source]
+        assert passes is not world.is_blocked(namespace, destination, port)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sysvm.api.commands.routers import the_router
 from sysvm.api.handlers import handler, result
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows
+from sysvm.store.queries import machine_rows, machines
 from sysvm.store.store import Row, Tx
 from sysvm.wire.explaining import ExplainPacket, ShowRules
 
@@ -42,10 +42,7 @@ def _router(call: Call) -> Row:
     if "id" in call:
         return running(the_router(call))
     network = call.need(tables.network, "networkid")
-    found = call.tx.rows(
-        tables.machine, "kind = 'router' and network_id = :network and removed is null order by id", network=network.id
-    )
-    for row in found:
+    for row in machines.routers_of(call.tx, network.id):
         if machine_rows.state_of(row) == "Running":
             return row
     raise Refused(f"Network {network.name} has no running router", Why.UNAVAILABLE)

@@ -4,7 +4,7 @@ The router's own chains are known by name (see rules.py); of all others only the
 """
 
 from sysvm.agent.roles.router.explaining.judging import Effect
-from sysvm.agent.roles.router.explaining.owners import BALANCER, EGRESS, FIREWALL, FORWARD, NOBODY, STATIC, Owner
+from sysvm.agent.roles.router.explaining.owners import ACL, BALANCER, EGRESS, FIREWALL, FORWARD, NOBODY, STATIC, Owner
 from sysvm.agent.roles.router.explaining.packet import ICMP, ICMP6, PORTS, TCP, UDP, Packet
 from sysvm.agent.roles.router.ruleset import TABLE
 from sysvm.wire.explaining import Fate
@@ -20,9 +20,11 @@ _KINDS = {
     STATIC: "static NAT",
     EGRESS: "egress rule",
     BALANCER: "load balancer rule",
+    ACL: "network ACL rule",
 }
 _PROTOCOLS = {TCP: "TCP", UDP: "UDP", ICMP: "ICMP", ICMP6: "ICMPv6"}
 _EGRESS = "egress_"
+_OUT, _IN = "out_", "in_"  # a VPC's tiers
 
 
 def packet(asked: Packet) -> str:
@@ -115,6 +117,10 @@ def _own(effect: Effect, asked: Packet) -> str:
         }.get(chain, "")
     if chain.startswith(_EGRESS):
         return _of_egress(effect, asked)
+    if chain.startswith((_OUT, _IN)):
+        return _of_tier(effect, asked)
+    if (chain, what) == ("forward", "accept") and not _was_rewritten(effect):
+        return f"what its own network lets out goes on through {asked.leaves}"
     return {
         ("firewall", "drop"): f"no firewall rule of {asked.destination} lets {service(asked)} from {asked.source} in",
         ("input", "drop"): (
@@ -125,6 +131,24 @@ def _own(effect: Effect, asked: Packet) -> str:
         ("forward", "accept"): "its destination was rewritten, so the firewall has judged it already",
         ("gate", "jump firewall"): f"{asked.destination} is a public address: its firewall rules are asked",
     }.get((chain, what), "")
+
+
+def _was_rewritten(effect: Effect) -> bool:
+    """Whether the rule asks for that, and for nothing else."""
+    assert effect.rule is not None
+    return "'ct': {'key': 'status'" in str(effect.rule.expressions)
+
+
+def _of_tier(effect: Effect, asked: Packet) -> str:
+    """What stands at the ends of a tier's chains; its own rules are known by their ids."""
+    if effect.what != "drop":
+        return ""
+    if effect.chain.name.startswith(_IN):
+        return f"no rule of the network ACL lets {service(asked)} from {asked.source} in"
+    assert effect.rule is not None
+    if len(effect.rule.expressions) > 1:
+        return f"only the tier's own addresses, and what is routed by way of it, get out: {asked.source} is neither"
+    return f"no rule of the network ACL lets {service(asked)} to {asked.destination} out"
 
 
 def _of_egress(effect: Effect, asked: Packet) -> str:
