@@ -1,5 +1,5 @@
-"""An agent with a kernel of its own (a VM's) beside another incarnation that serves: everything is live behind shut ports, nothing
-is told of what nobody can see from there, and when the ports are opened neighbours hear of it and members count as well.
+"""An agent with a kernel of its own (a VM's) beside another incarnation that serves: everything is live behind shut ports,
+nothing is told of what nobody can see from there, and when the ports are opened neighbours hear of it and members count as well.
 """
 
 import signal

@@ -151,6 +151,12 @@ class Ipsec:
         note = "ESP by the kernel" if self._kernel else "ESP by kernel-libipsec"
         return (msgspec.structs.replace(self._supervision.seen(self.name), note=note),)
 
+    def show(self, rendering: Wanted | None) -> None:
+        """Other sites can be reached from now on: tunnels are begun at once."""
+        del rendering
+        self._initiating.again()
+        self._initiating.tend()
+
     def tend(self) -> tuple[TunnelSeen, ...]:
         """Begins what is not connected; says how the tunnels are."""
         return self._initiating.tend()

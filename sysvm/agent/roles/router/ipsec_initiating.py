@@ -71,6 +71,14 @@ class Initiating:
         for name in self._why.keys() - self._wanted.keys():
             self._forget(name)
 
+    def again(self) -> None:
+        """What has failed so far says nothing any more: what is missing is begun at the next look."""
+        for going in self._tries.values():
+            going.close()
+        self._tries = {}
+        for name in self._wanted:
+            self._forget(name)
+
     def tend(self) -> tuple[TunnelSeen, ...]:
         """How every tunnel is, after what is missing has been begun."""
         if not self._wanted:

@@ -371,8 +371,7 @@ class RouterRole(Role):
         while True:
             await self._context.clock.sleep(_WATCH_EVERY)
             for report in await self._on_thread(self._mend):
-                if not self._hidden:
-                    await self._context.line.notify(report)
+                await self._context.line.notify(report)
 
     def _mend(self) -> list[DriftReport | MembersReport | TunnelsReport]:
         if self._ending or self._resting or self._document is None:
@@ -390,6 +389,8 @@ class RouterRole(Role):
                 log.warning("daemon_restarted", service=now.name, restarts=now.restarts)
                 reports.append(DriftReport(service=now.name, difference=words, mended=now.running))
         self._seen = self._daemons()
+        if self._hidden:
+            return []
         return reports + [report for told in self._told for report in told.news(self._ticks)]
 
     def _daemons(self) -> tuple[ServiceSeen, ...]:
