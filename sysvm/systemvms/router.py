@@ -12,6 +12,7 @@ import msgspec
 from sysvm.systemvms import load_balancer
 from sysvm.systemvms.load_balancer import BalancerFacts
 from sysvm.wire.documents import (
+    Dhcp6,
     DhcpNetwork,
     Dns,
     DnsRecord,
@@ -44,6 +45,12 @@ class GuestFacts:
     userdata: bytes = b""
     metadata: dict[str, str] = field(default_factory=dict)
     password: str | None = None
+    address6: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of both families, as far as it has them."""
+        return (self.address, self.address6) if self.address6 else (self.address,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +68,24 @@ class NetworkFacts:
     egress_default_allow: bool
     use_external_dns: bool = False
     own_address: str = ""  # the router's, where the gateway is somebody else (shared networks)
+    cidr6: str = ""
+    own_address6: str = ""
+    dns6: tuple[str, ...] = ()  # of the zone
 
     @property
     def address(self) -> str:
         """Where guests ask the router."""
         return self.own_address or self.gateway
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The same of both families, as far as it has them."""
+        return (self.address, self.own_address6) if self.has_six else (self.address,)
+
+    @property
+    def has_six(self) -> bool:
+        """Whether the router serves IPv6 there."""
+        return bool(self.cidr6 and self.own_address6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +154,25 @@ def _dhcp(facts: RouterFacts) -> DhcpNetwork:
         domain=network.domain,
         mtu=network.mtu,
         reservations=tuple(
-            Reservation(mac=guest.mac, address=guest.address, hostname=guest.hostname, default=guest.is_default)
+            Reservation(
+                mac=guest.mac, address=guest.address, hostname=guest.hostname, default=guest.is_default,
+                address6=guest.address6 if network.has_six else "",
+            )
             for guest in _guests(facts)
         ),
-    )
+        six=Dhcp6(cidr=network.cidr6, dns=(network.own_address6,) if own else network.dns6) if network.has_six else None,
+    )  # fmt: skip
 
 
 def _dns(facts: RouterFacts) -> Dns:
     network = facts.network
-    own = [DnsRecord(name=guest.hostname, addresses=(guest.address,)) for guest in _guests(facts) if guest.hostname]
+    own = [DnsRecord(name=guest.hostname, addresses=guest.addresses) for guest in _guests(facts) if guest.hostname]
     return Dns(
         domain=network.domain,
-        listen=(network.address,),
-        allow=(network.cidr,),
-        forwarders=network.dns,
-        records=(DnsRecord(name="data-server", addresses=(network.address,)), *own),
+        listen=network.addresses,
+        allow=(network.cidr, network.cidr6) if network.has_six else (network.cidr,),
+        forwarders=(*network.dns, *network.dns6) if network.has_six else network.dns,
+        records=(DnsRecord(name="data-server", addresses=network.addresses), *own),
     )
 
 

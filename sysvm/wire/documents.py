@@ -43,6 +43,7 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
     role: str  # guest | control | public
     addresses: tuple[str, ...] = ()  # with prefix
     gateway: str | None = None
+    gateway6: str | None = None
     mtu: int = 1500
     rate_mbit: int = 0
 
@@ -54,6 +55,14 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     hostname: str
     default: bool = True  # False: no gateway and no DNS over this NIC
+    address6: str = ""
+
+
+class Dhcp6(msgspec.Struct, frozen=True, kw_only=True):
+    """IPv6 of a guest network: advertisements that send guests to DHCPv6, and its answers. The gateway advertises itself."""
+
+    cidr: str  # its prefix has 64 bits
+    dns: tuple[str, ...]
 
 
 class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +75,7 @@ class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True):
     domain: str
     mtu: int = 1500
     reservations: tuple[Reservation, ...] = ()
+    six: Dhcp6 | None = None
 
 
 class DnsRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -255,6 +255,20 @@ class Lab:
         """A socket that lives in a namespace."""
         return self._opened(namespace, socket.AF_INET, kind)
 
+    def open6(self, namespace: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """The same over IPv6."""
+        return self._opened(namespace, socket.AF_INET6, kind)
+
+    def opens6(self, namespace: str, address: str, port: int) -> bool:
+        """Whether a connection over IPv6 comes about within a second."""
+        with self.open6(namespace) as handle:
+            handle.settimeout(1.0)
+            try:
+                handle.connect((address, port))
+            except OSError:
+                return False
+            return True
+
     def open_raw(self, namespace: str) -> socket.socket:
         """A socket of frames that lives in a namespace; to be bound to a device."""
         return self._opened(namespace, socket.AF_PACKET, socket.SOCK_RAW)

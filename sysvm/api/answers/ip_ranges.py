@@ -15,7 +15,6 @@ def vlan_uri(vlan: str) -> str:
 
 def vlan_range(row: Row) -> dict[str, Any]:
     """A public range, or one of a shared network."""
-    first, last = unpack_address(row.first), unpack_address(row.last)
     return without_empty(
         {
             "id": row.uuid,
@@ -25,11 +24,7 @@ def vlan_range(row: Row) -> dict[str, Any]:
             "networkid": row.network_uuid,
             "physicalnetworkid": row.physical_network_uuid,
             "vlan": vlan_uri(row.vlan),
-            "gateway": row.gateway,
-            "netmask": row.netmask,
-            "cidr": str(ip_ranges.subnet(row)),
-            "startip": first,
-            "endip": last,
+            **_addresses(row),
             "forvirtualnetwork": row.traffic == "Public",
             "forsystemvms": row.for_system_vms,
             "description": vlan_uri(row.vlan),
@@ -38,6 +33,18 @@ def vlan_range(row: Row) -> dict[str, Any]:
             "domain": row.domain_text,
         }
     )
+
+
+def _addresses(row: Row) -> dict[str, Any]:
+    """Of each family that the range is of."""
+    found: dict[str, Any] = {}
+    if row.first is not None:
+        found |= {"gateway": row.gateway, "netmask": row.netmask, "cidr": str(ip_ranges.subnet(row))}
+        found |= {"startip": unpack_address(row.first), "endip": unpack_address(row.last)}
+    if row.first6 is not None:
+        found |= {"ip6gateway": row.ip6_gateway, "ip6cidr": row.ip6_cidr}
+        found |= {"startipv6": unpack_address(row.first6), "endipv6": unpack_address(row.last6)}
+    return found
 
 
 def storage_range(row: Row) -> dict[str, Any]:

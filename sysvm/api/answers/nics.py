@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
+from ipaddress import IPv6Interface
 from typing import Any
 
 from sysvm.store.queries.nics import NicRow
@@ -49,7 +50,11 @@ def nic(
             answer["broadcasturi"] = answer["isolationuri"] = isolation
     for held in addresses:
         if held.is_primary:  # at most one of each family
-            answer["ip6address" if ":" in held.text else "ipaddress"] = held.text
+            if ":" in held.text:
+                answer["ip6address"] = held.text
+                answer["ip6cidr"] = str(IPv6Interface((held.text, held.prefix)).network)
+            else:
+                answer["ipaddress"] = held.text
     if netmask:
         answer["netmask"] = netmask
     elif traffic == "control":

@@ -106,8 +106,6 @@ def _refuse_unsupported(call: Call) -> None:
     host, zone = call.row(tables.host, "hostid"), call.row(tables.zone, "zoneid")
     if host is not None and zone is not None and host.zone_id != zone.id:
         raise Refused(f"Host {host.name} is not in zone {zone.name}")
-    if call.get("ip6address"):
-        raise Refused("The network has no IPv6 addresses")
 
 
 def service_offering(call: Call, zone: Row) -> Row:

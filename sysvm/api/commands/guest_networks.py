@@ -9,6 +9,7 @@ from sysvm.api.commands import network_making
 from sysvm.api.commands import security_groups as group_commands
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.rules import guests as rules
+from sysvm.api.rules import ranges6
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import addresses, networks, nics, security_groups, settings
@@ -24,12 +25,13 @@ class Plug:
     network: Row
     ip: str | None = None
     mac: str | None = None
+    ip6: str | None = None
 
 
 def chosen(call: Call, zone: Row, owner: Owner) -> list[Plug]:
     """The networks of a deploy call; the first one is the default."""
     listed = call.get("iptonetworklist")
-    if listed and (call.get("networkids") or call.get("ipaddress")):
+    if listed and (call.get("networkids") or call.get("ipaddress") or call.get("ip6address")):
         raise Refused("ipToNetworkMap can't be specified along with networkIds or ipAddress")
     if listed:
         plugs = [_from_map(call, entry) for entry in listed]
@@ -38,7 +40,9 @@ def chosen(call: Call, zone: Row, owner: Owner) -> list[Plug]:
     else:
         plugs = [Plug(_default(call, zone, owner))]
     if not listed:
-        plugs[0] = Plug(plugs[0].network, call.get("ipaddress") or None, _mac(call))
+        plugs[0] = Plug(
+            plugs[0].network, call.get("ipaddress") or None, _mac(call), call.get("ip6address") or None
+        )
     for plug in plugs:
         check(call, plug.network, zone, owner)
     if len({plug.network.id for plug in plugs}) < len(plugs):
@@ -63,7 +67,10 @@ def _from_map(call: Call, entry: dict[str, str]) -> Plug:
         raise Refused("Unable to find network by ID specified in ipToNetworkMap: networkid is missing")
     mac = values.get("mac")
     return Plug(
-        usable_network(call, uuid, "iptonetworklist"), values.get("ip") or None, rules.mac(mac) if mac else None
+        usable_network(call, uuid, "iptonetworklist"),
+        values.get("ip") or None,
+        rules.mac(mac) if mac else None,
+        values.get("ipv6") or None,
     )
 
 
@@ -114,6 +121,11 @@ def plug_in(tx: Tx, machine_id: int, device: int, plug: Plug, *, default: bool) 
         held = ((address, ipaddress.ip_network(network.cidr).prefixlen),)
     elif plug.ip is not None:
         raise Refused(f"Network {network.name} has no addresses, so {plug.ip} can't be taken from it")
+    mac = plug.mac or nics.new_mac(tx)
+    if network.ip6_cidr:
+        held += ((addresses.take_guest_ip6(tx, network, mac, plug.ip6), ranges6.PREFIX),)
+    elif plug.ip6 is not None:
+        raise Refused(f"Network {network.name} has no IPv6 addresses, so {plug.ip6} can't be taken from it")
     offering = tx.get(tables.network_offering, network.offering_id)
     rate = offering.network_rate if offering is not None and offering.network_rate is not None else None
     return nics.add_nic(
@@ -124,8 +136,9 @@ def plug_in(tx: Tx, machine_id: int, device: int, plug: Plug, *, default: bool) 
         network_id=network.id,
         addresses=held,
         gateway=network.gateway,
+        gateway6=network.ip6_gateway,
         is_default=default,
-        mac=plug.mac,
+        mac=mac,
         mtu=network.mtu,
         rate_mbit=rate if rate is not None else int(settings.value(tx, "vm.network.throttling.rate") or 0),
     )

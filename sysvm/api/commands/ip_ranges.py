@@ -15,16 +15,15 @@ import sqlalchemy as sa
 from sysvm.api.answers import ip_ranges as answers
 from sysvm.api.answers.lists import each
 from sysvm.api.call import Accepted, Call, One, Reply, Success
+from sysvm.api.commands import shared_ranges6
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows
-from sysvm.api.rules import ranges
+from sysvm.api.rules import ranges, ranges6
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import addresses, hosts, ip_ranges, physical_networks, zones
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
-
-IP6 = ("startipv6", "endipv6", "ip6gateway", "ip6cidr")
 
 
 def free_of_others(tx: Tx, span: ranges.Span, traffic: str, zone: Row, but: int | None = None) -> None:
@@ -99,16 +98,18 @@ def _zone_of(tx: Tx, pool: Row) -> Row:
 @handler("createVlanIpRange")
 def create_vlan_ip_range(call: Call) -> Reply:
     """A public range (forvirtualnetwork=true), or one of a shared network."""
-    if any(call.get(name) for name in IP6):
-        raise Refused("IPv6 ranges are not supported yet; give startip, endip, gateway and netmask of IPv4")
     network = call.row(tables.network, "networkid")
     if network is None and (zone := _basic_zone(call)) is not None:
+        if ranges6.is_given(call.params):
+            raise Refused("IPv6 is for shared networks of Advanced zones; give startip, endip, gateway and netmask of IPv4")
         if call.get("forvirtualnetwork"):
             raise Refused("Basic zones have no public ranges; give forvirtualnetwork=false for one of their guests' network")
         return _create_shared(call, zones.basic_network(call.tx, zone.id))
     public = call.get("forvirtualnetwork", network is None)
     if public and network is not None:
         raise Refused("A public range (forvirtualnetwork=true) belongs to no network; leave networkid out")
+    if public and ranges6.is_given(call.params):
+        raise Refused("IPv6 is for shared networks; give a public range startip, endip, gateway and netmask of IPv4 only")
     return _create_public(call) if public else _create_shared(call, network)
 
 
@@ -193,7 +194,10 @@ def _create_shared(call: Call, network: Row | None) -> Reply:
         raise Refused(f"The network {network.name} is {network.guest_type}; only Shared networks have ranges")
     zone = call.tx.get(tables.zone, network.zone_id)
     assert zone is not None
-    present = ip_ranges.of_network(call.tx, network.id)
+    span6 = ranges6.span(call.params)
+    if span6 is not None and not call.get("startip") and network.cidr:
+        return _create_shared6(call, network, span6)
+    present = [pool for pool in ip_ranges.of_network(call.tx, network.id) if pool.first is not None]
     gateway = call.get("gateway") or network.gateway or (present[0].gateway if present else "")
     netmask = call.get("netmask") or (present[0].netmask if present else "")
     if not gateway or not netmask or not call.get("startip"):
@@ -209,11 +213,33 @@ def _create_shared(call: Call, network: Row | None) -> Reply:
             )
     vlan = ranges.vlan(call.get("vlan") or (str(network.tag) if network.tag and network.isolation == "vlan" else None))
     range_id = add_range(
-        call, span, "Guest", zone, vlan=vlan, network_id=network.id, physical_network_id=network.physical_network_id
-    )
+        call, span, "Guest", zone, vlan=vlan, network_id=network.id, physical_network_id=network.physical_network_id,
+        **(shared_ranges6.columns(call.tx, network, span6) if span6 is not None else {}),
+    )  # fmt: skip
     if not network.cidr:
         call.tx.update(tables.network, network.id, cidr=str(span.subnet), gateway=str(span.gateway))
         zones.changed(call.tx, zone.id)
+    if span6 is not None:
+        shared_ranges6.join(call.tx, network, span6)
+    return _answer(call, range_id, f"Created ip range {span} for network {network.name}")
+
+
+def _create_shared6(call: Call, network: Row, span: ranges6.Span6) -> Reply:
+    """A range of IPv6 alone, for a network that has addresses of IPv4."""
+    columns = shared_ranges6.columns(call.tx, network, span)
+    (first,) = ip_ranges.of_network(call.tx, network.id)[:1]
+    range_id = call.tx.insert(
+        tables.ip_range,
+        uuid=call.ids.uuid(),
+        zone_id=network.zone_id,
+        physical_network_id=network.physical_network_id,
+        network_id=network.id,
+        traffic="Guest",
+        vlan=first.vlan,
+        created=call.now,
+        **columns,
+    )
+    shared_ranges6.join(call.tx, network, span)
     return _answer(call, range_id, f"Created ip range {span} for network {network.name}")
 
 
@@ -244,8 +270,8 @@ def list_vlan_ip_ranges(call: Call) -> Reply:
 def update_vlan_ip_range(call: Call) -> Reply:
     """Moves the ends of a range, or reserves it for system VMs."""
     pool = _vlan_range(call)
-    if any(call.get(name) for name in IP6):
-        raise Refused("IPv6 ranges are not supported yet")
+    if ranges6.is_given(call.params):
+        raise Refused("IPv6 ranges can't be changed; delete the range and create another one")
     zone = _zone_of(call.tx, pool)
     if any(call.get(name) for name in ("startip", "endip", "gateway", "netmask")):
         if pool.traffic == "Guest":
@@ -291,8 +317,11 @@ def delete_vlan_ip_range(call: Call) -> Reply:
             Why.IN_USE,
         )
     ip_ranges.remove(call.tx, pool)
+    if pool.first6 is not None:
+        shared_ranges6.leave(call.tx, pool.network_id)
     zones.changed(call.tx, pool.zone_id)
-    shown = f"{unpack_address(pool.first)}-{unpack_address(pool.last)}"
+    first, last = (pool.first, pool.last) if pool.first is not None else (pool.first6, pool.last6)
+    shown = f"{unpack_address(first)}-{unpack_address(last)}"
     return Success(about=call.about("VlanIpRange", pool), description=f"Deleted ip range {shown}")
 
 

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import networks as answers
 from sysvm.api.call import Call, One, Owner, Reply
-from sysvm.api.commands import vpc_tiers
+from sysvm.api.commands import shared_ranges6, vpc_tiers
 from sysvm.api.commands.networks import ABOUT
 from sysvm.api.commands.owned import is_admin
 from sysvm.api.handlers import handler
-from sysvm.api.rules import subnets
+from sysvm.api.rules import ranges6, subnets
+from sysvm.api.rules.ranges6 import Span6
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
@@ -56,6 +57,7 @@ class New:
     domain_name: str
     vpc_id: int | None = None
     acl_list_id: int | None = None
+    span6: Span6 | None = None
 
 
 @handler("createNetwork")
@@ -84,6 +86,7 @@ def create_network(call: Call) -> Reply:
         domain_name=vpc.network_domain if vpc is not None else _domain_name(call, zone, owner),
         vpc_id=vpc.id if vpc is not None else None,
         acl_list_id=vpc_tiers.acl_of(call, vpc) if vpc is not None else None,
+        span6=_span6(call, zone, shared),
     )
     id_ = insert(call, new)
     if shared and subnet is not None:
@@ -112,6 +115,8 @@ def insert(call: Call, new: New) -> int:
         state="Setup" if new.offering.guest_type == "L2" else "Allocated",
         cidr=subnet.cidr if subnet else "",
         gateway=subnet.gateway if subnet else "",
+        ip6_cidr=str(new.span6.subnet) if new.span6 else "",
+        ip6_gateway=str(new.span6.gateway) if new.span6 else "",
         first=tables.pack_address(subnet.first) if subnet else None,
         last=tables.pack_address(subnet.last) if subnet else None,
         domain_name=new.domain_name,
@@ -191,6 +196,14 @@ def _subnet(call: Call, zone: Row, offering: Row, shared: bool) -> Subnet | None
     return subnets.subnet(gateway, netmask, start, end)
 
 
+def _span6(call: Call, zone: Row, shared: bool) -> Span6 | None:
+    if ranges6.is_given(call.params) and not (shared and zone.network_type != zones.BASIC):
+        raise Refused(
+            "IPv6 is for shared networks of Advanced zones; leave out startipv6, endipv6, ip6gateway and ip6cidr here"
+        )
+    return ranges6.span(call.params)
+
+
 # ---------------------------------------------------------------- on the wire
 def _wire(call: Call, zone: Row, offering: Row) -> Wire:
     physical = call.row(tables.physical_network, "physicalnetworkid")
@@ -231,6 +244,8 @@ def wire_of(tx: Tx, physical: Row) -> Wire:
 def _add_range(call: Call, network_id: int, new: New, subnet: Subnet) -> None:
     first, last = tables.pack_address(subnet.first), tables.pack_address(subnet.last)
     _refuse_overlap(call.tx, new, subnet, first, last)
+    made = call.tx.get(tables.network, network_id)
+    assert made is not None
     call.tx.insert(
         tables.ip_range,
         uuid=call.ids.uuid(),
@@ -244,6 +259,7 @@ def _add_range(call: Call, network_id: int, new: New, subnet: Subnet) -> None:
         first=first,
         last=last,
         created=call.now,
+        **shared_ranges6.columns(call.tx, made, new.span6),
     )
 
 

@@ -20,6 +20,7 @@ from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import slice_rows
 from sysvm.api.rules import guests as rules
+from sysvm.api.rules import ranges6
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import addresses, machine_rows, machines, networks, nics, routers, security_groups, turns
@@ -152,8 +153,7 @@ def add_ip_to_nic(call: Call) -> Reply:
         raise Refused("The NIC's network has no addresses to give")
     if len(nic.addresses) > MOST_SECONDARY:
         raise Refused(f"Maximum number of secondary addresses of a nic is {MOST_SECONDARY}")
-    text = addresses.take_guest_ip(call.tx, network, call.get("ipaddress"))
-    prefix = ipaddress.ip_network(network.cidr).prefixlen
+    text, prefix = _one_more(call.tx, nic, network, call.get("ipaddress"))
     id_ = nics.add_address(call.tx, nic.id, text, prefix, network_id=network.id)
     added = call.tx.get(tables.nic_address, id_)
     assert added is not None
@@ -161,6 +161,15 @@ def add_ip_to_nic(call: Call) -> Reply:
     return Accepted(
         parts, About("NicSecondaryIp", id_, added.uuid, text), f"associating secondary ip to nic: {nic.uuid}"
     )
+
+
+def _one_more(tx: Tx, nic: NicRow, network: Row, wanted: str | None) -> tuple[str, int]:
+    """An address and the length of its prefix; of IPv6 only when one is named."""
+    if wanted is not None and ":" in wanted:
+        if not network.ip6_cidr:
+            raise Refused(f"Network {network.name} has no IPv6 addresses")
+        return addresses.take_guest_ip6(tx, network, nic.mac, wanted), ranges6.PREFIX
+    return addresses.take_guest_ip(tx, network, wanted), ipaddress.ip_network(network.cidr).prefixlen
 
 
 @result("addIpToNic")

@@ -42,6 +42,7 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     ),
     "leave": (
         "ether type ip udp sport 68 udp dport 67 goto arrive",
+        "ether type ip6 udp sport 546 udp dport 547 goto arrive",
         "meta l4proto { tcp, udp } th dport 53 goto arrive",
         "iifname vmap @out",
         "counter name refused_out drop",
@@ -49,6 +50,7 @@ FIXED: Mapping[str, tuple[str, ...]] = {
     "arrive": (
         "oifname != @filtered accept",
         "ether type ip udp sport 67 udp dport 68 accept",
+        "ether type ip6 udp sport 547 udp dport 546 accept",
         "oifname vmap @into",
         "counter name refused_in drop",
     ),

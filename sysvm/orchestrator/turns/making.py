@@ -135,16 +135,22 @@ def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int
 
 def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway: bool) -> None:
     """On a guest network: as its gateway, or by the default NIC with an address of its own and the gateway that is there."""
+    mac = nics.new_mac(tx)
     address = network.gateway if is_gateway else addresses.take_guest_ip(tx, network)
+    held: tuple[tuple[str, int], ...] = ((address, int(network.cidr.rpartition("/")[2])),)
+    if network.ip6_cidr and not is_gateway:
+        held += ((addresses.take_guest_ip6(tx, network, mac), int(network.ip6_cidr.rpartition("/")[2])),)
     nics.add_nic(
         tx,
         machine.id,
         device,
         Traffic.GUEST,
         network_id=network.id,
-        addresses=((address, int(network.cidr.rpartition("/")[2])),),
+        addresses=held,
         gateway="" if is_gateway else network.gateway,
+        gateway6="" if is_gateway else network.ip6_gateway,
         is_default=not is_gateway,
+        mac=mac,
         mtu=network.mtu,
     )
 

@@ -8,7 +8,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, jobs, machines, settings, turns, vpcs, vpns
+from sysvm.store.queries import addresses, events, ip_ranges, jobs, machines, settings, turns, vpcs, vpns
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -206,6 +206,8 @@ def _remove(tx: Tx, network: Row) -> None:
         .where(rule.c.network_id == network.id, rule.c.removed.is_(None))
         .values(state="Deleting", removed=tx.now)
     )
+    for pool in ip_ranges.of_network(tx, network.id):
+        ip_ranges.remove(tx, pool)
     tx.update(tables.network, network.id, removed=tx.now)
     if network.vpc_id is not None:
         turns.look_again(tx, vpcs.KIND, network.vpc_id)

@@ -241,34 +241,65 @@ def take_guest_ip(tx: Tx, network: Row, wanted: str | None = None) -> str:
 
     It is taken when the caller adds it to a NIC in the same transaction.
     """
+    stretches, without = guest_stretches(tx, network), _not_for_guests(network)
     if wanted is not None:
-        return _wanted_guest_ip(tx, network, wanted)
-    for stretch in guest_stretches(tx, network):
-        found = _lowest(tx, GUEST_TAKEN, network.id, stretch, _not_for_guests(network))
+        return _wanted_guest_ip(tx, network, stretches, without, wanted)
+    return _lowest_guest_ip(tx, network, stretches, without)
+
+
+def take_guest_ip6(tx: Tx, network: Row, mac: str, wanted: str | None = None) -> str:
+    """An IPv6 address of a guest network, as above: the wanted one, or that of the NIC's MAC, or the lowest.
+
+    That of the MAC is what a guest makes of the prefix itself; a range may be too small for it.
+    """
+    stretches, without = _stretches(tx, network, "6"), [_single(network.ip6_gateway)]
+    if wanted is not None:
+        return _wanted_guest_ip(tx, network, stretches, without, wanted)
+    own = eui64(network.ip6_cidr, mac)
+    number = _number(own)
+    meant = any(first <= number <= last for first, last in stretches) and own != network.ip6_gateway
+    if meant and not _is_taken(tx, network, number):
+        return own
+    return _lowest_guest_ip(tx, network, stretches, without)
+
+
+def eui64(cidr: str, mac: str) -> str:
+    """The address that a MAC gives in a network with a prefix of 64 bits."""
+    octets = bytearray.fromhex(mac.replace(":", ""))
+    octets[0] ^= 2
+    tail = bytes(octets[:3]) + b"\xff\xfe" + bytes(octets[3:])
+    return str(ipaddress.IPv6Address(ipaddress.IPv6Network(cidr).network_address.packed[:8] + tail))
+
+
+def _lowest_guest_ip(tx: Tx, network: Row, stretches: list[Stretch], without: list[Stretch]) -> str:
+    for stretch in stretches:
+        found = _lowest(tx, GUEST_TAKEN, network.id, stretch, without)
         if found is not None:
             return unpack_address(packed_of(found))
     raise Refused(f"Insufficient address capacity: no free IP address in network {network.name}", Why.CAPACITY)
 
 
-def _wanted_guest_ip(tx: Tx, network: Row, wanted: str) -> str:
+def _wanted_guest_ip(tx: Tx, network: Row, stretches: list[Stretch], without: list[Stretch], wanted: str) -> str:
     try:
         number = _number(wanted.strip())
     except ValueError:
         raise Refused(f"Invalid IP address {wanted}") from None
-    if not any(first <= number <= last for first, last in guest_stretches(tx, network)):
+    if not any(first <= number <= last for first, last in stretches):
         raise Refused(f"The requested ip address {wanted} is not in the range of network {network.name} for guests")
-    if any(first <= number <= last for first, last in _not_for_guests(network)):
+    if any(first <= number <= last for first, last in without):
         raise Refused(f"The requested ip address {wanted} is reserved in network {network.name}")
-    if tx.sql(GUEST_TAKEN, book=network.id, first=packed_of(number), last=packed_of(number))[0][0]:
+    if _is_taken(tx, network, number):
         raise Refused(f"The requested ip address {wanted} is already in use in network {network.name}")
     return unpack_address(packed_of(number))
 
 
+def _is_taken(tx: Tx, network: Row, number: int) -> bool:
+    return bool(tx.sql(GUEST_TAKEN, book=network.id, first=packed_of(number), last=packed_of(number))[0][0])
+
+
 def guest_stretches(tx: Tx, network: Row) -> list[Stretch]:
     """Where guests get addresses: the ranges of a shared network, else from first to last, else the whole CIDR."""
-    pool = tables.ip_range
-    ranges = sa.select(pool.c.first, pool.c.last).where(pool.c.network_id == network.id, pool.c.removed.is_(None))
-    given = [(number_of(row.first), number_of(row.last)) for row in tx.all(ranges.order_by(pool.c.id))]
+    given = _stretches(tx, network, "")
     if given:
         return given
     if network.first is not None and network.last is not None:
@@ -277,6 +308,16 @@ def guest_stretches(tx: Tx, network: Row) -> list[Stretch]:
         return []
     whole = ipaddress.ip_network(network.cidr)
     return [(_number(whole.network_address) + 1, _number(whole.broadcast_address) - 1)]
+
+
+def _stretches(tx: Tx, network: Row, family: str) -> list[Stretch]:
+    """The ranges of a shared network; of IPv6 with family "6"."""
+    pool = tables.ip_range.c
+    first, last = pool[f"first{family}"], pool[f"last{family}"]
+    ranges = sa.select(first.label("first"), last.label("last")).where(
+        pool.network_id == network.id, pool.removed.is_(None), first.is_not(None)
+    )
+    return [(number_of(row.first), number_of(row.last)) for row in tx.all(ranges.order_by(pool.id))]
 
 
 def _not_for_guests(network: Row) -> list[Stretch]:

@@ -226,6 +226,9 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
         egress_default_allow=network.egress_default_allow,
         own_address=_address(guest) if network.guest_type == "Shared" else "",
         use_external_dns=bool(settings.value(tx, "use.external.dns", zone_id=zone.id)),
+        cidr6=network.ip6_cidr,
+        own_address6=guest.primary6.text if guest.primary6 is not None else "",
+        dns6=tuple(filter(None, (zone.ip6dns1, zone.ip6dns2))),
     )
 
 
@@ -247,6 +250,7 @@ def _interface(tx: Tx, nic: NicRow, machine: Row) -> Interface:
         role=nic.traffic,
         addresses=tuple(addresses),
         gateway=nic.gateway or None if nic.is_default else None,
+        gateway6=nic.gateway6 or None if nic.is_default else None,
         mtu=nic.mtu,
         rate_mbit=nic.rate_mbit,
     )
@@ -275,6 +279,7 @@ def _guest(tx: Tx, row: Row, nic: NicRow, address: str, keys: Keys) -> router.Gu
         userdata=_decode(row.userdata),
         metadata=_metadata(tx, row, address),
         password=keys.vault.open(row.password) if row.password else None,
+        address6=nic.primary6.text if nic.primary6 is not None else "",
     )
 
 

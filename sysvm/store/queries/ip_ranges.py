@@ -75,14 +75,18 @@ def used(tx: Tx, pool: Row) -> int:
         mine = (
             sa.select(sa.func.count())
             .select_from(at)
-            .where(at.c.network_id == pool.network_id, at.c.address.between(pool.first, pool.last))
-            .where(at.c.removed.is_(None))
+            .where(at.c.network_id == pool.network_id, at.c.removed.is_(None), _inside(at.c.address, pool))
         )
     else:
         taken = tables.private_ip
         mine = sa.select(sa.func.count()).select_from(taken).where(taken.c.ip_range_id == pool.id)
     count: int = tx.value(mine)
     return count
+
+
+def _inside(address: sa.Column[Any], pool: Row) -> sa.ColumnElement[bool]:
+    ends = [(pool.first, pool.last), (pool.first6, pool.last6)]
+    return sa.or_(*(address.between(first, last) for first, last in ends if first is not None))
 
 
 def outside(tx: Tx, pool: Row, first: bytes, last: bytes) -> int:

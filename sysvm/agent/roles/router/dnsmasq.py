@@ -13,11 +13,12 @@ import socket
 import time
 from collections.abc import Hashable
 from functools import lru_cache
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import msgspec
 
 from sysvm.agent.paths import Paths
+from sysvm.agent.roles.router import dnsmasq6
 from sysvm.agent.roles.router.service import Wrong, address, device, hostname, mac, network
 from sysvm.agent.supervision import Daemon, Supervision, write_if_changed
 from sysvm.basics.digest import digest
@@ -52,6 +53,7 @@ def render(document: RouterDocument) -> Files | None:
         *_common(),
         *_dns_options(document.dns),
         *(line for each in document.dhcp for line in _dhcp_options(each)),
+        *(line for each in document.dhcp for line in dnsmasq6.options(each)),
     ]
     if document.dns is None:
         options.append("port=0")
@@ -75,7 +77,7 @@ def _dns_options(dns: Dns | None) -> list[str]:
     if dns is None:
         return []
     domain = hostname(dns.domain, "dns") if dns.domain else ""
-    lines = [f"listen-address={address(each, 'dns')}" for each in dns.listen]
+    lines = [f"listen-address={_ip(each, 'dns')}" for each in dns.listen]
     lines += [f"server={_ip(each, 'dns forwarder')}" for each in dns.forwarders]
     return lines + ([f"domain={domain}", f"local=/{domain}/"] if domain else [])
 
@@ -104,20 +106,23 @@ def _dhcp_options(each: DhcpNetwork) -> list[str]:
 
 def _reservations(each: DhcpNetwork) -> list[str]:
     cidr = network(each.cidr, f"dhcp on {each.device}")
-    lines, macs, addresses = [], set(), set()
+    cidr6 = dnsmasq6.prefix(each)
+    lines, macs, addresses, sixes = [], set(), set(), set()
     for one in each.reservations:
-        card, given, line = _reservation(one, cidr)
-        if card in macs or given in addresses:
+        card, given, line = _reservation(one, cidr, cidr6)
+        if card in macs or given in addresses or one.address6 in sixes:
             where = f"reservation of {one.hostname or one.mac}"
             raise Wrong(f"{where}: {card} or {given} is reserved twice", "remove one of the reservations")
         macs.add(card)
         addresses.add(given)
+        if one.address6:
+            sixes.add(one.address6)
         lines.append(line)
     return lines
 
 
 @lru_cache(MOST_HOSTS)
-def _reservation(one: Reservation, cidr: IPv4Network) -> tuple[str, str, str]:
+def _reservation(one: Reservation, cidr: IPv4Network, cidr6: IPv6Network | None) -> tuple[str, str, str]:
     """MAC, address and line. Raises Wrong."""
     where = f"reservation of {one.hostname or one.mac}"
     card, given = mac(one.mac, where), address(one.address, where)
@@ -125,7 +130,7 @@ def _reservation(one: Reservation, cidr: IPv4Network) -> tuple[str, str, str]:
         raise Wrong(f"{where}: {given} is not in {cidr}", "give an address of the network")
     tag = "" if one.default else ",set:nodefault"
     name = f",{hostname(one.hostname, where)}" if one.hostname else ""
-    return card, given, f"{card}{tag},{given}{name},infinite"
+    return card, given, f"{card}{tag},{given}{dnsmasq6.reserved(one, cidr6, where)}{name},infinite"
 
 
 def _names(document: RouterDocument) -> str:
@@ -138,7 +143,9 @@ def _names(document: RouterDocument) -> str:
         lines += [_name_line(each, record.name, domain) for each in record.addresses]
     for each in document.dhcp:
         own = hostname(each.domain, "dhcp") if each.domain else domain
-        lines += [_name_line(one.address, one.hostname, own) for one in each.reservations if one.hostname]
+        named = [one for one in each.reservations if one.hostname]
+        lines += [_name_line(one.address, one.hostname, own) for one in named]
+        lines += [_name_line(one.address6, one.hostname, own) for one in named if one.address6]
     if not any(record.name.partition(".")[0] == "data-server" for record in dns.records):
         lines += [_name_line(each, "data-server", domain) for each in dns.listen[:1]]
     return "".join(f"{line}\n" for line in dict.fromkeys(lines))

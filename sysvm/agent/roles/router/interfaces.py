@@ -28,6 +28,7 @@ _SETTINGS = {
     "accept_redirects": "0",
     "send_redirects": "0",
 }
+_CONF = Path("/proc/sys/net")  # in ipv6/conf: whoever advertises itself to guests gives a router no address and no way out
 _ETH_ARP = 0x0806
 
 
@@ -60,7 +61,7 @@ def render(document: RouterDocument) -> tuple[Wanted, ...]:
         if not 576 <= each.mtu <= 65535:
             raise Wrong(f"{name}: an MTU of {each.mtu} cannot be", "576 to 65535")
         addresses = tuple(_interface_address(text, name) for text in each.addresses)
-        gateways = () if each.gateway is None else (_gateway(each.gateway, name),)
+        gateways = tuple(_gateway(text, name) for text in (each.gateway, each.gateway6) if text is not None)
         wanted.append(Wanted(name, mac(each.mac, name), each.mtu, addresses, gateways))
     if len({one.mac for one in wanted}) < len(wanted) or len({one.device for one in wanted}) < len(wanted):
         raise Wrong("two interfaces have the same name or MAC", "name each once")
@@ -140,6 +141,8 @@ class Interfaces:
         lines = renames({each.mac: each.device for each in rendering}, there)
         if lines:
             _batch(lines)
+        for each in rendering:
+            _set_kernel(each)
         before, seen = self.fingerprint(), _look(rendering)
         lines = steps(rendering, seen)
         if lines:
@@ -147,7 +150,6 @@ class Interfaces:
         # What needed no change has been read back by this very look.
         self._fresh = None if lines else (before, seen)
         for each in rendering:
-            _set_kernel(each.device)
             old = seen[each.device].addresses if each.device in seen else ()
             _announce(each, tuple(text for text in each.addresses if text not in old))
 
@@ -164,7 +166,7 @@ class Interfaces:
         settings = [
             f"{path} is not {value}"
             for each in rendering
-            for path, value in _settings(each.device)
+            for path, value in _settings(each)
             if not _is(path, value)
         ]
         return "; ".join((*(f"needed: ip {line}" for line in lines[:3]), *settings[:1]))
@@ -207,17 +209,23 @@ def _address(info: dict[str, Any]) -> str:
     return f"{info['local']}/{info['prefixlen']}"
 
 
-def _settings(name: str) -> list[tuple[Path, str]]:
-    conf = Path("/proc/sys/net/ipv4/conf")
-    return [(conf / place / key, value) for place in ("all", name) for key, value in _SETTINGS.items()]
+def _settings(wanted: Wanted) -> list[tuple[Path, str]]:
+    conf = _CONF / "ipv4/conf"
+    found = [(conf / place / key, value) for place in ("all", wanted.device) for key, value in _SETTINGS.items()]
+    own = _CONF / "ipv6/conf" / wanted.device
+    if own.exists():
+        found.append((own / "accept_ra", "0"))
+        if any(":" in text for text in wanted.addresses):
+            found.append((own / "disable_ipv6", "0"))
+    return found
 
 
 def _is(path: Path, value: str) -> bool:
     return path.read_text().strip() == value
 
 
-def _set_kernel(name: str) -> None:
-    for path, value in _settings(name):
+def _set_kernel(wanted: Wanted) -> None:
+    for path, value in _settings(wanted):
         if not _is(path, value):
             path.write_text(value)
 

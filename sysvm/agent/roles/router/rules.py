@@ -11,14 +11,14 @@ How a packet goes:
 - `outward` (postrouting) rewrites the source: hairpin first, then static NAT, then source NAT.
 - `received` and `sent` count bytes per public address, as the outside sees them.
 
-Only IPv4 is forwarded; IPv6 has its neighbour discovery answered and nothing else.
+Only IPv4 is forwarded; of IPv6 the router has its neighbour discovery answered, and what doors6 opens to guests.
 """
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
-from sysvm.agent.roles.router import acls, doors
+from sysvm.agent.roles.router import acls, doors, doors6
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
 from sysvm.wire.balancing import LoadBalancer
@@ -76,6 +76,7 @@ def render(document: RouterDocument) -> Ruleset:
         Collection("sent", "ipv4_addr : counter", {each: _counter("out", each) for each in public}),
         Collection("askers", "ipv4_addr", dynamic=_ASKERS),
         Collection("callers", "ipv4_addr", dynamic=_CALLERS),
+        *doors6.collections(document),
     )
     counters = frozenset(_counter(way, each) for each in public for way in ("in", "out"))
     chains = (
@@ -227,6 +228,7 @@ def _input_rules(
         rules.append(f"iifname {_names(outside)} meta l4proto icmp ip daddr @public accept")
         rules.append(f"iifname {_names(outside)} drop")
     rules.append("icmp type echo-request accept")
+    rules += doors6.served(document)
     served = tuple(dict.fromkeys(device(each.device, "dhcp") for each in document.dhcp))
     if served:
         rules.append(f"iifname {_names(served)} udp dport 67 accept")
@@ -234,7 +236,7 @@ def _input_rules(
         few = f"ct state new add @callers {{ ip saddr ct count over {_AT_ONCE} }} drop"
         rules.append(f"iifname {_names(guests)} tcp dport {{ 53, 80, 8080 }} {few}")
     if document.dns is not None and guests:
-        askers = _members(collapse_addresses(network(text, "dns") for text in document.dns.allow))
+        askers = _members(collapse_addresses(network(text, "dns") for text in document.dns.allow if ":" not in text))
         if askers:
             rules += [f"iifname {_names(guests)} ip saddr {askers} {name} dport 53 accept" for name in ("udp", "tcp")]
     if document.metadata is not None and guests:

@@ -7,7 +7,7 @@ A service that fails in `render` or `apply` has left its old state live.
 import re
 import socket
 from collections.abc import Hashable
-from ipaddress import AddressValueError, IPv4Interface, IPv4Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv4Interface, IPv4Network, IPv6Network, NetmaskValueError
 from typing import Any, Protocol, runtime_checkable
 
 from sysvm.wire.channel import ServiceSeen
@@ -109,6 +109,14 @@ def address(text: str, where: str) -> str:
         raise Wrong(f"{where}: {text!r} is no IPv4 address", "give four numbers with dots") from None
 
 
+def address6(text: str, where: str) -> str:
+    """An IPv6 address in its usual form."""
+    try:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text))
+    except (OSError, ValueError):
+        raise Wrong(f"{where}: {text!r} is no IPv6 address", "give it as 2001:db8::1") from None
+
+
 def interface(text: str, where: str) -> IPv4Interface:
     """An IPv4 address with its prefix."""
     try:
@@ -123,3 +131,11 @@ def network(text: str, where: str) -> IPv4Network:
         return IPv4Network(text, strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):
         raise Wrong(f"{where}: {text!r} is no IPv4 network", "give it as 10.1.1.0/24") from None
+
+
+def network6(text: str, where: str) -> IPv6Network:
+    """An IPv6 network; bits after the prefix are ignored."""
+    try:
+        return IPv6Network(text, strict=False)
+    except (AddressValueError, NetmaskValueError, ValueError):
+        raise Wrong(f"{where}: {text!r} is no IPv6 network", "give it as 2001:db8:1:2::/64") from None
