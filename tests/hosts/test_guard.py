@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
+from msgspec import structs
 
 from sysvm.basics.clock import SystemClock
 from sysvm.hosts.lxc import LxcDriver
@@ -20,7 +21,14 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(not ground.is_root(), reason=
 
 MAC, VICTIM, ROUTER = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:01"
 ADDRESS, VICTIM_ADDRESS, GATEWAY = "10.1.1.10", "10.1.1.11", "10.1.1.1"
+ADDRESS6, NEIGHBOUR6 = "2001:db8:1:2::10", "2001:db8:1:2::11"
 ALL = "ff:ff:ff:ff:ff:ff"
+
+
+def dual_stack(spec: MachineSpec) -> MachineSpec:
+    """With an IPv6 address beside the other one."""
+    (nic,) = spec.nics
+    return structs.replace(spec, nics=(structs.replace(nic, addresses=(*nic.addresses, f"{ADDRESS6}/64")),))
 
 
 class Net:
@@ -29,7 +37,7 @@ class Net:
     def __init__(self, layout, network) -> None:
         self.layout, self.network = layout, network
         self.driver = LxcDriver(layout, network)
-        self.liar, self.victim = ground.spec(10), ground.spec(11)
+        self.liar, self.victim = dual_stack(ground.spec(10)), ground.spec(11)
         self.router = ground.spec(1, kind=Kind.ROUTER)
 
     async def start(self) -> None:
@@ -119,6 +127,8 @@ LIES = {
     "a redirect": ("ra", frame(0x86DD, ip6(OWN6, icmp6(137, bytes(36))))),
     "a neighbour advertisement for another": ("nd", frame(0x86DD, ip6(OWN6, advertisement("fe80::1")))),
     "an IPv6 source of nobody": ("ip", frame(0x86DD, ip6("fd00::7", udp(1, 2), following=17))),
+    "an IPv6 address of its subnet": ("ip", frame(0x86DD, ip6(NEIGHBOUR6, udp(1, 2), following=17))),
+    "a neighbour advertisement for that": ("nd", frame(0x86DD, ip6(ADDRESS6, advertisement(NEIGHBOUR6)))),
     "a VLAN tag": ("type", frame(0x8100, struct.pack("!HH", 5, 0x0800) + ip4(ADDRESS, udp(1, 2)))),
     "a spanning tree frame": ("type", frame(0x88CC, bytes(40))),
 }
@@ -128,6 +138,10 @@ TRUTHS = {
     "an ARP probe": frame(0x0806, arp(MAC, "0.0.0.0", ADDRESS, 1)),
     "asking for DHCP": frame(0x0800, ip4("0.0.0.0", udp(68, 67), target="255.255.255.255")),
     "its own link-local address": frame(0x86DD, ip6(OWN6, advertisement(OWN6))),
+    "its IPv6 address": frame(0x86DD, ip6(ADDRESS6, udp(1, 2), following=17)),
+    "a neighbour advertisement for its IPv6 address": frame(0x86DD, ip6(OWN6, advertisement(ADDRESS6))),
+    "asking for DHCPv6": frame(0x86DD, ip6(OWN6, udp(546, 547), "ff02::1:2", following=17)),
+    "soliciting a router": frame(0x86DD, ip6(OWN6, icmp6(133, bytes(4)), "ff02::2")),
 }
 
 

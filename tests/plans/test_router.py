@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sysvm.basics.digest import digest
 from sysvm.systemvms.router import GuestFacts, NetworkFacts, RouterFacts, document
-from sysvm.wire.documents import PortForward, Ports, SourceNat
+from sysvm.wire.documents import Dhcp6, PortForward, Ports, SourceNat
 
 ALL = frozenset({"Dhcp", "Dns", "UserData", "SourceNat", "StaticNat", "PortForwarding", "Firewall"})
 NETWORK = NetworkFacts(
@@ -84,3 +84,33 @@ def test_egress_is_open_where_nobody_could_open_it():
     """A denying policy without the Firewall service would shut guests in for ever."""
     assert not document(facts()).egress[0].allow_by_default
     assert document(facts(network=replace(NETWORK, services=ALL - {"Firewall"}))).egress[0].allow_by_default
+
+
+SIX = replace(
+    NETWORK, own_address="10.1.1.2", cidr6="2001:db8:1:2::/64", own_address6="2001:db8:1:2::2", dns6=("2001:db8:53::1",)
+)  # fmt: skip
+DUAL = tuple(replace(guest, address6=f"2001:db8:1:2::{guest.address.rpartition('.')[2]}") for guest in GUESTS)
+
+
+def test_a_dual_stack_network_is_served_in_both_families():
+    """Reservations, names, the resolver and who may ask it."""
+    made = document(facts(network=SIX, guests=DUAL))
+    assert Dhcp6(cidr="2001:db8:1:2::/64", dns=("2001:db8:1:2::2",)) == made.dhcp[0].six
+    assert [f"2001:db8:1:2::{n}" for n in range(5, 9)] == [each.address6 for each in made.dhcp[0].reservations]
+    assert made.dns is not None
+    assert (("10.1.1.2", "2001:db8:1:2::2"), ("10.1.1.0/24", "2001:db8:1:2::/64")) == (made.dns.listen, made.dns.allow)
+    assert ("192.0.2.53", "2001:db8:53::1") == made.dns.forwarders
+    assert ("10.1.1.5", "2001:db8:1:2::5") == next(each.addresses for each in made.dns.records if each.name == "g5")
+
+
+def test_guests_of_a_dual_stack_network_ask_the_zones_resolvers_when_the_router_is_none():
+    alone = replace(SIX, services=ALL - {"Dns"})
+    assert Dhcp6(cidr="2001:db8:1:2::/64", dns=("2001:db8:53::1",)) == document(facts(network=alone)).dhcp[0].six
+
+
+@pytest.mark.parametrize("missing", [{"cidr6": ""}, {"own_address6": ""}])
+def test_without_a_subnet_or_an_address_of_its_own_a_router_says_nothing_of_ipv6(missing: dict[str, str]):
+    made = document(facts(network=replace(SIX, **missing), guests=DUAL))
+    assert (None, {""}) == (made.dhcp[0].six, {each.address6 for each in made.dhcp[0].reservations})
+    assert made.dns is not None
+    assert (("10.1.1.2",), ("10.1.1.0/24",), ("192.0.2.53",)) == (made.dns.listen, made.dns.allow, made.dns.forwarders)
