@@ -65,6 +65,8 @@ class Story:
         await self.addresses(web, data, first, second)
         await self.traffic(web)
         await self.routes(second)
+        assert 1400 == (await self.job("updateVPC", id=self.vpc["id"], publicmtu=1400))["publicmtu"]
+        assert [1500, 1400, 1500] == [each.mtu for each in (await self.document()).interfaces[:3]]
         await self.job("restartVPC", id=self.vpc["id"], cleanup=True)
         assert router["id"] == (await self.one("listRouters", vpcid=self.vpc["id"], state="Running"))["id"]
         await self.end(web, data, first, second)

@@ -59,6 +59,7 @@ WRONG = [
     ({"cidr": "10.8.0.1/16"}, 431, "Invalid CIDR"),
     ({"cidr": "8.8.0.0/16"}, 431, "must lie within"),
     ({"cidr": "10.0.0.0/30"}, 431, "its prefix must be"),
+    ({"publicmtu": 100}, 431, "it is from 576 to 1500"),
     ({"networkdomain": "-x"}, 431, "Invalid network domain"),
     ({"sourcenatipaddress": "192.0.2.1"}, 431, "is not free in zone"),
     ({"sourcenatipaddress": "here"}, 431, "Invalid IP address"),

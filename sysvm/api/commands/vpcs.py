@@ -16,9 +16,10 @@ from sysvm.api.rules import subnets
 from sysvm.api.rules import vpcs as judge
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, machines, networks, vpcs, zones
+from sysvm.store.queries import limits, machines, networks, nics, vpcs, zones
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
+from sysvm.wire.machines import Traffic
 
 ABOUT = "Vpc"
 
@@ -46,7 +47,7 @@ def create_vpc(call: Call) -> Reply:
         dns1=call.get("dns1", ""),
         dns2=call.get("dns2", ""),
         source_nat_ip=_wanted_address(call, zone),
-        public_mtu=min(call.get("publicmtu") or 1500, 1500),
+        public_mtu=judge.public_mtu(call.get("publicmtu", judge.LARGEST_MTU)),
         redundant=bool(offering.redundant),
         wanted=call.get("start", True),
         for_display=call.get("fordisplay", True),
@@ -131,13 +132,25 @@ def _rows(tx: Tx, rows: Sequence[Row], *, admin: bool) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- change
 @handler("updateVPC")
 def update_vpc(call: Call) -> Reply:
-    """Names, and whether users are shown it."""
+    """Names, whether users are shown it, and the MTU of its router's public interface."""
     row = call.need(tables.vpc, "id")
-    names = {"name": "name", "displaytext": "display_text", "fordisplay": "for_display", "publicmtu": "public_mtu"}
+    names = {"name": "name", "displaytext": "display_text", "fordisplay": "for_display"}
     changes = {column: call[name] for name, column in names.items() if name in call}
+    parts: tuple[Part, ...] = ()
+    if "publicmtu" in call:
+        changes["public_mtu"] = judge.public_mtu(call["publicmtu"])
+        parts = _with_mtu(call.tx, row, call["publicmtu"])
     if changes:
         call.tx.update(tables.vpc, row.id, **changes)
-    return Accepted((), call.about(ABOUT, row), f"updating VPC Id: {row.uuid}")
+    return Accepted(parts, call.about(ABOUT, row), f"updating VPC Id: {row.uuid}")
+
+
+def _with_mtu(tx: Tx, vpc: Row, mtu: int) -> tuple[Part, ...]:
+    for router in vpcs.routers_of(tx, vpc.id):
+        for nic in nics.of_machine(tx, router.id):
+            if nic.traffic == Traffic.PUBLIC:
+                tx.update(tables.nic, nic.id, mtu=mtu)
+    return vpcs.wish_documents(tx, vpc.id)
 
 
 @handler("restartVPC")

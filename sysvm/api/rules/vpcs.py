@@ -13,6 +13,7 @@ OURS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")  # RFC
 ACTIONS, TRAFFIC = ("Allow", "Deny"), ("Ingress", "Egress")
 WITH_PORTS = ("tcp", "udp")
 LARGEST_NUMBER = 65535
+SMALLEST_MTU, LARGEST_MTU = 576, 1500
 
 
 def cidr(text: str) -> str:
@@ -40,6 +41,13 @@ def tier(subnet: Subnet, vpc_cidr: str, others: Iterable[str]) -> None:
     for other in others:
         if own.overlaps(IPv4Network(other)):
             raise Refused(f"Network cidr {own} crosses the cidr {other} of another network of the VPC")
+
+
+def public_mtu(given: int) -> int:
+    """Of the router's public interface."""
+    if not SMALLEST_MTU <= given <= LARGEST_MTU:
+        raise Refused(f"Invalid publicmtu {given}: it is from {SMALLEST_MTU} to {LARGEST_MTU}")
+    return given
 
 
 def one_of(text: str | None, words: tuple[str, ...], name: str) -> str:

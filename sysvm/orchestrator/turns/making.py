@@ -116,7 +116,7 @@ def add_management_nic(tx: Tx, machine: Row, device: int) -> None:
     nics.set_primary(tx, nic, taken.address, taken.prefix, taken.gateway)
 
 
-def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int = 0) -> None:
+def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int = 0, mtu: int = 1500) -> None:
     """The default NIC, with an address of a public range; `rate_mbit` is for each direction."""
     row = tx.get(tables.ip_range, ip.ip_range_id)
     assert row is not None
@@ -130,6 +130,7 @@ def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int
         is_default=True,
         public_range_id=row.id,
         rate_mbit=rate_mbit,
+        mtu=mtu,
     )
 
 

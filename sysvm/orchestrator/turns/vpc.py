@@ -77,7 +77,7 @@ def _make_router(tx: Tx, context: Context, vpc_id: int) -> None:
     actor = _actor(vpc)
     router = making.make(tx, context, New(Kind.ROUTER, zone, actor, role="VIRTUAL_ROUTER", vpc=vpc))
     making.add_control_nic(tx, router, 0)
-    making.add_public_nic(tx, router, 1, _source_nat(tx, vpc, actor))
+    making.add_public_nic(tx, router, 1, _source_nat(tx, vpc, actor), mtu=vpc.public_mtu)
     tiers = [tier for tier in vpcs.tiers_of(tx, vpc_id) if tier.state != "Destroy"]
     for device, tier in enumerate(tiers, 2):
         making.add_guest_nic(tx, router, device, tier, is_gateway=True)
