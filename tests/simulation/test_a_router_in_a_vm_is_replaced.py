@@ -1,8 +1,12 @@
 """Like test_a_router_is_replaced.py, where incarnations have kernels and ports of their own: in the end one is heard, with the
 connections of the one before it, whatever dies in the middle; at no fault point two are."""
 
+import sqlalchemy as sa
+
+from sysvm.orchestrator.turns import placing
 from sysvm.store import tables
 from sysvm.store.queries import jobs
+from sysvm.store.store import Tx
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Strike, crash, everywhere
 from tests.simulation.loop import run
@@ -82,6 +86,34 @@ def test_one_whose_predecessor_is_dead_begins_as_the_only_one():
 async def _dies(cloud: Cloud, machine: str) -> None:
     assert [1] == serving(cloud, machine)
     host_of(cloud).kill_machine(machine, 1)
+
+
+def test_a_vm_has_its_next_incarnation_beside_it_where_its_host_has_memory_for_two():
+    """Not one that becomes a container, nor one for whose host there is no second one's memory."""
+    cloud = Cloud()
+
+    def beside(tx: Tx, router: int, runtime: str, free_mb: int) -> bool:
+        host = tx.all(sa.select(tables.host))[0]
+        facts = {**host.facts, "hypervisors": ["KVM", "LXC"]}
+        tx.update(tables.host, host.id, memory_free_mb=free_mb, hypervisor="KVM", facts=facts)
+        tx.update(tables.machine, router, hypervisor="", runtime="vm")
+        tx.sql("delete from setting where name = 'systemvm.runtime'")
+        tx.insert(tables.setting, scope="global", scope_id=0, name="systemvm.runtime", value=runtime, updated=tx.now)
+        row = tx.get(tables.machine, router)
+        assert row is not None
+        return placing.has_room_beside(tx, row, host.id)
+
+    async def main() -> None:
+        async with cloud.world():
+            async with cloud.running_server():
+                router = await born(cloud)
+            found = [
+                await cloud.store.run(lambda tx, case=case: beside(tx, router, *case))  # type: ignore[misc]
+                for case in (("vm", 4096), ("vm", 100), ("container", 4096))
+            ]
+            assert [True, False, False] == found
+
+    run(cloud.clock, main())
 
 
 async def told(cloud: Cloud) -> None:
