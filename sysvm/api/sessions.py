@@ -4,7 +4,9 @@ Unknown user, wrong password, unknown domain and a disabled account get the same
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sysvm.api.authenticate import COOKIE, KEY_COOKIE, hashed
 from sysvm.api.http import Request
@@ -38,14 +40,15 @@ async def login(
     cookie, key = ids.token(32), ids.token(KEY_BYTES)
     minutes = live["session.timeout"]
 
-    def open_session(tx: Tx) -> None:
+    def open_session(tx: Tx) -> float:
         callers.forget_old_sessions(tx, tx.now - minutes * 60)
         tx.insert(tables.api_session, cookie_hash=hashed(cookie), sessionkey_hash=hashed(key), user_id=user.id,
                   last_used=tx.now, created=tx.now)  # fmt: skip
         events.record(tx, "USER.LOGIN", "user has logged in", actor=_actor(user))
+        return tx.now
 
-    await store.run(open_session)
-    return _body(user, key, minutes * 60), cookie, key
+    now = await store.run(open_session)
+    return _body(user, key, minutes * 60, now), cookie, key
 
 
 def _find(tx: Tx, lower: Mapping[str, str]) -> UserRow | None:
@@ -58,15 +61,24 @@ def _actor(user: UserRow) -> events.Actor:
     return events.Actor(user.id, user.account_id, user.domain_id, user.domain_path)
 
 
-def _body(user: UserRow, key: str, seconds: int) -> dict[str, Any]:
-    """CloudStack's fields, several of them numbers and booleans as text."""
+def _body(user: UserRow, key: str, seconds: int, now: float) -> dict[str, Any]:
+    """CloudStack's fields, several of them numbers and booleans as text. Its web UI can't do without an offset."""
     body: dict[str, Any] = {
         "username": user.username, "userid": user.uuid, "account": user.account_name, "firstname": user.firstname,
         "lastname": user.lastname, "domainid": user.domain_uuid, "timeout": seconds, "type": str(user.account_type),
-        "timezone": user.timezone or None, "registered": "false", "sessionkey": key, "is2faenabled": "false",
-        "is2faverified": "true",
+        "timezone": user.timezone or None, "timezoneoffset": _offset(user.timezone, now), "registered": "false",
+        "sessionkey": key, "is2faenabled": "false", "is2faverified": "true",
     }  # fmt: skip
     return body
+
+
+def _offset(timezone: str, now: float) -> str:
+    """Hours east of Greenwich; what is no time zone has none."""
+    try:
+        offset = datetime.fromtimestamp(now, ZoneInfo(timezone) if timezone else UTC).utcoffset()
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        offset = None
+    return str(offset.total_seconds() / 3600 if offset is not None else 0.0)
 
 
 def set_cookies(cookie: str, key: str, *, secure: bool) -> list[Header]:
@@ -87,19 +99,18 @@ def drop_cookies() -> list[Header]:
 
 
 async def logout(store: Store, request: Request) -> dict[str, Any]:
-    """Ends the session of the cookie; raises Refused (431) when there is none."""
+    """Ends the session of the cookie, if there is one: clients log out before they log in."""
     cookie = request.cookies.get(COOKIE)
 
-    def end(tx: Tx) -> bool:
+    def end(tx: Tx) -> None:
         session = callers.session(tx, hashed(cookie)) if cookie else None
         if session is None:
-            return False
+            return
         user = callers.by_id(tx, session.user_id)
         if user is not None:
             events.record(tx, "USER.LOGOUT", "user has logged out", actor=_actor(user))
         callers.end_session(tx, session.id)
-        return True
 
-    if not await store.run(end):
-        raise Refused("There is no session to log out of")
+    if cookie:
+        await store.run(end)
     return {"description": "success"}

@@ -29,6 +29,7 @@ ODDITIES = {
     "listPortableIpRanges": "listportableipresponse",
     "deletePortableIpRange": "deleteportablepublicipresponse",
     "listIsoPermissions": "listtemplatepermissionsresponse",
+    "listLdapConfigurations": "ldapconfigurationresponse",
 }
 KEYS = {
     "listHosts": "host", "listSystemVms": "systemvm", "listRouters": "router",

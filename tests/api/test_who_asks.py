@@ -245,12 +245,33 @@ async def test_a_session_ends_after_half_an_hour_without_a_request(stage: Stage)
         assert status == (await send(stage.apps.main, query, headers=in_session(cookies))).status
 
 
-async def test_a_logout_ends_the_session_once(stage: Stage):
-    """The second one has nothing to end: 431."""
-    cookies = (await login(stage)).cookies
-    first = await send(stage.apps.main, "command=logout&response=json", headers=in_session(cookies))
-    second = await send(stage.apps.main, "command=logout&response=json", headers=in_session(cookies))
-    assert (first.json, second.status) == ({"logoutresponse": {"description": "success"}}, 431)
+async def test_a_logout_ends_the_session(stage: Stage):
+    """Where there is none it says the same: the web UI logs out before each log-in."""
+    answer = await login(stage)
+    cookies, key = answer.cookies, quote(answer.json["loginresponse"]["sessionkey"])
+    for headers in (in_session(cookies), in_session(cookies), {}):
+        said = await send(stage.apps.main, "command=logout&response=json", headers=headers)
+        assert (200, {"logoutresponse": {"description": "success"}}) == (said.status, said.json)
+    asked = await send(stage.apps.main, f"command=listUsers&response=json&sessionkey={key}", headers=in_session(cookies))
+    assert 401 == asked.status
+
+
+@pytest.mark.parametrize(
+    ("timezone", "offset"), [("", "0.0"), ("Asia/Kolkata", "5.5"), ("America/New_York", "-5.0"), ("Nowhere/Land", "0.0")]
+)
+async def test_a_log_in_tells_the_offset_of_the_time_zone(stage: Stage, timezone: str, offset: str):
+    """The web UI keeps it, and cannot start without one."""
+    if timezone:
+        (admin,) = await stage.admin("listUsers", username="admin")
+        await stage.admin("updateUser", id=admin["id"], timezone=timezone)
+    assert offset == (await login(stage)).json["loginresponse"]["timezoneoffset"]
+
+
+async def test_there_is_no_ldap(stage: Stage):
+    """The web UI asks everybody's cloud when it starts, and stops where there is no answer."""
+    user = await stage.user()
+    answer = await user.ask("listLdapConfigurations")
+    assert (200, {"ldapconfigurationresponse": {}}) == (answer.status, answer.json)
 
 
 async def test_a_changed_password_ends_the_sessions_of_its_user(stage: Stage):
