@@ -245,3 +245,23 @@ async def test_an_account_has_a_limit_of_templates(stage: Stage, cloud: Cloud):
     await cloud.template(user)
     with refusal(535):
         await cloud.template(user)
+
+
+async def test_who_names_one_template_gets_it_when_he_may_use_it(cloud: Cloud):
+    """Whatever filter and account are given beside its id: how Terraform and CloudStack's own tests look for one."""
+    owner, other = await cloud.stage.user("owner"), await cloud.stage.user("other")
+    private = await cloud.template(owner, name="private")
+    public = await cloud.template(owner, name="public", ispublic=True)
+    system = await cloud.template(name="system", templatetype="SYSTEM", ispublic=True)
+
+    async def seen(who: Asker, row: dict[str, str], filter_: str, **params: object) -> list[str]:
+        return await names(who, templatefilter=filter_, id=row["id"], **params)
+
+    here = {"account": "admin", "domainid": cloud.admin.domain_id}
+    assert (["private"], ["private"]) == (await seen(owner, private, "featured"), await seen(cloud.admin, private, "self"))
+    assert ["private"] == await seen(cloud.admin, private, "all", **here)
+    assert (["public"], []) == (await seen(other, public, "self"), await seen(other, private, "executable"))
+    assert ([], ["system"]) == (await seen(other, system, "self"), await seen(cloud.admin, system, "self"))
+    assert ["private", "public", "system"] == await names(cloud.admin, templatefilter="all", **here)
+    await cloud.admin("deleteTemplate", id=public["id"])
+    assert [] == await seen(other, public, "featured")

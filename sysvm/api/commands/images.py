@@ -116,8 +116,9 @@ def seen(call: Call, filter_: str) -> list[sa.ColumnElement[bool]]:
         raise Refused("Filter all can be specified by root admin only")
     found = _asked(call)
     if wanted == "all":
-        owner = _owner_id(call)
-        return found if owner is None else [*found, template.c.account_id == owner]
+        return found
+    if call.get("id"):
+        return [*found, _visible(call)]
     found.append(template.c.kind != "SYSTEM")
     account = _owner_id(call)
     account_id = call.caller.account_id if account is None else account
@@ -139,6 +140,18 @@ def seen(call: Call, filter_: str) -> list[sa.ColumnElement[bool]]:
     return [*found, *choice[wanted]]
 
 
+def _visible(call: Call) -> sa.ColumnElement[bool]:
+    """Whoever names one image gets it when he may use it, whatever filter and account he names beside it."""
+    template = tables.template
+    if call.caller.is_root:
+        return sa.true()
+    public = sa.and_(template.c.is_public.is_(True), template.c.kind != "SYSTEM")
+    shared, mine = templates.shared_with(call.caller.account_id), template.c.account_id == call.caller.account_id
+    if not call.caller.is_domain_admin:
+        return sa.or_(public, shared, mine)
+    return sa.or_(public, shared, mine, template.c.domain_path.startswith(call.caller.domain_path, autoescape=True))
+
+
 def _owner_id(call: Call) -> int | None:
     """The account that a list is about, when one is named."""
     project = call.row(tables.project, "projectid")
@@ -154,7 +167,7 @@ def _asked(call: Call) -> list[sa.ColumnElement[bool]]:
     if not (call.get("showremoved") and call.caller.is_root):
         found.append(template.c.removed.is_(None))
     if call.get("id"):
-        found.append(template.c.id == call.find(template, call["id"], "id", check=False).id)
+        found.append(template.c.id == call.find_even_removed(template, call["id"], "id", check=False).id)
     if call.get("ids"):
         found.append(template.c.uuid.in_(call["ids"]))
     if call.get("name"):
