@@ -314,3 +314,19 @@ async def test_annotations_are_seen_by_whom_they_are_for(stage: Stage):
     seen = {asker.account: [row["annotation"] for row in await asker("listAnnotations", entitytype="USER", entityid=user.user_id)]
             for asker in (user, stage.admin)}  # fmt: skip
     assert seen == {"ann": ["for all"], "admin": ["for all", "for us"]}
+
+
+async def test_an_account_keeps_a_name(stage: Stage):
+    """An empty one is refused, not passed over."""
+    await stage.user("ann")
+    with refusal(431, "can't be empty"):
+        await stage.admin("updateAccount", account="ann", domainid=stage.admin.domain_id, newname="")
+
+
+async def test_users_of_one_account_may_renew_each_others_keys(stage: Stage):
+    """What is the account's is all of theirs."""
+    ann = await stage.user("ann")
+    other = await stage.admin("createUser", username="otto", password="correct horse", firstname="o", lastname="o",
+                              email="o@example.org", account="ann", domainid=stage.admin.domain_id)  # fmt: skip
+    keys = await ann("registerUserKeys", id=other["id"])
+    assert {"apikey", "secretkey"} <= set(keys)

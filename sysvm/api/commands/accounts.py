@@ -147,7 +147,7 @@ def update_account(call: Call) -> Reply:
     """Name, role, network domain, details."""
     row = _changeable(call)
     changes: dict[str, Any] = {}
-    if call.get("newname"):
+    if "newname" in call:
         changes["name"] = _free_name(call.tx, call["newname"], row)
     if "networkdomain" in call:
         changes["network_domain"] = call["networkdomain"]
@@ -166,6 +166,8 @@ def update_account(call: Call) -> Reply:
 
 def _free_name(tx: Tx, name: str, row: Row) -> str:
     table = tables.account
+    if not name.strip():
+        raise Refused("The name of an account can't be empty")
     same = (table.c.name == name, table.c.domain_id == row.domain_id, table.c.removed.is_(None), table.c.id != row.id)
     if tx.one(sa.select(table.c.id).where(*same)) is not None:
         raise Refused(f"There already exists an account {name} in the domain")

@@ -194,8 +194,6 @@ def _check_keys_access(call: Call, row: Row) -> None:
     if row.id != call.caller.user_id:
         account = call.tx.get(tables.account, row.account_id)
         assert account is not None
-        if account.id == call.caller.account_id and not (call.caller.is_root or call.caller.is_domain_admin):
-            raise errors.no_access(call.caller.account_name, f"the keys of user {row.uuid}")
         _check_rank(call, account)
 
 
