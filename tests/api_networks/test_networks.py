@@ -112,3 +112,21 @@ async def test_rows_have_their_services(land: Land):
     (row,) = await land.admin("listNetworks")
     assert_row_matches_catalogue("listNetworks", row)
     assert {"Dhcp", "Dns", "SourceNat", "Firewall", "PortForwarding"} <= {service["name"] for service in row["service"]}
+
+
+async def test_tags_of_an_offering_choose_among_several_physical_networks_only(land: Land):
+    """Where there is one, it is the one: CloudStack's own tests have offerings with a tag and networks without."""
+    offering = await land.admin(
+        "createNetworkOffering", name="tagged", displaytext="tagged", guestiptype="Isolated", traffictype="GUEST",
+        supportedservices="Dhcp,Dns", tags="native",
+        **{f"serviceproviderlist[{n}].{k}": v for n, name in enumerate(("Dhcp", "Dns"))
+           for k, v in (("service", name), ("provider", "VirtualRouter"))},
+    )  # fmt: skip
+    await land.admin("updateNetworkOffering", id=offering["id"], state="Enabled")
+    made = await land.network(networkofferingid=offering["id"])
+    assert "Allocated" == made["state"]
+    other = await land.admin.job("createPhysicalNetwork", name="other", zoneid=land.zone, isolationmethods="VLAN", vlan="300-310")
+    await land.admin.job("addTrafficType", physicalnetworkid=other["id"], traffictype="Guest")
+    await land.admin.job("updatePhysicalNetwork", id=other["id"], state="Enabled")
+    with refusal(431, "Unable to find physical network for guest traffic"):
+        await land.network(name="second", networkofferingid=offering["id"])

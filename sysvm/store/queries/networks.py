@@ -153,7 +153,7 @@ def hostname_taken(tx: Tx, network_id: int, hostname: str, but: int | None = Non
 
 
 def guest_physical_network(tx: Tx, zone_id: int, tags: str = "") -> Row | None:
-    """The physical network of a zone that carries guests; with the offering's tags when it has some."""
+    """The physical network of a zone that carries guests. The offering's tags choose among several; the only one is it."""
     physical, traffic = tables.physical_network, tables.traffic_type
     found = tx.all(
         sa.select(physical)
@@ -167,6 +167,8 @@ def guest_physical_network(tx: Tx, zone_id: int, tags: str = "") -> Row | None:
         )
         .order_by(physical.c.id)
     )
+    if len(found) == 1:
+        return found[0]
     wanted = set(filter(None, (tags or "").split(",")))
     return next((row for row in found if wanted <= set((row.tags or "").split(","))), None)
 
