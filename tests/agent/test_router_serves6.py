@@ -185,7 +185,9 @@ def test_nothing_else_is_open_over_ipv6(lab: Lab) -> None:
 def test_of_a_network_that_has_ipv6_no_longer_nothing_stays(lab: Lab) -> None:
     """Address, route, advertisements and doors are gone."""
     live(lab, dual_stack())
+    assert GATEWAY in lab.out(lab.router, "ip", "-6", "route", "show", "default")
     live(lab, documents.router(dhcp=documents.dhcp(), dns=documents.dns()))
     assert "scope global" not in lab.out(lab.router, "ip", "-6", "address")
+    assert not lab.out(lab.router, "ip", "-6", "route", "show", "default")
     assert "callers6" not in lab.out(lab.router, "nft", "list", "ruleset")
     assert "enable-ra" not in (lab.paths.run / "dnsmasq" / "options").read_text()

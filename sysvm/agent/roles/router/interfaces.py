@@ -188,10 +188,11 @@ def _batch(lines: tuple[str, ...]) -> None:
 
 
 def _look(rendering: tuple[Wanted, ...]) -> dict[str, Seen]:
-    """All interfaces, in one program; a second one only when a way out over IPv6 is wanted."""
+    """All interfaces, in one program; a second one only when a way out over IPv6 is wanted, or may be there."""
     lists = run("ip", "-j", "-batch", "-", said="address show\nroute show default\n").splitlines()
     links_seen, routes = (json.loads(line) for line in lists if line.strip())
-    if any(":" in gateway for each in rendering for gateway in each.gateways):
+    held = (info for link in links_seen for info in link.get("addr_info", ()) if info["scope"] == "global")
+    if any(":" in gateway for each in rendering for gateway in each.gateways) or any(":" in each["local"] for each in held):
         routes += json.loads(run("ip", "-6", "-j", "route", "show", "default") or "[]")
     gateways: dict[str, list[str]] = {}
     for route in routes:
