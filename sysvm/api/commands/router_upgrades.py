@@ -1,4 +1,4 @@
-"""upgradeRouterTemplate: running routers of a scope whose template is not their host's newest live their next incarnation.
+"""upgradeRouterTemplate: running routers of a scope that would be made of another template now live their next incarnation.
 
 Each is a job of its own, as rebootRouter; all begin at once, and how many are replaced at the same time is the orchestrator's.
 """
