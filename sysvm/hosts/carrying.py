@@ -12,6 +12,7 @@ Not carried: connections that end in the machine itself (its load balancer's), w
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -23,8 +24,8 @@ from sysvm.wire.channel import AgentCallBody
 from sysvm.wire.handover import Connections, TakeConnections, Taken, TellConnections, Which
 
 COPY_S = 30.0  # a pass for which nobody waits
-FREEZE_S = 10.0
-LAST_COPY_S = 8.0  # the last one, well before the frozen ports open again
+FREEZE_S = 4.0  # begun anew between the steps of the last pass
+LAST_COPY_S = 8.0  # the last one
 FAILURES = (NotYet, Refused, Stale, Broken, Unreachable, TimeoutError)
 log = get_logger()
 
@@ -64,12 +65,19 @@ async def carry(gates: Gates, agents: Agents, machine: str, holder: int, comes: 
     await _copy(agents, machine, holder, comes, Which.ALL, COPY_S)
     await _copy(agents, machine, holder, comes, Which.CHANGED, COPY_S)
     await edge("handover.copied")
-    await gates.freeze(machine, holder, FREEZE_S)
+
+    async def freeze() -> None:
+        await gates.freeze(machine, holder, FREEZE_S)
+
+    await freeze()
     await edge("handover.frozen")
-    await _copy(agents, machine, holder, comes, Which.CHANGED, LAST_COPY_S)
+    await _copy(agents, machine, holder, comes, Which.CHANGED, LAST_COPY_S, freeze)
 
 
-async def _copy(agents: Agents, machine: str, holder: int, comes: int, which: Which, seconds: float) -> None:
+async def _copy(
+    agents: Agents, machine: str, holder: int, comes: int, which: Which, seconds: float,
+    between: Callable[[], Awaitable[None]] | None = None,
+) -> None:  # fmt: skip
     copied = refused = 0
     try:
         async with asyncio.timeout(seconds):
@@ -77,6 +85,8 @@ async def _copy(agents: Agents, machine: str, holder: int, comes: int, which: Wh
             while more:
                 told = await agents.call(machine, holder, TellConnections(which))
                 assert isinstance(told, Connections)
+                if between is not None:
+                    await between()
                 if told.entries or told.ended:
                     taken = await agents.call(machine, comes, TakeConnections(told))
                     assert isinstance(taken, Taken)
