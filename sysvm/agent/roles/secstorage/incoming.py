@@ -21,7 +21,7 @@ from sysvm.agent.roles.secstorage.checksum import Checksum
 from sysvm.agent.roles.secstorage.store import write_whole
 from sysvm.basics.errors import Refused
 
-SYNC_EVERY = 16 * 1024 * 1024
+SYNC_EVERY = 8 * 1024 * 1024  # with what is being written that is less than a chunk of 16 MB to read again
 PIECE = 8 * 1024 * 1024
 _READ = 4 * 1024 * 1024
 
