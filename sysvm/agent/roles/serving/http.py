@@ -5,6 +5,8 @@ from socket import socket
 
 from aiohttp import web
 
+LINGERING_S = 1.0  # for a client that still sends what was refused, to read why
+
 
 class HttpAcceptor:
     """An aiohttp site on one socket."""
@@ -21,7 +23,9 @@ class Site:
     """An HTTP application that can be served at several doors."""
 
     def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=15)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, keepalive_timeout=15, lingering_time=LINGERING_S
+        )
 
     async def start(self) -> None:
         """Must be called before `accept`."""
