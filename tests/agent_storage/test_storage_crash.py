@@ -13,7 +13,7 @@ from storage_stage import PATIENCE, Exchange, Source, partial, raw
 
 from sysvm.agent.roles.secstorage.incoming import SYNC_EVERY
 
-DATA = raw(SYNC_EVERY * 3)
+DATA = raw(SYNC_EVERY * 6)
 WORKER = Path(__file__).with_name("storage_worker.py")
 
 
@@ -23,7 +23,7 @@ async def test_a_killed_worker_goes_on_and_reads_less_than_one_piece_again(tmp_p
 
     async def answer(ask: Exchange) -> None:
         if ask.start is None:
-            await ask.say("200 OK", f"Content-Length: {len(DATA)}", 'ETag: "1"', body=DATA[: SYNC_EVERY * 2])
+            await ask.say("200 OK", f"Content-Length: {len(DATA)}", 'ETag: "1"', body=DATA[: SYNC_EVERY * 4])
             await stop.wait()
         else:
             await partial(ask, DATA, ask.start, len(DATA))

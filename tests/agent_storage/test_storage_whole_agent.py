@@ -32,7 +32,7 @@ from sysvm.wire.machines import OperationSeen, OperationState
 from sysvm.wire.peer import Peer
 
 pytestmark = pytest.mark.root
-DATA = raw(SYNC_EVERY * 3)
+DATA = raw(SYNC_EVERY * 6)
 
 
 class Host:
@@ -92,7 +92,7 @@ async def test_a_killed_agent_takes_its_download_up_again_unasked(root: Path) ->
 
     async def answer(ask: Exchange) -> None:
         if ask.start is None:
-            await ask.say("200 OK", f"Content-Length: {len(DATA)}", 'ETag: "1"', body=DATA[: SYNC_EVERY * 2])
+            await ask.say("200 OK", f"Content-Length: {len(DATA)}", 'ETag: "1"', body=DATA[: SYNC_EVERY * 4])
             reached.set()
             await stop.wait()
         else:
