@@ -131,7 +131,7 @@ async def test_routers_with_an_old_template_are_replaced_each_by_a_job(land: Lan
         await land.admin("upgradeRouterTemplate")
     facts = HostFacts(name="h", cpus=1, cpu_mhz=1, memory_bytes=1, kernel="6", templates=("0.9.0", "1.0.0"))
     await land.stage.store.run(lambda tx: tx.change(sa.update(tables.host).values(facts=msgspec.to_builtins(facts))))
-    await land.set_machine(router["id"], template_version="1.0.0")
+    await land.set_machine(router["id"], template_version="1.0.0", runtime="simulated")
     assert {} == await land.admin("upgradeRouterTemplate", zoneid=land.zone)
     await land.set_machine(router["id"], template_version="0.9.0")
     (job,) = await land.admin("upgradeRouterTemplate", zoneid=land.zone)

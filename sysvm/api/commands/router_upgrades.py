@@ -36,7 +36,7 @@ def is_outdated(tx: Tx, row: Row) -> bool:
     """Whether its host would make its next incarnation from another template."""
     host = tx.get(tables.host, row.host_id) if row.host_id is not None else None
     facts = links.facts_of(host) if host is not None else None
-    if host is None or facts is None or not facts.templates:
+    if host is None or facts is None or not (facts.templates and row.runtime):
         return False
     try:
         version: str = system_templates.chosen(tx, row, host, facts.templates, row.runtime).version
