@@ -193,13 +193,13 @@ async def test_a_project_lives(stage: Stage):
 # ---------------------------------------------------------------- settings
 async def test_a_setting_is_found_in_any_spelling_and_by_its_old_name(stage: Stage):
     """router.template.xen is the manual's."""
-    for given, name in (
-        ("ROUTER.TEMPLATE.XEN", "router.template.xenserver"),
-        ("network.router.enableservicemonitoring", "network.router.EnableServiceMonitoring"),
+    for given, name, to in (
+        ("ROUTER.TEMPLATE.XEN", "router.template.xenserver", "SystemVM Template (XenServer)"),
+        ("network.router.enableservicemonitoring", "network.router.EnableServiceMonitoring", "true"),
     ):
-        await stage.admin("updateConfiguration", name=given, value="true")
+        await stage.admin("updateConfiguration", name=given, value=to)
         (found,) = await stage.admin("listConfigurations", name=given.lower())
-        assert (found["name"], found["value"]) == (name, "true")
+        assert (found["name"], found["value"]) == (name, to)
         assert_row_matches_catalogue("listConfigurations", found)
 
 
