@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A server certificate with its chain (leaf first) and its PKCS#8 key, PEM."""
 
     chain: str
@@ -40,14 +40,14 @@ class StickyBy(StrEnum):
     SOURCE = "SourceBased"
 
 
-class Stickiness(msgspec.Struct, frozen=True, kw_only=True):
+class Stickiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A client stays with its member. Parameters as the API has them; flags are "true"."""
 
     method: StickyBy
     params: dict[str, str] = {}
 
 
-class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A member is asked for `path`; anything but 2xx and 3xx within `response_s` is a failure."""
 
     path: str
@@ -57,7 +57,7 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     unhealthy: int  # failures in a row that take it out
 
 
-class LoadBalancer(msgspec.Struct, frozen=True, kw_only=True):
+class LoadBalancer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One rule. A rule that ends TLS and has no certificate yet is not served."""
 
     rule: str
@@ -74,7 +74,7 @@ class LoadBalancer(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Certificate | None = None
 
 
-class StatisticsPage(msgspec.Struct, frozen=True, kw_only=True):
+class StatisticsPage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the load balancer's own page is shown. Without a port: on every rule that speaks HTTP."""
 
     addresses: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ class StatisticsPage(msgspec.Struct, frozen=True, kw_only=True):
     password: str = ""
 
 
-class Balancing(msgspec.Struct, frozen=True, kw_only=True):
+class Balancing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The load balancer of a router."""
 
     rules: tuple[LoadBalancer, ...]
@@ -92,7 +92,7 @@ class Balancing(msgspec.Struct, frozen=True, kw_only=True):
     statistics: StatisticsPage | None = None
 
 
-class MemberSeen(msgspec.Struct, frozen=True, kw_only=True):
+class MemberSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A member of a rule, as the load balancer's checks see it."""
 
     rule: str

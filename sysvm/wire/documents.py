@@ -1,7 +1,9 @@
 """Documents: the complete configuration that an agent or a host must make true.
 
-The identity of a document is `basics.digest.digest(document)`. `renderer` is raised by a release that renders the same
-document into other files, so that a new agent version does its work again.
+The identity of a document is `basics.digest.digest(document)`. Fields at their defaults are no part of it and are not sent
+(`omit_defaults`): an older or newer release at the other end, which knows a field less or more, comes to the same identity as
+long as nobody uses that field. So defaults must never change. `renderer` gets another number from a release that renders the
+same document into other files, so that agents do their work again.
 
 A section that is None (or an empty list) means: this service is not run, and nothing of it stays.
 Addresses are text ("10.1.1.5", "10.1.1.0/24"); ports are inclusive ranges.
@@ -28,14 +30,14 @@ class Protocol(StrEnum):
     ALL = "all"
 
 
-class Ports(msgspec.Struct, frozen=True):
+class Ports(msgspec.Struct, frozen=True, omit_defaults=True):
     """An inclusive range of ports."""
 
     first: int
     last: int
 
 
-class Interface(msgspec.Struct, frozen=True, kw_only=True):
+class Interface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An interface of a router and what it must carry."""
 
     device: str  # eth0
@@ -48,7 +50,7 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True):
     rate_mbit: int = 0
 
 
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A DHCP reservation: this MAC has this address and name for ever."""
 
     mac: str
@@ -58,14 +60,14 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     address6: str = ""
 
 
-class Dhcp6(msgspec.Struct, frozen=True, kw_only=True):
+class Dhcp6(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """IPv6 of a guest network: advertisements that send guests to DHCPv6, and its answers. The gateway advertises itself."""
 
     cidr: str  # its prefix has 64 bits
     dns: tuple[str, ...]
 
 
-class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True):
+class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A guest network on which the router answers DHCP."""
 
     device: str
@@ -78,14 +80,14 @@ class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True):
     six: Dhcp6 | None = None
 
 
-class DnsRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DnsRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A name of the network's own zone."""
 
     name: str
     addresses: tuple[str, ...]
 
 
-class Dns(msgspec.Struct, frozen=True, kw_only=True):
+class Dns(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Name service for guests; forwards what is not its own."""
 
     domain: str
@@ -95,7 +97,7 @@ class Dns(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[DnsRecord, ...] = ()
 
 
-class SourceNat(msgspec.Struct, frozen=True, kw_only=True):
+class SourceNat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Guests of `source` leave through `device` as `public`."""
 
     device: str
@@ -103,7 +105,7 @@ class SourceNat(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-class StaticNat(msgspec.Struct, frozen=True, kw_only=True):
+class StaticNat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A public address that belongs to one guest address, both ways."""
 
     rule: str
@@ -111,7 +113,7 @@ class StaticNat(msgspec.Struct, frozen=True, kw_only=True):
     private: str
 
 
-class PortForward(msgspec.Struct, frozen=True, kw_only=True):
+class PortForward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Ports of a public address that lead to a guest; the private range is as long as the public one."""
 
     rule: str
@@ -122,7 +124,7 @@ class PortForward(msgspec.Struct, frozen=True, kw_only=True):
     private_ports: Ports
 
 
-class FirewallRule(msgspec.Struct, frozen=True, kw_only=True):
+class FirewallRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Traffic to a public address that may pass; everything else is dropped."""
 
     rule: str
@@ -134,7 +136,7 @@ class FirewallRule(msgspec.Struct, frozen=True, kw_only=True):
     icmp_code: int | None = None
 
 
-class EgressRule(msgspec.Struct, frozen=True, kw_only=True):
+class EgressRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Traffic of guests to outside; allowed when the policy denies, denied when the policy allows."""
 
     rule: str
@@ -147,7 +149,7 @@ class EgressRule(msgspec.Struct, frozen=True, kw_only=True):
     icmp_code: int | None = None
 
 
-class Egress(msgspec.Struct, frozen=True, kw_only=True):
+class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The policy for traffic that guests behind `device` start towards outside."""
 
     device: str
@@ -156,7 +158,7 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[EgressRule, ...] = ()
 
 
-class GuestData(msgspec.Struct, frozen=True, kw_only=True):
+class GuestData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the metadata service answers to the guest that asks from `address`."""
 
     address: str
@@ -165,19 +167,19 @@ class GuestData(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None = None  # served once by the password server
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """User data, metadata and password service."""
 
     listen: tuple[str, ...]
     guests: tuple[GuestData, ...] = ()
 
 
-class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
+class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="router"):
     """A virtual router, whole."""
 
     machine: str
     name: str
-    renderer: int = 1
+    renderer: int = 0
     interfaces: tuple[Interface, ...] = ()
     dhcp: tuple[DhcpNetwork, ...] = ()
     dns: Dns | None = None
@@ -195,12 +197,12 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, tag="router"):
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
 
 
-class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="consoleproxy"):
+class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="consoleproxy"):
     """A console proxy, whole. Without a certificate it speaks plain HTTP."""
 
     machine: str
     name: str
-    renderer: int = 1
+    renderer: int = 0
     listen: str = "0.0.0.0"
     page_port: int = 80
     websocket_port: int = 8080
@@ -216,14 +218,14 @@ class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, tag="conso
     draining: bool = False
 
 
-class Login(msgspec.Struct, frozen=True, kw_only=True):
+class Login(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who may log in to a system VM as root."""
 
     public_key: str = ""  # the cloud's, by ssh on the control NIC; empty: no ssh
     password: str = ""  # on the text console; empty: nobody
 
 
-class Store(msgspec.Struct, frozen=True, kw_only=True):
+class Store(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An image store that a secondary storage VM serves; it is mounted at `path` inside the machine."""
 
     store: str
@@ -231,12 +233,12 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = False
 
 
-class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, tag="secstorage"):
+class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="secstorage"):
     """A secondary storage VM, whole."""
 
     machine: str
     name: str
-    renderer: int = 1
+    renderer: int = 0
     stores: tuple[Store, ...] = ()
     management_address: str = ""
     public_address: str = ""
@@ -258,11 +260,11 @@ class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, tag="secstor
 SystemVmDocument = RouterDocument | ConsoleProxyDocument | SecStorageDocument
 
 
-class HostDocument(msgspec.Struct, frozen=True, kw_only=True):
+class HostDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A host, whole: which segments it carries, and what its relay trusts."""
 
     host: str
-    renderer: int = 1
+    renderer: int = 0
     cloud: str
     segments: tuple[Segment, ...] = ()
     management_address: str = ""  # address/prefix of the host on the management segment

@@ -12,7 +12,7 @@ class Checks(StrEnum):
     ADVANCED = "advanced"
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which checks a router makes, and when one fails. An interval of 0: never."""
 
     basic_s: int

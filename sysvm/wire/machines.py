@@ -46,7 +46,7 @@ class Isolation(StrEnum):
     VXLAN = "vxlan"
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+class Segment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A broadcast domain, a bridge on a host. `key` is stable ("control", "public-<id>", a network's UUID)."""
 
     key: str
@@ -59,7 +59,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     outside: bool = False  # the guests' network of a basic zone: the host's uplink leads to its other hosts and its gateway
 
 
-class Nic(msgspec.Struct, frozen=True, kw_only=True):
+class Nic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network interface; `device` is its order (eth<device>) inside the machine."""
 
     device: int
@@ -76,7 +76,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     filtered: bool = False  # held to security groups (wire/security_groups.py): closed until its host knows which
 
 
-class Disk(msgspec.Struct, frozen=True, kw_only=True):
+class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A volume of a guest on its host's primary storage; `template` (SHA-256) names the image it starts from."""
 
     volume: str
@@ -87,21 +87,21 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     device: int = 0
 
 
-class Iso(msgspec.Struct, frozen=True, kw_only=True):
+class Iso(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A read-only image in the machine's drive."""
 
     pool: str
     image: str
 
 
-class ImageStoreMount(msgspec.Struct, frozen=True, kw_only=True):
+class ImageStoreMount(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A secondary store that the host hands into a secondary storage VM at /sysvm/store/<store>."""
 
     store: str
     path: str  # directory on the host
 
 
-class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
+class MachineSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything a host needs to run one incarnation of a machine."""
 
     machine: str

@@ -7,7 +7,7 @@ A group is named by its UUID. Addresses of members are given where a rule speaks
 import msgspec
 
 
-class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
+class GroupRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What may pass: to a member (ingress) or from one (egress). One of `cidr` and `group` says who the other end is."""
 
     protocol: str  # tcp, udp, icmp, icmpv6, all, or the number of another protocol
@@ -17,7 +17,7 @@ class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A group that has a port on this host, or of which such a group speaks."""
 
     group: str
@@ -26,7 +26,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...] = ()  # addresses of all its members; only when a rule names the group
 
 
-class GroupedPort(msgspec.Struct, frozen=True, kw_only=True):
+class GroupedPort(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A guest's NIC on this host, with its groups."""
 
     machine: str
@@ -35,10 +35,10 @@ class GroupedPort(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...]
 
 
-class SecurityGroupsDocument(msgspec.Struct, frozen=True, kw_only=True):
+class SecurityGroupsDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that a host has to know of security groups."""
 
     host: str
-    renderer: int = 1
+    renderer: int = 0
     ports: tuple[GroupedPort, ...] = ()
     groups: tuple[Group, ...] = ()

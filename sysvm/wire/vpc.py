@@ -8,7 +8,7 @@ except that a tier without a single egress rule lets everything out.
 import msgspec
 
 
-class AclRule(msgspec.Struct, frozen=True, kw_only=True):
+class AclRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A numbered rule. `cidrs` are senders of what comes into the tier, receivers of what goes out of it."""
 
     rule: str
@@ -22,7 +22,7 @@ class AclRule(msgspec.Struct, frozen=True, kw_only=True):
     icmp_code: int | None = None
 
 
-class Tier(msgspec.Struct, frozen=True, kw_only=True):
+class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network of the VPC and its rules, lowest number first."""
 
     device: str
@@ -31,14 +31,14 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     egress: tuple[AclRule, ...] = ()
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
+class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is for `destination` goes to `via`, a machine in a tier."""
 
     destination: str
     via: str
 
 
-class Vpc(msgspec.Struct, frozen=True, kw_only=True):
+class Vpc(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A VPC as its router knows it."""
 
     cidr: str

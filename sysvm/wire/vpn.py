@@ -5,14 +5,14 @@ from enum import StrEnum
 import msgspec
 
 
-class VpnUser(msgspec.Struct, frozen=True, kw_only=True):
+class VpnUser(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who may log in."""
 
     name: str
     password: str
 
 
-class RemoteAccess(msgspec.Struct, frozen=True, kw_only=True):
+class RemoteAccess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Clients outside log in at `public` and are on `networks` as one of the addresses `first` to `last`."""
 
     public: str
@@ -33,7 +33,7 @@ class TunnelState(StrEnum):
     ERROR = "Error"
 
 
-class Tunnel(msgspec.Struct, frozen=True, kw_only=True):
+class Tunnel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hosts of `local_networks` and of `remote_networks`, behind the gateway `remote`, see each other."""
 
     connection: str
@@ -53,7 +53,7 @@ class Tunnel(msgspec.Struct, frozen=True, kw_only=True):
     resets: int = 0  # another number: begun anew
 
 
-class TunnelSeen(msgspec.Struct, frozen=True, kw_only=True):
+class TunnelSeen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a tunnel is, begun for the `resets`th time, and why it is not connected."""
 
     connection: str
