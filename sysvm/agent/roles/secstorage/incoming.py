@@ -4,16 +4,19 @@ The record counts bytes that are on the disk for certain: data is synced before 
 cut to what the record says and its beginning is hashed again, once. Races thought of: a crash between sync and record costs
 one piece; a record without its file, or of another order, is worth nothing and starts anew; two machines that were given the
 same work (one of them is about to end): the second one is refused as long as the first one has the file locked.
-Calls block; `transfer.py` makes them in a thread, one after the other.
+Calls block; `transfer.py` makes them in a thread, one after the other. Who is cancelled meanwhile leaves a thread behind:
+`close` waits for its end, and what begins afterwards finds no file, so nothing is written into a folder that was given up.
 """
 
 import fcntl
+import functools
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TypeVar, cast
 
 import msgspec
 
@@ -24,6 +27,20 @@ from sysvm.basics.errors import Refused
 SYNC_EVERY = 8 * 1024 * 1024  # with what is being written that is less than a chunk of 16 MB to read again
 PIECE = 8 * 1024 * 1024
 _READ = 4 * 1024 * 1024
+
+
+C = TypeVar("C", bound=Callable[..., None])
+
+
+def _alone(call: C) -> C:
+    """One call at a time."""
+
+    @functools.wraps(call)
+    def waiting(self: "Incoming", *args: Any, **more: Any) -> None:
+        with self.calls:
+            call(self, *args, **more)
+
+    return cast(C, waiting)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +64,7 @@ class Incoming:
         self.size = 0
         self._file: IO[bytes] | None = None
         self._hashes: dict[str, hashlib._Hash] = {}
+        self.calls = threading.RLock()
         self._hashing = ThreadPoolExecutor(1, "hashing")  # beside the writing; its thread begins with the first byte
 
     @property
@@ -64,6 +82,7 @@ class Incoming:
         known = self._read_record()
         return known.done if known is not None else 0
 
+    @_alone
     def open(self, hashed: Callable[[int], None]) -> None:
         """Goes on where the record says; `hashed` hears how many bytes have been read again."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -75,6 +94,7 @@ class Incoming:
         self._start_hashes()
         self._rehash(hashed)
 
+    @_alone
     def restart(self, validator: str, total: int) -> None:
         """The source begins at its first byte."""
         assert self._file is not None
@@ -84,6 +104,7 @@ class Incoming:
         self._start_hashes()
         self._note(validator=validator, total=total, done=0, pieces=())
 
+    @_alone
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
         """More bytes."""
         hashed = self._hashing.submit(self._update, pieces)
@@ -105,6 +126,7 @@ class Incoming:
             for known in self._hashes.values():
                 known.update(piece)
 
+    @_alone
     def put(self, number: int, data: bytes) -> None:
         """A whole piece, in whatever order they come; what it closes up to is hashed."""
         assert self._file is not None
@@ -125,12 +147,14 @@ class Incoming:
         self._update((data,))
         self.size += len(data)
 
+    @_alone
     def sync(self) -> None:
         """Everything so far is on the disk, and the record says so."""
         assert self._file is not None
         os.fdatasync(self._file.fileno())
         self._note(done=self.size)
 
+    @_alone
     def note_kept(self, sha256: str) -> None:
         """The bytes are an object now."""
         self._note(kept=sha256)
@@ -147,6 +171,7 @@ class Incoming:
         """The checksum of the bytes, by the algorithm of the promise."""
         return self._hashes[self._checksum.algorithm if self._checksum else "sha256"].hexdigest()
 
+    @_alone
     def close(self) -> None:
         """Lets go of the file."""
         if self._file is not None:
