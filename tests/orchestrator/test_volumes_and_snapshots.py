@@ -1,8 +1,10 @@
 """Volumes and snapshots from the API to simulated hosts and back, in virtual time."""
 
-from sysvm.orchestrator.turns import preparation
+from sysvm.orchestrator.turns import preparation, volume
 from sysvm.store import tables
-from sysvm.store.queries import machines, specs
+from sysvm.store.queries import jobs, machines, specs, volumes
+from sysvm.store.queries.events import SYSTEM, About
+from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
 from tests.orchestrator.tale import Tale, tell
 
@@ -124,5 +126,27 @@ def test_a_guest_that_is_installed_from_an_iso_boots_from_it_while_it_is_there()
         await tale.job("detachIso", virtualmachineid=one["id"])
         machine = await tale.cloud.store.read(lambda tx: machines.machine_by_uuid(tx, one["id"]))
         assert machine.iso_id is None
+
+    tell(story)
+
+
+def test_a_volume_that_its_guests_start_has_made_meanwhile_keeps_no_job_waiting():
+    """Both make it where it is not there; whoever is second finds it done."""
+
+    async def story(tale: Tale) -> None:
+        await guest(tale)
+        (root,) = await tale.rows(tables.volume)
+
+        def both(tx: Tx) -> bool:
+            tx.update(tables.volume, root.id, state="Creating", template_id=None)
+            part = volumes.want(tx, root)
+            about = About("Volume", root.id, root.uuid, root.name)
+            job = jobs.open_job(tx, jobs.NewJob("attachVolume", SYSTEM, (part,), {}, about, "", ""))
+            order = volume.plan(tx, tx.rows(tables.volume, "id = :id", id=root.id)[0])
+            tx.update(tables.volume, root.id, state="Ready")
+            volume.made(tx, Turn("volume", root.id, fence=1, tries=0, wish=part.wish, stir=0), order)
+            return bool(tx.rows(tables.job, "uuid = :uuid and status = 1", uuid=job))
+
+        assert await tale.cloud.store.run(both)
 
     tell(story)

@@ -29,6 +29,7 @@ from sysvm.wire import link
 from sysvm.wire.machines import OperationState
 
 LOOK_S = 1.0
+NOTHING = ("", None)  # is to be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
     # Whoever dies here does it again, which changes nothing: no guest may have begun to write.
     await hosttasks.forget(context, order.host, name)
     await edge("volume before release")
-    return Gone(lambda tx: _made(tx, turn, order))
+    return Gone(lambda tx: made(tx, turn, order))
 
 
 def plan(tx: Tx, row: Row) -> Order | None:
@@ -111,7 +112,7 @@ def _wanted(row: Row) -> tuple[str, int | None]:
         return "fill", None
     if row.state == "Resizing" or (row.state == "Creating" and row.template_id is None):
         return "ensure", None
-    return "", None
+    return NOTHING
 
 
 def _body(context: Context, order: Order) -> link.HostTaskBody:
@@ -132,9 +133,14 @@ def _body(context: Context, order: Order) -> link.HostTaskBody:
             )
 
 
-def _made(tx: Tx, turn: Turn, order: Order) -> None:
+def made(tx: Tx, turn: Turn, order: Order) -> None:
+    """The host has done it: what the row says of it from now on, and who has waited for it."""
     row = tx.get(tables.volume, turn.id)
-    if row is None or _what(row) != _what(order.volume):
+    if row is None:
+        return
+    if _what(row) != _what(order.volume):
+        if _what(row) == NOTHING:  # its guest's start has made it meanwhile
+            _served(tx, turn, "ready")
         return  # another wish meanwhile is another piece of work, and the next turn's
     if order.what == "leave":
         tx.update(tables.volume, row.id, move_host_id=None, move_pool_id=None)
