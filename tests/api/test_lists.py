@@ -158,3 +158,20 @@ async def test_of_what_is_deleted_there_is_nothing_to_list_and_that_is_no_fault(
         await stage.admin("listDiskOfferings", id="b3a7e9aa-0000-4000-8000-000000000000")
     with refusal(431, ""):
         await stage.admin("updateDiskOffering", id=made["id"], name="again")
+
+
+async def test_with_listall_all_projects_come_beside_what_is_no_projects(stage: Stage):
+    """projectid=-1 alone is projects only; the web UI asks for both, and shows no router otherwise."""
+    eve = await stage.user("eve")
+    project = await eve.job("createProject", name="p")
+    given = {"name": "k", "publickey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHkP8Y0q3v0x3uM4Kf8xMpX1sQ0eG3d9k1b3Q3J3c0aB"}
+    await eve("registerSSHKeyPair", **{**given, "name": "own"})
+    await eve("registerSSHKeyPair", **{**given, "name": "projects"}, projectid=project["id"])
+
+    async def seen(who: Asker, **params: object) -> list[str]:
+        return sorted(row["name"] for row in await who("listSSHKeyPairs", projectid="-1", **params))
+
+    other = await stage.user("other")
+    assert (["projects"], ["own", "projects"]) == (await seen(eve), await seen(eve, listall=True))
+    assert (["projects"], ["own", "projects"]) == (await seen(stage.admin), await seen(stage.admin, listall=True))
+    assert ([], []) == (await seen(other), await seen(other, listall=True))
