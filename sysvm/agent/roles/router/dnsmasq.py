@@ -26,7 +26,7 @@ from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import DhcpNetwork, Dns, Reservation, RouterDocument
 
 MARK_ZONE = "loaded.sysvm.invalid"
-_ATTEMPTS = 250  # of 20 ms: how long a daemon may take to read its files
+_PATIENCE_S = 10.0  # how long a daemon may take to read its files; where its address is not there, it never answers
 _PAUSE = 0.02
 MOST_HOSTS = 16384  # whose lines are kept: with each change thousands of hosts are as they were
 
@@ -236,7 +236,8 @@ class Dnsmasq:
         self._supervision.stop(self.name)
 
     def _await_loaded(self, rendering: Files) -> None:
-        for _ in range(_ATTEMPTS):
+        end = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < end:
             if self._supervision.pid(self.name):
                 write_if_changed(self._folder / "loaded", self._note(rendering).encode())
                 if not rendering.probe or asked(rendering.probe, self._mark(rendering)):

@@ -36,7 +36,7 @@ MAX_USERDATA = 1024 * 1024
 _MODULES = Path("/usr/lib/apache2/modules")
 _KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _PASSWORD_UID = 65001  # of nobody else
-_ATTEMPTS, _PAUSE = 150, 0.02
+_PATIENCE_S, _PAUSE = 10.0, 0.02  # a server whose address is not there never answers
 
 _APACHE = """\
 ServerRoot {folder}
@@ -198,9 +198,8 @@ class Metadata:
         if changed and before and before == self._supervision.pid(WEB):
             self._supervision.restart(WEB)
         self._supervision.ensure(Daemon(PASSWORDS, self._password_script(rendering.listen)))
-        for _ in range(_ATTEMPTS):
-            if not self._unanswered(rendering):
-                return
+        end = time.monotonic() + _PATIENCE_S
+        while self._unanswered(rendering) and time.monotonic() < end:
             time.sleep(_PAUSE)
 
     def difference(self, rendering: Served | None) -> str:

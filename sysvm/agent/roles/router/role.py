@@ -167,7 +167,10 @@ class Holder:
     def _read_back(self) -> str:
         # The fingerprint is from before the look: what changes meanwhile is looked at again.
         before = self.service.fingerprint()
-        words = self.service.difference(self.held)
+        try:
+            words = self.service.difference(self.held)
+        except (CommandFailed, OSError) as error:  # what is looked at can go at this moment: an interface that is unplugged
+            words = str(error)
         self._fingerprint = None if words else before
         self._difference = words
         return words
