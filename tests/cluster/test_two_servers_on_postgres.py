@@ -40,6 +40,15 @@ def turns_of(database: Postgres, session: str) -> int:
     return int(count)
 
 
+def is_caught_at_work(server: Server, database: Postgres, session: str) -> bool:
+    """Whether it stands still with turns in its hands; else it has gone on."""
+    server.pause()
+    if turns_of(database, session):
+        return True
+    server.go_on()
+    return False
+
+
 def told(server: Server, event: str) -> Callable[[], bool]:
     """Whether the server has logged this since now."""
     before = server.log().count(event)
@@ -104,7 +113,7 @@ def test_when_a_server_is_killed_the_other_takes_its_turns_and_hosts(ground: Gro
     victim, survivor = by_links(ground)
     jobs = ground.deploy(ground.client(victim), GUESTS)
     (session,) = sessions(database, victim)
-    until(lambda: turns_of(database, session), "work at the victim", ground.hosts.moved)
+    until(lambda: is_caught_at_work(victim, database, session), "work at the victim", ground.hosts.moved)
     victim.kill()
     assert turns_of(database, session) > 0
     client = ground.client(survivor)
