@@ -49,7 +49,7 @@ def list_routers(call: Call) -> Reply:
     def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
         views = routers.views(tx, found)
         minimum = {zone_id: router_versions.minimum(tx, zone_id) for zone_id in {view.row.zone_id for view in views}}
-        health = router_health.of(tx, [row.id for row in found])
+        health = (router_health.of if with_results else router_health.counts)(tx, [row.id for row in found])
         shown = []
         for view in views:
             checked = health.get(view.row.id, NOTHING)

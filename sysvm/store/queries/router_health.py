@@ -61,6 +61,7 @@ class Found:
 
 
 NOTHING = Found()
+COUNTS = "select machine_id, failed from router_health where machine_id in ({ids})"
 
 
 def of(tx: Tx, ids: Sequence[int]) -> dict[int, Found]:
@@ -68,6 +69,14 @@ def of(tx: Tx, ids: Sequence[int]) -> dict[int, Found]:
     table = tables.router_health
     rows = tx.all(sa.select(table).where(table.c.machine_id.in_(list(ids)))) if ids else []
     return {row.machine_id: Found(row.failed, tuple(row.checks or ())) for row in rows}
+
+
+def counts(tx: Tx, ids: Sequence[int]) -> dict[int, Found]:
+    """By machine, how many have failed and nothing more: what a page of routers shows."""
+    if not ids:
+        return {}
+    rows = tx.sql(COUNTS.format(ids=",".join(str(int(id_)) for id_ in ids)))
+    return {id_: Found(failed) for id_, failed in rows}
 
 
 def failing() -> sa.Select[Any]:
