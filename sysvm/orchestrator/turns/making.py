@@ -5,9 +5,12 @@ control, public (default). In a basic zone what is public there is on the guests
 public NIC. A VPC's router: control, public, then one NIC for each tier as they come.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sysvm.basics.errors import NotYet
+import sqlalchemy as sa
+
+from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
 from sysvm.store import tables
@@ -176,3 +179,16 @@ def _guest_network(tx: Tx, zone: Row) -> Row:
     if network is None or not network.cidr:
         raise NotYet(60, f"zone {zone.name} has no guest network with addresses yet")
     return network
+
+
+async def add_router(context: Context, owner: sa.Table, id_: int, make: Callable[[Tx], object]) -> None:
+    """The router of a network or a VPC is made. Without a free public address the zone has an alert, and the turn waits."""
+    try:
+        await context.store.run(make)
+    except Refused as refused:
+        if refused.why is not Why.CAPACITY:
+            raise
+        row = await context.store.read(lambda tx: tx.get(owner, id_))
+        assert row is not None
+        await context.store.run(lambda tx: addresses.no_public_ip_alert(tx, row.zone_id))
+        raise NotYet(30, refused.text) from refused

@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 
-from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, placing
@@ -28,7 +27,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case None:
             return Gone()
         case plans.AddRouter():
-            await _add_router(context, turn.id)
+            await making.add_router(context, tables.network, turn.id, lambda tx: _make_router(tx, context, turn.id))
             return Result(60.0)  # the router's first running is a wish of this network
         case plans.RemoveRouter(id_):
             return Result(60.0, lambda tx: _remove_router(tx, id_))
@@ -87,18 +86,6 @@ def guests_wanted(tx: Tx, network_id: int) -> int:
 
 
 # ---------------------------------------------------------------- routers
-async def _add_router(context: Context, network_id: int) -> None:
-    try:
-        await context.store.run(lambda tx: _make_router(tx, context, network_id))
-    except Refused as refused:
-        if refused.why is not Why.CAPACITY:
-            raise
-        network = await context.store.read(lambda tx: tx.get(tables.network, network_id))
-        assert network is not None
-        await context.store.run(lambda tx: addresses.no_public_ip_alert(tx, network.zone_id))
-        raise NotYet(30, refused.text) from refused
-
-
 def _make_router(tx: Tx, context: Context, network_id: int) -> None:
     network = tx.get(tables.network, network_id)
     if network is None or any(row.wanted != "gone" for row in machines.routers_of(tx, network_id)):

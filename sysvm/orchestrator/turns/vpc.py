@@ -2,7 +2,6 @@
 
 import sqlalchemy as sa
 
-from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, network, placing
@@ -28,7 +27,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case None:
             return Gone()
         case steps.AddRouter():
-            await _add_router(context, turn.id)
+            await making.add_router(context, tables.vpc, turn.id, lambda tx: _make_router(tx, context, turn.id))
             return Result(plans.WAIT_S)  # the router's first running is a wish of this VPC
         case steps.RemoveRouter(id_):
             return Result(plans.WAIT_S, lambda tx: _remove_router(tx, id_))
@@ -56,18 +55,6 @@ def decide(tx: Tx, id_: int) -> NetworkStep | None:
 
 
 # ---------------------------------------------------------------- its router
-async def _add_router(context: Context, vpc_id: int) -> None:
-    try:
-        await context.store.run(lambda tx: _make_router(tx, context, vpc_id))
-    except Refused as refused:
-        if refused.why is not Why.CAPACITY:
-            raise
-        vpc = await context.store.read(lambda tx: tx.get(tables.vpc, vpc_id))
-        assert vpc is not None
-        await context.store.run(lambda tx: addresses.no_public_ip_alert(tx, vpc.zone_id))
-        raise NotYet(30, refused.text) from refused
-
-
 def _make_router(tx: Tx, context: Context, vpc_id: int) -> None:
     vpc = tx.get(tables.vpc, vpc_id)
     if vpc is None or any(row.wanted != "gone" for row in vpcs.routers_of(tx, vpc_id)):
