@@ -212,7 +212,8 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     zone = tx.get(tables.zone, network.zone_id)
     offering = tx.get(tables.network_offering, network.offering_id)
     assert zone is not None and offering is not None
-    held = tx.sql(SOURCE_NAT, network=network.id, vpc=network.vpc_id)
+    of_vpc = network.vpc_id is not None
+    held = tx.sql(SOURCE_NAT_OF_VPC, id=network.vpc_id) if of_vpc else tx.sql(SOURCE_NAT, id=network.id)
     source_nat = held[0][0] if held else None
     return router.NetworkFacts(
         device=f"eth{guest.device}",
@@ -232,7 +233,8 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     )
 
 
-SOURCE_NAT = "select address from public_ip where source_nat and (network_id = :network or vpc_id = :vpc)"
+SOURCE_NAT = "select address from public_ip where source_nat and network_id = :id"
+SOURCE_NAT_OF_VPC = "select address from public_ip where source_nat and vpc_id = :id"
 
 
 def _interfaces(tx: Tx, machine: Row) -> tuple[Interface, ...]:
