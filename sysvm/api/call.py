@@ -19,7 +19,7 @@ from sysvm.store import tables
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.snapshots import CAPTURES
-from sysvm.store.queries.volume_images import KIND as VOLUME_IMAGE
+from sysvm.store.queries.templates import INNER
 from sysvm.store.secrets import Vault
 from sysvm.store.store import Row, Tx
 
@@ -136,10 +136,10 @@ Reply = Rows | One | Success | Flat | Accepted
 
 
 def _is_inner(table: sa.Table, row: Row) -> bool:
-    """Whether nobody is to know of the row: a capture, the image of an uploaded volume."""
+    """Whether nobody is to know of the row: a capture, the image of a volume or of a snapshot."""
     if table is tables.snapshot:
         return row.kind in CAPTURES
-    return table is tables.template and row.kind == VOLUME_IMAGE
+    return table is tables.template and row.kind in INNER
 
 
 # ---------------------------------------------------------------- the call

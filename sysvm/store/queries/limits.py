@@ -75,7 +75,8 @@ _TEMPLATES = "template t where t.removed is null and t.kind = 'USER'"
 _CAPTURES = "('TEMPLATE', 'EXTRACT', 'MOVE')"  # queries.snapshots.CAPTURES
 _SNAPSHOTS = f"snapshot t where t.removed is null and t.kind not in {_CAPTURES} and t.state <> 'Error'"
 _STORED = (
-    "(select account_id, domain_path, size_bytes from template where removed is null and kind in ('USER', 'VOLUME')"
+    "(select account_id, domain_path, size_bytes from template where removed is null"
+    " and kind in ('USER', 'VOLUME', 'SNAPSHOT')"
     " union all select account_id, domain_path, size_bytes from snapshot"
     f" where removed is null and kind not in {_CAPTURES} and state <> 'Error') t where 0 = 0"
 )

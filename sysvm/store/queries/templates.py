@@ -14,9 +14,12 @@ from sysvm.store.queries import turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
+# Images that come and go as templates do, and are none: of uploaded volumes, and of snapshots in other zones.
+INNER = ("VOLUME", "SNAPSHOT")
+
 
 def listing() -> sa.Select[Any]:
-    """One row a template and zone, with the best copy there and the names around it. Uploaded volumes are none."""
+    """One row a template and zone, with the best copy there and the names around it."""
     template, copy, zone = tables.template, tables.template_copy, tables.zone
     account, domain, os, store = tables.account, tables.domain, tables.guest_os, tables.image_store
     live = sa.and_(copy.c.template_id == template.c.id, copy.c.wanted.is_(True), copy.c.removed.is_(None))
@@ -46,7 +49,7 @@ def listing() -> sa.Select[Any]:
         .join(account, account.c.id == template.c.account_id)
         .join(domain, domain.c.id == template.c.domain_id)
         .outerjoin(os, os.c.id == template.c.guest_os_id)
-        .where(template.c.kind != "VOLUME")
+        .where(template.c.kind.not_in(INNER))
         .order_by(template.c.sort_key, template.c.id, zone.c.id)
     )
 

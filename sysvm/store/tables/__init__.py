@@ -50,7 +50,7 @@ from sysvm.store.tables.records import (
     usage_interval,
 )
 from sysvm.store.tables.security_groups import security_group, security_group_member, security_group_rule
-from sysvm.store.tables.snapshots import snapshot, snapshot_policy, vm_snapshot
+from sysvm.store.tables.snapshots import snapshot, snapshot_copy, snapshot_policy, vm_snapshot
 from sysvm.store.tables.strays import adoption, stray
 from sysvm.store.tables.vpc import network_acl, network_acl_list, static_route, vpc
 from sysvm.store.tables.vpn import remote_access_vpn, vpn_connection, vpn_customer_gateway, vpn_gateway, vpn_user
@@ -64,7 +64,8 @@ __all__ = [
     "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "remote_access_vpn",
     "resource_limit",
     "role", "role_permission", "security_group", "security_group_member", "security_group_rule", "service_offering",
-    "router_health", "service_provider", "session", "setting", "snapshot", "snapshot_policy", "ssh_key_pair", "ssl_certificate",
+    "router_health", "service_provider", "session", "setting", "snapshot", "snapshot_copy", "snapshot_policy",
+    "ssh_key_pair", "ssl_certificate",
     "static_route", "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_counter", "traffic_type",
     "turn",
     "unpack_address", "usage_interval", "user", "user_data", "vm_snapshot", "volume",

@@ -57,6 +57,16 @@ snapshot = sa.Table(
     sa.Index("ix_snapshot_of", "volume_id", "removed"),
 )
 
+snapshot_copy = sa.Table(
+    "snapshot_copy",
+    metadata,
+    key(),
+    ref("snapshot_id", "snapshot"),
+    ref("zone_id", "zone"),
+    *life(),
+    comment="a snapshot that is wanted in another zone, too; its bytes there are template_copy rows of its chain",
+)
+
 vm_snapshot = sa.Table(
     "vm_snapshot",
     metadata,
