@@ -10,7 +10,8 @@ from sysvm.api.call import Accepted, Call, One, Reply, Success
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, slice_rows
 from sysvm.api.params import pairs
-from sysvm.api.rules import places, stores
+from sysvm.api.rules import image_stores as rules
+from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import alerts, hosts, machines, storage_pools, templates, turns, zones
@@ -19,8 +20,6 @@ from sysvm.store.queries.image_stores import why_not
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Kind
-
-NAMES = {"nfs": "NFS", "filesystem": "Filesystem", "sysvmdirectory": "SysvmDirectory", "defaultlayer": "Filesystem"}
 
 
 def _answer(tx: Tx, store_id: int) -> dict[str, Any]:
@@ -32,7 +31,8 @@ def _answer(tx: Tx, store_id: int) -> dict[str, Any]:
 @handler("addImageStore")
 def add_image_store(call: Call) -> Reply:
     """A zone gets a place for images."""
-    url = stores.image_store(call["provider"], call.get("url"))
+    kind = rules.kind_of(call["provider"])
+    url = rules.read(kind, call.get("url"))
     zone = call.row(tables.zone, "zoneid")
     if zone is None:
         raise Refused("Please give zoneid: an image store of this kind belongs to a zone")
@@ -49,7 +49,7 @@ def add_image_store(call: Call) -> Reply:
         name=name,
         url=url.url,
         protocol=url.protocol,
-        provider=NAMES[call["provider"].strip().lower()],
+        provider=kind.provider,
         details=pairs(call.get("details")),
         created=call.now,
     )
@@ -77,14 +77,15 @@ def _hand_to_workers(tx: Tx, zone_id: int) -> None:
         machines.replace(tx, worker)
 
 
-def _can_be_added(call: Call, zone: Row, url: stores.ImageStoreUrl) -> None:
+def _can_be_added(call: Call, zone: Row, url: rules.ImageStoreUrl) -> None:
     """Refused when the place is taken, or no host could ever reach it."""
     store = tables.image_store
-    same = sa.select(store).where(store.c.url == url.url, store.c.removed.is_(None))
+    there = sa.or_(store.c.url == url.place, store.c.url.startswith(f"{url.place}?", autoescape=True))
+    same = sa.select(store).where(there, store.c.removed.is_(None))
     if url.protocol == "file":
         same = same.where(store.c.zone_id == zone.id)
     if (other := call.tx.one(same)) is not None:
-        raise Refused(f"The url {url.url} is image store {other.name} already")
+        raise Refused(f"The url {url.place} is image store {other.name} already")
     if url.protocol == "nfs" and hosts.can(call.tx, zone.id, "nfs") is False:
         raise Refused(
             f"No host of zone {zone.name} can mount NFS: their kernels have no NFS client. Use provider=Filesystem with a "

@@ -1,6 +1,6 @@
-"""URLs of primary and secondary storage: what they mean and which ones work here.
+"""URLs of storage that is a directory: what they mean and which ones work here.
 
-Primary storage is a directory on one host; an image store is NFS or a directory that the hosts of a zone share.
+Primary storage is a directory on one host. Image stores are of several kinds (`image_stores.py`), of which one is a directory.
 """
 
 import posixpath
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from sysvm.basics.errors import Refused
+from sysvm.wire.nfs import parse_share
 
 DIRECTORY_SCHEMES = ("file", "filesystem", "localhost")
 FORBIDDEN_PATHS = (
@@ -29,7 +30,6 @@ OTHER_POOLS = {
     "nfs": "NFS", "sharedmountpoint": "a shared mount point", "rbd": "Ceph RBD", "iscsi": "iSCSI", "clvm": "CLVM",
     "vmfs": "VMFS", "presetup": "a pre-set-up pool", "gluster": "GlusterFS", "lustre": "Lustre", "linstor": "LINSTOR",
 }  # fmt: skip
-OBJECT_STORES = ("s3", "swift", "cifs", "smb", "samplestore", "scaleio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,6 @@ class Share:
 
     url: str
     server: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageStoreUrl:
-    """Where an image store is."""
-
-    protocol: str  # nfs | file
-    url: str
-    host: str
     path: str
 
 
@@ -82,48 +72,24 @@ def primary(url: str) -> Directory:
 
 def shared(url: str) -> Share | None:
     """nfs://server/export, for simulated hosts; None for another kind of url."""
-    _printable(url)
-    parts = urlsplit(url)
-    if parts.scheme.lower() != "nfs":
+    if urlsplit(url).scheme.lower() != "nfs":
         return None
-    _no_credentials(parts.username, parts.password)
-    found = _nfs(url, "nfs", parts.hostname, parts.path)
-    return Share(found.url, found.host, found.path)
+    found = parse_share(url)
+    return Share(found.url, found.server, found.path)
 
 
-def image_store(provider: str, url: str | None) -> ImageStoreUrl:
-    """The place of an image store; its provider and url have to agree."""
-    kind = provider.strip().lower()
-    if kind in OBJECT_STORES:
-        raise Refused(
-            f"Image stores of provider {provider} are not supported yet; use NFS, or Filesystem with a directory"
-        )
-    if kind not in ("nfs", "filesystem", "sysvmdirectory", "defaultlayer"):
-        raise Refused(f"There is no image store provider {provider!r}; use NFS or Filesystem")
-    if not url:
-        raise Refused("Unable to execute API command addimagestore due to missing parameter url")
+def shared_directory(url: str) -> str:
+    """file:///path or a path, of an image store: every host of the zone has it."""
     _printable(url)
     parts = urlsplit(url)
     _no_credentials(parts.username, parts.password)
-    if kind == "nfs":
-        return _nfs(url, parts.scheme.lower(), parts.hostname, parts.path)
     if parts.scheme.lower() not in ("", "file") or (not parts.scheme and not url.startswith("/")):
         raise Refused(f"The url of a Filesystem image store must be file:///path or a path; {url!r} is neither")
     if parts.hostname not in (None, "localhost"):
         raise Refused(
             "A Filesystem image store is a directory that every host of the zone has: file:///path without a host"
         )
-    path = _path(unquote(parts.path))
-    return ImageStoreUrl("file", f"file://{path}", "", path)
-
-
-def _nfs(url: str, scheme: str, host: str | None, path: str) -> ImageStoreUrl:
-    if scheme != "nfs" or not host:
-        raise Refused(f"The url of an NFS share must look like nfs://<server>/<export>; {url!r} does not")
-    clean = posixpath.normpath(unquote(path)) if path else ""
-    if not clean.startswith("/") or clean == "/":
-        raise Refused(f"The url {url!r} names no export: nfs://<server>/<export>")
-    return ImageStoreUrl("nfs", f"nfs://{host}{clean}", host, clean)
+    return _path(unquote(parts.path))
 
 
 def _path(text: str) -> str:
