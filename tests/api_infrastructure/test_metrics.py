@@ -2,6 +2,7 @@
 
 import pytest
 
+from sysvm.api.answers import metrics as answers
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api_infrastructure.cloud import Cloud
 
@@ -15,6 +16,7 @@ from tests.api_infrastructure.cloud import Cloud
         ("listStoragePoolsMetrics", "listStoragePools", {"disksizeallocatedgb": "0.00 GB"}),
         ("listManagementServersMetrics", "listManagementServers", {}),
         ("listVirtualMachinesMetrics", "listVirtualMachines", {}),
+        ("listVolumesMetrics", "listVolumes", {}),
     ],
 )
 async def test_rows_are_those_of_the_plain_list_and_more(cloud: Cloud, command: str, plain: str, added: dict[str, str]):
@@ -35,3 +37,9 @@ async def test_the_database_says_what_it_is(cloud: Cloud):
     """Its version at least."""
     row = await cloud.admin("listDbMetrics")
     assert row["versioncomment"] in ("sqlite", "postgresql") and row["version"][0].isdigit()
+
+
+@pytest.mark.parametrize(("row", "more"), [({"size": 5 << 30}, {"sizegb": "5.00 GB"}), ({}, {})])
+def test_a_volume_has_its_size_in_words_once_it_is_known(row: dict[str, int], more: dict[str, str]):
+    """A volume that is being brought has no size yet."""
+    assert answers.of_volume(row) == more

@@ -36,6 +36,11 @@ def of_pool(row: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_volume(row: dict[str, Any]) -> dict[str, Any]:
+    """Of a volume's own row; one whose size is not known yet has none."""
+    return {"sizegb": gib(int(row["size"]))} if row.get("size") else {}
+
+
 def ghz(mhz: int) -> str:
     """As CloudStack writes it."""
     return f"{mhz / 1000:.2f} Ghz"

@@ -6,7 +6,7 @@ from typing import Any
 
 from sysvm.api.answers import metrics as answers
 from sysvm.api.call import Call, One, Reply, Rows
-from sysvm.api.commands import clusters, guests, hosts, storage_pools, zones
+from sysvm.api.commands import clusters, guests, hosts, storage_pools, volumes, zones
 from sysvm.api.commands import metrics as servers
 from sysvm.api.handlers import handler
 from sysvm.store import tables
@@ -78,6 +78,12 @@ def list_storage_pools_metrics(call: Call) -> Reply:
 def list_virtual_machines_metrics(call: Call) -> Reply:
     """Guests; what they use over time is not kept."""
     return guests.list_virtual_machines(call)
+
+
+@handler("listVolumesMetrics")
+def list_volumes_metrics(call: Call) -> Reply:
+    """Volumes with their size in words; what they read and write over time is not kept."""
+    return _with(volumes.list_volumes(call), answers.of_volume)
 
 
 @handler("listManagementServersMetrics")
