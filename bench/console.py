@@ -48,7 +48,7 @@ PATIENCE_S = 60.0
 
 def run(*, tiny: bool) -> Iterator[Row]:
     """All rows."""
-    mb, times = (4, 1) if tiny else (300, 3)
+    mb, times = (4, 1) if tiny else (100, 9)
     for number, tls in enumerate((False, True)):
         ours, theirs, floor = uvloop.run(_bulk(mb, times, tls=tls))
         note = f"one session, {mb} MB of screen data, TLS to the host; median of {times}, in turn"
