@@ -9,23 +9,25 @@ from sysvm.store.store import Row
 # CloudStack says the interval's number for policies and its name for snapshots.
 
 
-def snapshot(row: Row) -> dict[str, Any]:
-    """One snapshot, from a row with the names around it."""
+def snapshot(row: Row, copied: str | None = None) -> dict[str, Any]:
+    """One snapshot, from a row with the names around it; `copied`: the state of a copy in another zone."""
+    state = copied or row.state
     answer = {
         "id": row.uuid,
         "name": row.name,
-        "state": row.state,
+        "state": state,
         "created": stamp(row.taken if row.taken is not None else row.created),
         "snapshottype": row.kind,
         "intervaltype": row.kind,
-        "locationtype": "SECONDARY" if row.state == "BackedUp" else "PRIMARY",
+        "locationtype": "SECONDARY" if copied or state == "BackedUp" else "PRIMARY",
         "virtualsize": row.virtual_bytes,
         "physicalsize": row.size_bytes,
-        "revertable": row.state == "BackedUp" and row.volume_removed is None,
+        "revertable": not copied and state == "BackedUp" and row.volume_removed is None,
         "volumeid": row.volume_uuid,
         "volumename": row.volume_name,
         "volumetype": row.volume_type,
         "zoneid": row.zone_uuid,
+        "zonename": row.zone_name,
         "ostypeid": row.os_uuid,
         "osdisplayname": row.os_name,
         "hasannotations": False,

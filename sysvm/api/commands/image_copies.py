@@ -33,7 +33,7 @@ def _copy(call: Call, row: Row, what: str) -> Reply:
     if not image_links.stored(call.tx, row.id, source.id if source is not None else None):
         where = f"zone {source.name}" if source is not None else "any zone"
         raise Refused(f"{what} {row.name} is not downloaded in {where}: there is nothing to copy")
-    targets = _targets(call)
+    targets = images.destinations(call)
     for zone in targets:
         if source is not None and zone.id == source.id:
             raise Refused(f"Zone {zone.name} cannot be both source and destination: please specify different zones")
@@ -44,14 +44,6 @@ def _copy(call: Call, row: Row, what: str) -> Reply:
     names = ", ".join(zone.name for zone in targets)
     params = {"image": row.id, "zone": targets[0].id}
     return Accepted(parts, call.about(what, row), f"Copying {what} {row.name} to {names}", params)
-
-
-def _targets(call: Call) -> list[Row]:
-    one, many = call.get("destzoneid"), call.get("destzoneids") or ()
-    if bool(one) == bool(many):
-        raise Refused("Please give destzoneid or destzoneids: where the copy shall be")
-    name, wanted = ("destzoneid", (one,)) if one else ("destzoneids", many)
-    return [call.find(tables.zone, uuid, name) for uuid in dict.fromkeys(wanted)]
 
 
 @result("copyTemplate", "copyIso")

@@ -56,6 +56,11 @@ def check_mode(call: Call) -> None:
         raise Refused(f"Please specify a valid extract mode: {MODE}; {call['mode']!r} is none that is done here")
     if call.get("url"):
         raise Refused(f"url is where an upload by FTP would go; with mode {MODE} leave it out")
+    may_extract(call)
+
+
+def may_extract(call: Call) -> None:
+    """Refused where only administrators may have addresses to download from."""
     if not call.caller.is_root and settings.value(call.tx, "disable.extraction"):
         raise Refused("Extraction has been disabled by admin", Why.NOT_ALLOWED)
 

@@ -47,6 +47,15 @@ def zones_of(call: Call) -> Sequence[Row]:
     return found
 
 
+def destinations(call: Call) -> list[Row]:
+    """The zones that shall have a copy of what one has."""
+    one, many = call.get("destzoneid"), call.get("destzoneids") or ()
+    if bool(one) == bool(many):
+        raise Refused("Please give destzoneid or destzoneids: where the copy shall be")
+    name, wanted = ("destzoneid", (one,)) if one else ("destzoneids", many)
+    return [call.find(tables.zone, uuid, name) for uuid in dict.fromkeys(wanted)]
+
+
 def need_store(tx: Tx, zone: Row) -> None:
     """Refused where there is no place for a copy."""
     if not storage_pools.writable_stores(tx, zone.id):

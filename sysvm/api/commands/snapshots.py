@@ -19,7 +19,7 @@ from sysvm.api.params import pairs
 from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, machine_rows, snapshots, volumes
+from sysvm.store.queries import limits, machine_rows, snapshot_copies, snapshots, volumes
 from sysvm.store.queries.limits import Kind as Limit
 from sysvm.store.store import Row, Tx
 
@@ -33,19 +33,22 @@ def list_snapshots(call: Call) -> Reply:
     snapshot = tables.snapshot.c
 
     def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
-        return [answers.snapshot(row) for row in found]
+        copies = snapshot_copies.states(tx, [(row.id, row.place_zone_id) for row in found if row.copied])
+        return [answers.snapshot(row, copies.get((row.id, row.place_zone_id))) for row in found]
 
     statement = snapshots.statement()
     for name in ("snapshottype", "intervaltype"):
         if (kind := call.get(name)) is not None:
             statement = statement.where(snapshot.kind == kind.upper())
+    if call.get("showunique"):
+        statement = statement.where(snapshots.taken_there())
     return list_rows(
         call,
         statement,
         tables.snapshot,
         rows,
         equal={"name": snapshot.name},
-        refs={"volumeid": (tables.volume, snapshot.volume_id), "zoneid": (tables.zone, snapshot.zone_id)},
+        refs={"volumeid": (tables.volume, snapshot.volume_id), "zoneid": (tables.zone, snapshots.PLACE.c.zone_id)},
         keyword=(snapshot.name,),
         tagged=ABOUT,
     )
@@ -106,10 +109,22 @@ def _tag(call: Call, row: Row) -> None:
 # ---------------------------------------------------------------- delete, revert
 @handler("deleteSnapshot")
 def delete_snapshot(call: Call) -> Reply:
-    """It is gone at once; its bytes when no later snapshot needs them."""
-    row = _snapshot(call)
-    part = snapshots.drop(call.tx, row)
-    return Accepted((part,), call.about(ABOUT, row), f"deleting snapshot: {row.uuid}")
+    """It is gone at once, in all zones or the one that is named; its bytes when no later snapshot needs them."""
+    row, zone = _snapshot(call), call.row(tables.zone, "zoneid")
+    copies = snapshot_copies.wanted(call.tx, row.id)
+    if zone is None or (zone.id == row.zone_id and not copies):
+        part = snapshots.drop(call.tx, row)
+        return Accepted((part,), call.about(ABOUT, row), f"deleting snapshot: {row.uuid}")
+    if zone.id == row.zone_id:
+        raise Refused(
+            f"Snapshot {row.name} was taken in zone {zone.name}, and other zones have copies of it: delete those first, or "
+            "leave zoneid out to delete all",
+            Why.IN_USE,
+        )
+    if all(copy.zone_id != zone.id for copy in copies):
+        raise Refused(f"Snapshot {row.name} is not in zone {zone.name}")
+    parts = snapshot_copies.drop(call.tx, row, zone.id)
+    return Accepted(parts, call.about(ABOUT, row), f"deleting snapshot: {row.uuid} in zone: {zone.name}")
 
 
 def _snapshot(call: Call, name: str = "id") -> Row:
@@ -140,13 +155,22 @@ def revert_snapshot(call: Call) -> Reply:
     return Accepted((part,), call.about(ABOUT, row), f"revert to snapshot: {row.uuid}")
 
 
+def zone_of(call: Call, snapshot: Row, rather: int | None = None) -> Row:
+    """The zone in which something is to be made of a snapshot: the one that is named, or `rather`, or where it was taken."""
+    zone = call.row(tables.zone, "zoneid") or call.tx.get(tables.zone, rather or snapshot.zone_id)
+    assert zone is not None
+    if not snapshot_copies.is_whole(call.tx, snapshot, zone.id):
+        raise Refused(f"Snapshot {snapshot.name} is not in zone {zone.name}: copy it there with copySnapshot")
+    return zone
+
+
 # ---------------------------------------------------------------- templates
 @handler("createTemplate")
 def create_template(call: Call) -> Reply:
     """A private template (public ones by administrators) of what a volume or a snapshot holds."""
     volume, snapshot = _source(call)
     owner = call.owner()
-    zone = call.tx.get(tables.zone, volume.zone_id)
+    zone = zone_of(call, snapshot) if snapshot is not None else call.tx.get(tables.zone, volume.zone_id)
     assert zone is not None
     images.need_store(call.tx, zone)
     size = snapshot.virtual_bytes if snapshot is not None else volume.size_bytes
@@ -154,7 +178,7 @@ def create_template(call: Call) -> Reply:
     limits.check_limit(call.tx, owner.account_id, Limit.SECONDARY_STORAGE, size)
     template = _template(call, owner, volume, size)
     call.tx.insert(tables.template_copy, template_id=template.id, zone_id=zone.id, created=call.now)
-    source = {"source_id": snapshot.id} if snapshot is not None else {}
+    source = {"source_id": snapshot.id, "zone_id": zone.id} if snapshot is not None else {}
     _, part = snapshots.new(
         call.tx, call.ids, volume, template.name, snapshots.TEMPLATE, template_id=template.id, **source
     )

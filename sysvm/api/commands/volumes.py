@@ -13,6 +13,7 @@ from sysvm.api.answers import volumes as answers
 from sysvm.api.call import Accepted, Call, Reply, Success
 from sysvm.api.commands.guests import the_guest
 from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.snapshots import zone_of
 from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, tags_of
@@ -139,8 +140,9 @@ def _get(call: Call, id_: int) -> Row:
 def _zone_of(call: Call, snapshot: Row | None) -> Row:
     if snapshot is not None and snapshot.state != "BackedUp":
         raise Refused(f"Snapshot id={snapshot.uuid} is not in BackedUp state yet and can't be used for volume creation")
-    zone = call.tx.get(tables.zone, snapshot.zone_id) if snapshot is not None else call.need(tables.zone, "zoneid")
-    assert zone is not None
+    guest = call.row(tables.machine, "virtualmachineid") if snapshot is not None else None
+    there = guest.zone_id if guest is not None else None
+    zone = zone_of(call, snapshot, there) if snapshot is not None else call.need(tables.zone, "zoneid")
     if zone.allocation_state == "Disabled" and not call.caller.is_root:
         raise Refused(f"Cannot perform this operation, Zone is currently disabled: {zone.name}", Why.NOT_ALLOWED)
     return zone

@@ -101,7 +101,7 @@ def taking(tx: Tx, row: Row) -> Taking | None:
         live=row.live,
         mark=row.kind not in snapshots.CAPTURES,
         quiesce=row.quiesce,
-        chain=hosttasks.chain_of(tx, source) if source is not None and row.state == "Creating" else None,
+        chain=hosttasks.chain_of(tx, source, row.zone_id) if source is not None and row.state == "Creating" else None,
     )
 
 

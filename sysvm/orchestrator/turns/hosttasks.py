@@ -5,13 +5,11 @@ Names are `<turn kind>:<id>:...`, so that a host's word of its end wakes the tur
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns import preparation
 from sysvm.store import tables
-from sysvm.store.queries import snapshots, turns, volume_images
+from sysvm.store.queries import snapshot_copies, snapshots, turns, volume_images
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import link
@@ -64,12 +62,12 @@ class Chain:
     address: str
 
 
-def chain_of(tx: Tx, snapshot: Row) -> Chain:
-    """The chain; NotYet while nobody can hand it out."""
-    address = preparation.image_server(tx, snapshot.zone_id)
+def chain_of(tx: Tx, snapshot: Row, zone_id: int) -> Chain:
+    """The chain as a zone has it; NotYet while nobody there can hand it out."""
+    address = preparation.image_server(tx, zone_id)
     if not address:
         raise NotYet(2, "no secondary storage VM serves images in this zone yet")
-    return Chain(tuple(_link(tx, row) for row in snapshots.chain(tx, snapshot)), address)
+    return Chain(tuple(_link(tx, row, zone_id) for row in snapshots.chain(tx, snapshot)), address)
 
 
 def uploaded(tx: Tx, volume: Row) -> Chain:
@@ -82,9 +80,12 @@ def uploaded(tx: Tx, volume: Row) -> Chain:
     return Chain((one,), address)
 
 
-def _link(tx: Tx, row: Row) -> Link:
-    store = tx.value(sa.select(tables.image_store.c.uuid).where(tables.image_store.c.id == row.store_id))
-    return Link(row.uuid, row.sha256, row.size_bytes, str(store))
+def _link(tx: Tx, row: Row, zone_id: int) -> Link:
+    at = snapshot_copies.store_of(tx, row, zone_id)
+    store = tx.get(tables.image_store, at) if at is not None else None
+    if store is None:
+        raise NotYet(10, f"snapshot {row.name} is not on an image store of this zone")
+    return Link(row.uuid, row.sha256, row.size_bytes, store.uuid)
 
 
 def sources(context: Context, chain: Chain, pool: str) -> tuple[link.FetchImage, ...]:

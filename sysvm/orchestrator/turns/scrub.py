@@ -15,7 +15,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import asking
 from sysvm.store import tables
-from sysvm.store.queries import alerts, fleets, image_links, jobs, settings, turns
+from sysvm.store.queries import alerts, fleets, image_links, jobs, settings, snapshot_copies, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.turns import LONGEST_SLEEP_S, Turn
 from sysvm.store.store import Row, Tx
@@ -67,17 +67,17 @@ def _done(tx: Tx, store: Row, found: Scrubbed) -> None:
 def _mend(tx: Tx, store: Row, image: str) -> str:
     """Orders it anew where somebody has it; what it is and what becomes of it, in words."""
     template = tx.one(sa.select(tables.template).where(tables.template.c.uuid == image))
-    if template is None:
-        return _others(tx, image)
-    name = f"{'ISO' if template.is_iso else 'template'} {template.name} ({image}) are damaged"
     copy = tables.template_copy
+    if template is None or (template.kind == snapshot_copies.KIND and not _has_copy(tx, template, store)):
+        return _others(tx, image)
+    name = f"{_word(template)} {template.name} ({image}) are damaged"
     here = sa.select(copy).where(
         copy.c.template_id == template.id,
         copy.c.store_id == store.id,
         copy.c.removed.is_(None),
         copy.c.wanted.is_(True),
     )
-    elsewhere = [row.zone_id for row, _ in image_links.stored(tx, template.id) if row.zone_id != store.zone_id]
+    elsewhere = [there for there in image_links.everywhere(tx, template) if there.zone_id != store.zone_id]
     if store.read_only:
         return f"{name}; the store is read-only, so nothing is mended"
     if not elsewhere and not template.url:
@@ -98,11 +98,26 @@ def _forget(tx: Tx, copies: Sequence[Row], *, again: bool = False) -> None:
             turns.wish(tx, "template", copy.id)
 
 
+def _word(template: Row) -> str:
+    return {snapshot_copies.KIND: "snapshot"}.get(template.kind, "ISO" if template.is_iso else "template")
+
+
+def _has_copy(tx: Tx, template: Row, store: Row) -> bool:
+    """A snapshot's own zone has it, and no copy of it."""
+    where = "template_id = :template and store_id = :store and removed is null limit 1"
+    return bool(tx.rows(tables.template_copy, where, template=template.id, store=store.id))
+
+
 def _others(tx: Tx, image: str) -> str:
     row = tx.one(sa.select(tables.snapshot).where(tables.snapshot.c.uuid == image))
     if row is None:
         return f"image {image} are damaged; no record knows it"
-    return f"snapshot {row.name} ({image}) are damaged, and nobody else has them: take another one, and delete it"
+    name = f"snapshot {row.name} ({image}) are damaged"
+    for copy in snapshot_copies.wanted(tx, row.id):
+        zone = tx.get(tables.zone, copy.zone_id)
+        if zone is not None and snapshot_copies.is_whole(tx, row, zone.id):
+            return f"{name}; zone {zone.name} has a copy, of which createVolume and createTemplate can still make something"
+    return f"{name}, and nobody else has them: take another one, and delete it"
 
 
 def _say(tx: Tx, store: Row, text: str) -> None:

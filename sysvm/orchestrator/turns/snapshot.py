@@ -4,7 +4,7 @@
     Creating     its host takes it, into a file beside the volume (a snapshot of a chain is made whole for a template)
     BackingUp    its host sends that file to a secondary storage VM, with a ticket for these bytes
     BackedUp     the host's file goes; a policy's oldest one goes
-    removed      the host's file goes, then the store's, unless a later snapshot needs it
+    removed      the host's file goes, its copies in other zones, then the store's, unless a later snapshot needs it
 
 Each step is named work of a host (or of a secondary storage VM), found again after any crash of anybody, and written by the
 release that sees it done. So a snapshot is `BackedUp` when a store has it, whole and with its SHA-256, and only then. A failed
@@ -24,7 +24,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import captures, hosttasks, preparation
 from sysvm.orchestrator.turns.captures import Deleting, Taking
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, image_links, jobs, snapshots, turns
+from sysvm.store.queries import alerts, events, image_links, jobs, snapshot_copies, snapshots, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.queries.image_stores import usable
@@ -284,6 +284,8 @@ async def _drop(context: Context, turn: Turn, taking: Taking, row: Row, *, kept:
 async def _clear(context: Context, turn: Turn, row: Row) -> Outcome:
     if row.staged:
         return await _settle(context, turn, row)
+    if await context.store.read(lambda tx: snapshot_copies.wanted(tx, turn.id)):
+        return Result(0.0, lambda tx: _drop_copies(tx, row))
     if not row.stored:
         return Gone(lambda tx: _served(tx, turn, "gone"))
     # It is gone for its owner. Who reads it now will have read it; later ones that need it wake this turn when they go.
@@ -298,6 +300,10 @@ async def _clear(context: Context, turn: Turn, row: Row) -> Outcome:
     if await _deleted(context, turn, row, job):
         return Gone(lambda tx: _cleared(tx, turn, row))
     return Result(LOOK_S)
+
+
+def _drop_copies(tx: Tx, row: Row) -> None:
+    snapshot_copies.drop(tx, row)
 
 
 async def _deleted(context: Context, turn: Turn, row: Row, job: Deleting) -> bool:

@@ -15,7 +15,17 @@ from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, fleets, image_links, jobs, settings, turns, volume_images
+from sysvm.store.queries import (
+    alerts,
+    events,
+    fleets,
+    image_links,
+    jobs,
+    settings,
+    snapshot_copies,
+    turns,
+    volume_images,
+)
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.image_stores import usable
@@ -28,8 +38,12 @@ from sysvm.wire.machines import Kind, OperationSeen, OperationState
 
 POLL_S = 2.0
 QUEUE_S = 3.0
+READ_S = 5.0
 SETTLED_S = 600.0
 OVER = ("DOWNLOADED", "DOWNLOAD_ERROR", "UPLOAD_ERROR")
+
+TITLES = {volume_images.KIND: "Volume", snapshot_copies.KIND: "Snapshot"}
+EVENTS = {volume_images.KIND: "VOLUME.UPLOAD", snapshot_copies.KIND: "SNAPSHOT.COPY"}
 
 log = get_logger()
 
@@ -57,7 +71,7 @@ class Job:
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"{'Volume' if self.template.kind == volume_images.KIND else 'Template'} {self.template.name}"
+        return f"{TITLES.get(self.template.kind, 'Template')} {self.template.name}"
 
     @property
     def name(self) -> str:
@@ -78,6 +92,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
     job = await context.store.run(lambda tx: load(tx, turn.id))
     if copy.wanted:
         return await _download(context, turn, job)
+    if await context.store.read(lambda tx: snapshot_copies.is_read(tx, copy)):
+        return Result(READ_S)
     return await _delete(context, turn, job)
 
 
@@ -255,8 +271,8 @@ def _say(tx: Tx, job: Job, what: str, level: str, text: str) -> None:
     type_, thing = f"TEMPLATE.DOWNLOAD.{what}", "Template"
     if template.is_iso:
         type_, thing = f"ISO.DOWNLOAD.{what}", "Iso"
-    if template.kind == volume_images.KIND:
-        type_, thing = "VOLUME.UPLOAD", "Volume"
+    if template.kind in EVENTS:
+        type_, thing = EVENTS[template.kind], TITLES[template.kind]
     actor = Actor(1, template.account_id, template.domain_id, template.domain_path)
     about = About(thing, template.id, template.uuid, template.name)
     events.record(tx, type_, text, actor=actor, about=about, level=level)

@@ -78,7 +78,7 @@ def plan(tx: Tx, row: Row) -> Order | None:
         return None
     if what == "move":
         capture = volumes.captured(tx, row)
-        return Order(*place, row, what, hosttasks.chain_of(tx, capture)) if capture is not None else None
+        return Order(*place, row, what, hosttasks.chain_of(tx, capture, row.zone_id)) if capture is not None else None
     return Order(*place, row, what, _chain(tx, row, source) if what in ("fill", "revert") else None)
 
 
@@ -92,7 +92,7 @@ def _chain(tx: Tx, row: Row, source: int | None) -> hosttasks.Chain | None:
     if source is None:
         return hosttasks.uploaded(tx, row)
     snapshot = tx.get(tables.snapshot, source)
-    return hosttasks.chain_of(tx, snapshot) if snapshot is not None else None
+    return hosttasks.chain_of(tx, snapshot, row.zone_id) if snapshot is not None else None
 
 
 def _what(row: Row) -> tuple[str, int | None]:

@@ -18,6 +18,7 @@ from sysvm.wire.grants import LONGEST_TICKET, FetchTicket, sign_link
 from sysvm.wire.machines import Kind
 
 STORED = "DOWNLOADED"
+SNAPSHOT = "SNAPSHOT"  # template.kind of a file of a snapshot's chain (queries/snapshot_copies.py)
 UPLOADING = ("NOT_UPLOADED", "UPLOAD_IN_PROGRESS")  # before the first byte, and after it
 
 
@@ -67,6 +68,15 @@ def of_template(template: Row, copy: Row, store: Row) -> Stored:
     return Stored(template.uuid, copy.sha256, store.uuid, copy.zone_id, file_name(template.name, template.format))
 
 
+def of_snapshot(tx: Tx, snapshot: Row) -> Stored | None:
+    """The bytes of a snapshot, or of a capture, in its own zone; None while they are not there."""
+    store = tx.get(tables.image_store, snapshot.store_id) if snapshot.store_id is not None else None
+    if store is None or store.removed is not None or not snapshot.stored or snapshot.state != "BackedUp":
+        return None
+    file = file_name(snapshot.name, "qcow2")
+    return Stored(snapshot.uuid, snapshot.sha256, store.uuid, snapshot.zone_id, file)
+
+
 def link(tx: Tx, key: str, what: Stored, machine: Row) -> str:
     """The address that these bytes can be fetched from, by anybody, until it expires."""
     expires = tx.now + link_seconds(tx)
@@ -92,12 +102,20 @@ class Peer:
 
 def peer(tx: Tx, key: str, template: Row, zone_id: int) -> Peer | None:
     """Where a zone can take its copy from; None while no other zone has one and serves it."""
-    for copy, store in stored(tx, template.id):
-        machine = door(tx, copy.zone_id) if copy.zone_id != zone_id else None
+    for there in everywhere(tx, template):
+        machine = door(tx, there.zone_id) if there.zone_id != zone_id else None
         if machine is not None:
-            url = link(tx, key, of_template(template, copy, store), machine)
-            return Peer(url, consoles.public_address(tx, machine.id), copy.sha256)
+            return Peer(link(tx, key, there, machine), consoles.public_address(tx, machine.id), there.sha256)
     return None
+
+
+def everywhere(tx: Tx, template: Row) -> list[Stored]:
+    """Where the image is; a snapshot's file first of all where it was taken."""
+    found = [of_template(template, copy, store) for copy, store in stored(tx, template.id)]
+    if template.kind == SNAPSHOT:
+        taken = tx.rows(tables.snapshot, "uuid = :uuid", uuid=template.uuid)
+        found = [there for row in taken if (there := of_snapshot(tx, row)) is not None] + found
+    return found
 
 
 def upload_until(tx: Tx, copy: Row) -> float:

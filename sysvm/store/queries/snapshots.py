@@ -29,33 +29,53 @@ NEEDED_BY = """
 parent_id = :id and (stored or (state in ('Allocated', 'Creating', 'BackingUp') and removed is null)) limit 1
 """
 READ_BY = """
-select 1 from snapshot s where s.kind = 'TEMPLATE' and s.source_id = :id and s.state <> 'Error' and s.removed is null
+select 1 from snapshot s where s.source_id = :id and s.state <> 'Error' and s.removed is null
 union all select 1 from volume v where v.removed is null
     and (v.revert_id = :id or (v.snapshot_id = :id and v.state = 'Creating')) limit 1
 """
 
 
+PLACE = sa.union_all(
+    sa.select(tables.snapshot.c.id.label("snapshot_id"), tables.snapshot.c.zone_id, sa.literal(0).label("copied")),
+    sa.select(tables.snapshot_copy.c.snapshot_id, tables.snapshot_copy.c.zone_id, sa.literal(1)).where(
+        tables.snapshot_copy.c.removed.is_(None)
+    ),
+).subquery("place")
+
+
 def statement() -> sa.Select[Any]:
-    """Living snapshots with the names around them."""
+    """Living snapshots with the names around them, once for each zone that has them or shall have them."""
     snapshot = tables.snapshot.c
-    return everything().where(snapshot.removed.is_(None), snapshot.kind.not_in(CAPTURES))
+    living = everything().where(snapshot.removed.is_(None), snapshot.kind.not_in(CAPTURES))
+    return living.order_by(snapshot.id, PLACE.c.copied, PLACE.c.zone_id)
+
+
+def zone_is(zone_id: int) -> sa.ColumnElement[bool]:
+    """A condition on `statement`."""
+    return PLACE.c.zone_id == zone_id
+
+
+def taken_there() -> sa.ColumnElement[bool]:
+    """A condition on `statement`: the zone is that of the volume, so that each snapshot is there once."""
+    return PLACE.c.copied == 0
 
 
 def one(tx: Tx, id_: int) -> Row:
     """A snapshot with the names around it, removed or not."""
-    row = tx.one(everything().where(tables.snapshot.c.id == id_))
+    row = tx.one(everything().where(tables.snapshot.c.id == id_, taken_there()))
     assert row is not None
     return row
 
 
 def everything() -> sa.Select[Any]:
-    """Snapshots with the names around them, removed ones as well."""
+    """Snapshots and their places with the names around them, removed ones as well."""
     snapshot, volume, zone = tables.snapshot, tables.volume, tables.zone
     policy, template, os = tables.snapshot_policy, tables.template, tables.guest_os
     joined = (
         owned.joined(snapshot, snapshot)
         .join(volume, volume.c.id == snapshot.c.volume_id)
-        .join(zone, zone.c.id == snapshot.c.zone_id)
+        .join(PLACE, PLACE.c.snapshot_id == snapshot.c.id)
+        .join(zone, zone.c.id == PLACE.c.zone_id)
         .outerjoin(policy, policy.c.id == snapshot.c.policy_id)
         .outerjoin(template, template.c.id == volume.c.template_id)
         .outerjoin(os, os.c.id == template.c.guest_os_id)
@@ -65,7 +85,10 @@ def everything() -> sa.Select[Any]:
         volume.c.name.label("volume_name"),
         volume.c.type.label("volume_type"),
         volume.c.removed.label("volume_removed"),
+        zone.c.id.label("place_zone_id"),
         zone.c.uuid.label("zone_uuid"),
+        zone.c.name.label("zone_name"),
+        PLACE.c.copied,
         os.c.uuid.label("os_uuid"),
         os.c.name.label("os_name"),
     )
