@@ -18,7 +18,17 @@ from sysvm.orchestrator.engine import AWAY_S
 from sysvm.orchestrator.turns import hosttasks
 from sysvm.orchestrator.turns.ending import ALERT_OF, EVENT_OF, TITLE_OF, about, actor
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, links, load_balancers, router_health, turns, usage, vpn_sites
+from sysvm.store.queries import (
+    alerts,
+    events,
+    image_stores,
+    links,
+    load_balancers,
+    router_health,
+    turns,
+    usage,
+    vpn_sites,
+)
 from sysvm.store.queries.machines import machine_by_uuid
 from sysvm.store.store import Tx
 from sysvm.wire import channel
@@ -94,6 +104,8 @@ class Notices:
                 await self._run(lambda tx: vpn_sites.heard(tx, machine, said.tunnels))
             case channel.TrafficReport():
                 await self._run(lambda tx: usage.metered(tx, machine, said))
+            case channel.StoresReport():
+                await self._run(lambda tx: image_stores.heard(tx, machine, said))
             case channel.HealthReport():
                 await self._run(lambda tx: router_health.heard(tx, machine, said))
             case channel.TaskReport():

@@ -6,7 +6,7 @@ asks (`link.ToAgent`) and what the agent says (`link.FromAgent`), and answers no
 Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the host's own (handover.py): StandBy, TakeOver,
 TellConnections, TakeConnections.
 Calls agent -> host (-> server): RedeemTicket, ResumeSession, ReachServer.
-Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport,
+Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport, StoresReport,
 TrafficReport, HealthReport, TunnelsReport.
 """
 
@@ -216,6 +216,22 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     removed: tuple[str, ...] = ()
 
 
+class StoreSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An image store as a secondary storage VM sees it."""
+
+    store: str
+    total: int = 0  # bytes; 0: it could not be asked
+    used: int = 0
+    why: str = ""  # what is wrong; empty: nothing
+    remedy: str = ""
+
+
+class StoresReport(msgspec.Struct, frozen=True, kw_only=True, tag="stores"):
+    """All stores of a secondary storage VM."""
+
+    stores: tuple[StoreSeen, ...]
+
+
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     """A task has moved on."""
 
@@ -289,6 +305,6 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
 
 _HandingOver = StandBy | TakeOver | TellConnections | TakeConnections
 AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | _HandingOver
-_Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport
+_Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport | StoresReport
 AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | _Seen
 AgentAskBody = RedeemTicket | ResumeSession | ReachServer

@@ -17,6 +17,7 @@ from sysvm.wire.balancing import Balancing
 from sysvm.wire.balancing import Certificate as Certificate
 from sysvm.wire.health import Health
 from sysvm.wire.machines import Segment
+from sysvm.wire.nfs import NfsShare
 from sysvm.wire.vpc import Vpc
 from sysvm.wire.vpn import RemoteAccess, Tunnel
 
@@ -226,11 +227,13 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An image store that a secondary storage VM serves; it is mounted at `path` inside the machine."""
+    """An image store that a secondary storage VM serves; it is mounted at `path` inside the machine: by its host, or by itself
+    where it is a share."""
 
     store: str
     path: str
     read_only: bool = False
+    nfs: NfsShare | None = None
 
 
 class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="secstorage"):

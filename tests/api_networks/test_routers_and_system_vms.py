@@ -207,7 +207,7 @@ async def test_diagnostics_data_is_an_address_at_secondary_storage(land: Land, r
 
     def add(tx: Tx) -> None:
         zone = tx.value(sa.select(tables.zone.c.id))
-        tx.insert(tables.image_store, uuid="store-1", zone_id=zone, name="s", url="file:///s", created=tx.now)
+        tx.insert(tables.image_store, uuid="store-1", zone_id=zone, name="s", url="file:///s", protocol="file", created=tx.now)
 
     await land.stage.store.run(add)
     keeper = await system_vm(land, "secstorage")

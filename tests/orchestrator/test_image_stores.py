@@ -1,41 +1,124 @@
-"""An image store that no host can mount: it can be added, says why it is of no use, and stands in nobody's way."""
+"""Image stores of each kind: who is handed what, in which runtime, and what is told when one cannot be used."""
 
+from typing import Any
+
+import msgspec
+import pytest
+
+from sysvm.orchestrator.turns import placing
 from sysvm.store import tables
+from sysvm.store.queries import image_stores
+from sysvm.store.store import Tx
+from sysvm.wire.channel import StoreSeen, StoresReport
+from sysvm.wire.machines import Runtime
+from sysvm.wire.nfs import NfsShare
 from tests.orchestrator.tale import Tale, tell
 
+URL = "nfs://server/export?vers=4.1"
 
-def test_an_nfs_store_is_not_handed_to_a_secondary_storage_vm():
-    """The answer and an alert say what to do instead; the directory beside it is used."""
+
+async def add(tale: Tale, url: str = URL) -> dict[str, Any]:
+    zone = await tale.one("listZones")
+    return await tale.ask("addImageStore", zoneid=zone["id"], provider="NFS", name="share", url=url)
+
+
+async def worker(tale: Tale) -> Any:
+    (row,) = await tale.rows(tables.machine, tables.machine.c.kind == "secstorage", tables.machine.c.removed.is_(None))
+    return row
+
+
+def test_a_share_is_in_the_document_and_a_directory_is_handed_over():
+    """The host knows nothing of the share; the version comes from the setting where the url names none."""
 
     async def story(tale: Tale) -> None:
         await tale.system_vms(2)
-        zone = await tale.one("listZones")
-        store = await tale.ask("addImageStore", zoneid=zone["id"], provider="NFS", url="nfs://server/export")
-        assert "provider=Filesystem" in store["message"]
-        assert 1 == len([text for text in await tale.alerts() if "no host of this release mounts NFS" in text])
-        worker = next(row for row in await tale.ask("listSystemVms") if row["systemvmtype"] == "secondarystoragevm")
-        await tale.job("rebootSystemVm", id=worker["id"])
+        store = await add(tale, "nfs://server/export")
+        await tale.ask("updateConfiguration", name="secstorage.nfs.version", value="4.2", imagestoreuuid=store["id"])
+        zone = tale.zone_id
+        served = await tale.cloud.store.read(lambda tx: image_stores.to_serve(tx, zone))
+        assert [None, NfsShare(server="server", path="/export", options=("vers=4.2",))] == [each.nfs for each in served]
+        await tale.job("rebootSystemVm", id=(await worker(tale)).uuid)
         (life,) = [life for host in tale.cloud.earth.hosts.values() for life in host.driver.lives() if life.spec.stores]
         assert ["/store"] == [mount.path for mount in life.spec.stores]
 
     tell(story)
 
 
-def test_a_zone_with_nothing_else_waits_for_a_store_that_can_be_used():
-    """No secondary storage VM is started in vain."""
+def test_a_share_alone_is_enough_for_a_secondary_storage_vm():
+    """A zone without a directory gets one."""
 
     async def story(tale: Tale) -> None:
-        zone = await tale.one("listZones")
-        await tale.ask("addImageStore", zoneid=zone["id"], provider="NFS", url="nfs://server/export")
-        (only,) = await tale.system_vms(1)
-        assert "consoleproxy" == only["systemvmtype"]
-
-    async def without_directory(tale: Tale) -> None:
-        table = tables.image_store
-        for row in await tale.rows(table):
+        for row in await tale.rows(tables.image_store):
             await tale.ask("deleteImageStore", id=row.uuid)
         for machine in await tale.rows(tables.machine, tables.machine.c.kind == "secstorage"):
             await tale.ask("destroySystemVm", id=machine.uuid)
-        await story(tale)
+        await add(tale)
+        found = await tale.system_vms(2)
+        assert {"consoleproxy", "secondarystoragevm"} == {row["systemvmtype"] for row in found}
 
-    tell(without_directory)
+    tell(story)
+
+
+RUNTIMES = {
+    "no share": ("auto", False, ("LXC", "KVM"), Runtime.CONTAINER, "KVM does not work here"),
+    "a share": ("auto", True, ("LXC", "KVM"), Runtime.VM, "share is NFS, which a container cannot mount; emulated"),
+    "a share against the setting": ("container", True, ("LXC", "KVM"), Runtime.VM, "share is NFS"),
+    "the setting already says so": ("vm", True, ("LXC", "KVM"), Runtime.VM, "the setting systemvm.runtime"),
+    "no host for it": ("auto", True, ("LXC",), Runtime.CONTAINER, "KVM does not work here"),
+}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_the_secondary_storage_vm_of_a_share_is_a_machine_with_a_kernel(name: str):
+    """Where a host can run one; why so is in the machine's details."""
+    setting, share, hypervisors, runtime, why = RUNTIMES[name]
+
+    async def story(tale: Tale) -> None:
+        await tale.system_vms(2)
+        if share:
+            await add(tale)
+        await tale.ask("updateConfiguration", name="systemvm.runtime", value=setting)
+        row = await worker(tale)
+
+        def chosen(tx: Tx) -> tuple[str, str]:
+            host = tx.get(tables.host, row.host_id)
+            assert host is not None
+            for each in tx.rows(tables.host, "removed is null"):
+                tx.update(tables.host, each.id, facts={**each.facts, "hypervisors": list(hypervisors)})
+            tx.update(tables.machine, row.id, hypervisor="KVM")
+            machine, host = tx.get(tables.machine, row.id), tx.get(tables.host, row.host_id)
+            assert machine is not None and host is not None
+            return placing.runtime_on(tx, machine, host)
+
+        got, said = await tale.cloud.store.run(chosen)
+        assert (runtime, True) == (got, why in said), said
+
+    tell(story)
+
+
+def test_what_a_secondary_storage_vm_tells_of_a_store_is_shown_and_alerted_once():
+    """Sizes are in the listing; a server that is dead is an alert, and its return an event."""
+
+    async def story(tale: Tale) -> None:
+        await tale.system_vms(2)
+        store, machine = await add(tale), (await worker(tale)).uuid
+
+        async def said(**facts: Any) -> dict[str, Any]:
+            report = StoresReport(stores=(StoreSeen(store=store["id"], **facts), StoreSeen(store="unknown", why="x")))
+            again = msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=StoresReport)
+            await tale.cloud.store.run(lambda tx: image_stores.heard(tx, machine, again))
+            (row,) = await tale.ask("listImageStores", id=store["id"])
+            return row
+
+        fine = await said(total=1000, used=10)
+        assert (1000, 10, None) == (fine["disksizetotal"], fine["disksizeused"], fine.get("message"))
+        for _ in range(2):
+            dead = await said(why="server does not answer", remedy="look at it")
+        assert (1000, "server does not answer: look at it") == (dead["disksizetotal"], dead["message"])
+        assert 1 == len([text for text in await tale.alerts() if "server does not answer" in text])
+        assert "message" not in await said(total=1000, used=11)
+        assert 1 == len([text for text in await tale.told() if "share can be used again" in text])
+
+    tell(story)
+
+

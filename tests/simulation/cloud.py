@@ -253,7 +253,7 @@ def _zone(tx: Tx, ids: SeededIds, hosts: int, guests_only: bool) -> int:
                            netmask=netmask, first=pack_address(first), last=pack_address(last), **life)  # fmt: skip
         if traffic == "Public":
             addresses.fill_public_range(tx, range_)
-    tx.insert(tables.image_store, uuid=ids.uuid(), zone_id=zone, name="s", url="file:///store", **life)
+    tx.insert(tables.image_store, uuid=ids.uuid(), zone_id=zone, name="s", url="file:///store", protocol="file", **life)
     for number in range(hosts):
         host = tx.insert(tables.host, uuid=ids.uuid(), name=f"h{number}", zone_id=zone, pod_id=pod, cluster_id=cluster,
                          hypervisor="Simulator", address=f"10.9.210.{number + 1}", state="Connecting",

@@ -26,7 +26,7 @@ async def images(cloud: Cloud, count: int) -> int:
             )  # fmt: skip
             templates.want_copy(tx, template, zone)
         return tx.insert(
-            tables.image_store, uuid=cloud.ids.uuid(), zone_id=zone, name="s2", url="file:///s2", created=tx.now
+            tables.image_store, uuid=cloud.ids.uuid(), zone_id=zone, name="s2", url="file:///s2", protocol="file", created=tx.now
         )
 
     second = await cloud.store.run(register)

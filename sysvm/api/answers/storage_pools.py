@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 from sysvm.api.answers.owners import without_empty
 from sysvm.api.answers.times import stamp
-from sysvm.store.queries.image_stores import why_not
 from sysvm.store.store import Row
 
 
@@ -56,6 +55,6 @@ def image_store(row: Row) -> dict[str, Any]:
         "disksizetotal": row.capacity_bytes,
         "disksizeused": row.used_bytes,
         "hasannotations": False,
-        "message": why_not(row.url) or None,
+        "message": row.note or None,
     }
     return without_empty(answer)

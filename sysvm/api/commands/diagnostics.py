@@ -14,7 +14,6 @@ from sysvm.api.results import open_secret
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import image_links, keys, machine_rows, settings, turns
-from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.channel import Diagnose
@@ -118,7 +117,7 @@ def _store(call: Call, row: Row) -> Row:
     table, most = tables.image_store, float(settings.value(call.tx, "diagnostics.data.disable.threshold"))
     stores = call.tx.all(
         sa.select(table)
-        .where(table.c.zone_id == row.zone_id, table.c.removed.is_(None), table.c.read_only.is_(False), usable())
+        .where(table.c.zone_id == row.zone_id, table.c.removed.is_(None), table.c.read_only.is_(False))
         .order_by(table.c.id)
     )
     free = [store for store in stores if not store.capacity_bytes or store.used_bytes <= most * store.capacity_bytes]

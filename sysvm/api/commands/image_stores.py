@@ -14,12 +14,9 @@ from sysvm.api.rules import image_stores as rules
 from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import alerts, hosts, machines, storage_pools, templates, turns, zones
-from sysvm.store.queries.alerts import AlertType
-from sysvm.store.queries.image_stores import why_not
+from sysvm.store.queries import image_stores, storage_pools, templates, turns, zones
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
-from sysvm.wire.machines import Kind
 
 
 def _answer(tx: Tx, store_id: int) -> dict[str, Any]:
@@ -56,11 +53,8 @@ def add_image_store(call: Call) -> Reply:
     if first:
         for template in templates.cross_zone(call.tx):
             templates.want_copy(call.tx, template.id, zone.id)
-    if not (why := why_not(url.url)):
-        _hand_to_workers(call.tx, zone.id)
-    else:
-        text = f"Image store {name} of zone {zone.name} cannot be used: {why}"
-        alerts.raise_alert(call.tx, AlertType.SECONDARY_STORAGE, text, zone=zone.id)
+    # Directories are handed over at the start; what a machine mounts itself needs none, unless it is a container.
+    image_stores.tell_workers(call.tx, zone.id, anew=kind.anew)
     turns.wish(call.tx, "scrub", store_id)
     zones.changed(call.tx, zone.id)
     row = call.tx.get(store, store_id)
@@ -68,13 +62,6 @@ def add_image_store(call: Call) -> Reply:
     return One(
         _answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}"
     )
-
-
-def _hand_to_workers(tx: Tx, zone_id: int) -> None:
-    """Directories are handed over at the start: those that run live their next incarnation, in which downloads go on."""
-    here = "zone_id = :zone and kind = :kind and wanted = 'running' and removed is null"
-    for worker in tx.rows(tables.machine, here, zone=zone_id, kind=Kind.SECONDARY_STORAGE):
-        machines.replace(tx, worker)
 
 
 def _can_be_added(call: Call, zone: Row, url: rules.ImageStoreUrl) -> None:
@@ -86,10 +73,10 @@ def _can_be_added(call: Call, zone: Row, url: rules.ImageStoreUrl) -> None:
         same = same.where(store.c.zone_id == zone.id)
     if (other := call.tx.one(same)) is not None:
         raise Refused(f"The url {url.place} is image store {other.name} already")
-    if url.protocol == "nfs" and hosts.can(call.tx, zone.id, "nfs") is False:
+    if url.protocol == image_stores.NFS and image_stores.can_mount(call.tx, zone.id) is False:
         raise Refused(
-            f"No host of zone {zone.name} can mount NFS: their kernels have no NFS client. Use provider=Filesystem with a "
-            "directory, or load the module nfs on them"
+            f"No host of zone {zone.name} can run a secondary storage VM that mounts NFS: containers cannot, and none of "
+            "them runs virtual machines (QEMU). Use provider=Filesystem with a directory"
         )
 
 
@@ -113,9 +100,14 @@ def update_image_store(call: Call) -> Reply:
     if "readonly" not in call:
         raise Refused("Please give readonly: true or false")
     call.tx.update(tables.image_store, store.id, read_only=call["readonly"])
-    if store.zone_id is not None:
-        zones.changed(call.tx, store.zone_id)
+    _changed(call.tx, store)
     return One(_answer(call.tx, store.id), call.about("ImageStore", store), f"Changed image store {store.name}")
+
+
+def _changed(tx: Tx, store: Row) -> None:
+    if store.zone_id is not None:
+        image_stores.tell_workers(tx, store.zone_id)
+        zones.changed(tx, store.zone_id)
 
 
 @handler("scrubImageStore")
@@ -142,8 +134,7 @@ def delete_image_store(call: Call) -> Reply:
             Why.IN_USE,
         )
     call.tx.update(tables.image_store, store.id, removed=call.now)
-    if store.zone_id is not None:
-        zones.changed(call.tx, store.zone_id)
+    _changed(call.tx, store)
     return Success(about=call.about("ImageStore", store), description=f"Deleted image store {store.name}")
 
 

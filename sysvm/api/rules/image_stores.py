@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sysvm.api.rules import stores
 from sysvm.basics.errors import Refused
+from sysvm.wire.machines import Runtime
 from sysvm.wire.nfs import parse_share
 
 OTHERS = ("s3", "swift", "cifs", "smb", "samplestore", "scaleio")
@@ -25,6 +26,7 @@ class StoreKind:
 
     provider: str
     read: Callable[[str], ImageStoreUrl]
+    anew: frozenset[str]  # secondary storage VMs of these runtimes have to be started anew for one
 
 
 def _nfs(url: str) -> ImageStoreUrl:
@@ -38,10 +40,10 @@ def _directory(url: str) -> ImageStoreUrl:
 
 
 KINDS = {
-    "nfs": StoreKind("NFS", _nfs),
-    "filesystem": StoreKind("Filesystem", _directory),
-    "sysvmdirectory": StoreKind("SysvmDirectory", _directory),
-    "defaultlayer": StoreKind("Filesystem", _directory),
+    "nfs": StoreKind("NFS", _nfs, frozenset({Runtime.CONTAINER})),
+    "filesystem": StoreKind("Filesystem", _directory, frozenset(Runtime)),
+    "sysvmdirectory": StoreKind("SysvmDirectory", _directory, frozenset(Runtime)),
+    "defaultlayer": StoreKind("Filesystem", _directory, frozenset(Runtime)),
 }
 
 

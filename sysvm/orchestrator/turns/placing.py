@@ -7,6 +7,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import (
     addresses,
+    image_stores,
     links,
     machines,
     nics,
@@ -93,6 +94,8 @@ def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) 
         note="",
         **shown,
     )
+    if runtime == Runtime.CONTAINER and (store := image_stores.needs_own_kernel(tx, machine)):
+        image_stores.cannot_be_mounted(tx, machine.zone_id, store)
     _control_address(tx, machine, host_id)
     _volumes(tx, machine, row)
     placement = _add_placement(tx, machine, host_id)
@@ -236,6 +239,8 @@ def _wanted_runtime(tx: Tx, machine: Row) -> str:
     that could run it as a VM."""
     if machine.kind == Kind.GUEST or machine.hypervisor == SIMULATOR:
         return GUEST_RUNTIMES[machine.hypervisor]
+    if image_stores.needs_own_kernel(tx, machine) and image_stores.can_mount(tx, machine.zone_id):
+        return Runtime.VM
     wanted = str(settings.value(tx, "systemvm.runtime", zone_id=machine.zone_id) or "auto")
     return Runtime.VM if wanted == "vm" else Runtime.CONTAINER
 
@@ -246,9 +251,12 @@ def runtime_on(tx: Tx, machine: Row, host: Row) -> tuple[str, str]:
     if machine.kind == Kind.GUEST or machine.hypervisor == SIMULATOR:
         return GUEST_RUNTIMES[machine.hypervisor], f"the cluster's hypervisor is {machine.hypervisor}"
     wanted = str(settings.value(tx, "systemvm.runtime", zone_id=machine.zone_id) or "auto")
+    how = "KVM" if facts is not None and facts.kvm else "emulated"
     if wanted == "vm":
-        proved = facts is not None and facts.kvm
-        return Runtime.VM, "the setting systemvm.runtime says so; " + ("KVM" if proved else "emulated")
+        return Runtime.VM, f"the setting systemvm.runtime says so; {how}"
+    store = image_stores.needs_own_kernel(tx, machine)
+    if store and Runtime.VM in _runtimes(facts):
+        return Runtime.VM, f"image store {store} is NFS, which a container cannot mount; {how}"
     if wanted == "container":
         return Runtime.CONTAINER, "the setting systemvm.runtime says so"
     if facts is not None and facts.kvm:

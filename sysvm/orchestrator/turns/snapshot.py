@@ -27,7 +27,6 @@ from sysvm.store import tables
 from sysvm.store.queries import alerts, events, image_links, jobs, snapshot_copies, snapshots, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
-from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import channel, link
@@ -97,7 +96,7 @@ def _taken(tx: Tx, turn: Turn, row: Row, taken: link.SnapshotTaken) -> None:
     store = tables.image_store
     chosen = tx.value(
         sa.select(store.c.id)
-        .where(store.c.zone_id == row.zone_id, store.c.removed.is_(None), store.c.read_only.is_(False), usable())
+        .where(store.c.zone_id == row.zone_id, store.c.removed.is_(None), store.c.read_only.is_(False))
         .order_by(store.c.id)
     )
     if chosen is None:

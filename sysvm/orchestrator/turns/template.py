@@ -28,7 +28,6 @@ from sysvm.store.queries import (
 )
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
-from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import secstorage
@@ -130,7 +129,6 @@ def _store(tx: Tx, copy: Row) -> Row:
     store = tx.one(
         sa.select(table)
         .where(table.c.zone_id == copy.zone_id, table.c.removed.is_(None), table.c.read_only.is_(False))
-        .where(usable())
         .order_by(table.c.id)
     )
     if store is None:

@@ -12,7 +12,6 @@ from sysvm.store import tables
 from sysvm.store.queries import addresses, alerts, commands, fleets, jobs, machines, settings, zones
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.fleets import FLEETS
-from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import fleet, secstorage
@@ -93,7 +92,7 @@ def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
         return f"there is no {traffic.lower()} address range"
     if kind is Kind.SECONDARY_STORAGE:
         writable = sa.select(store.c.id).where(
-            store.c.zone_id == zone.id, store.c.removed.is_(None), store.c.read_only.is_(False), usable()
+            store.c.zone_id == zone.id, store.c.removed.is_(None), store.c.read_only.is_(False)
         )
         if tx.one(writable) is None:
             return "there is no image store"

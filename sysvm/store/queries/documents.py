@@ -15,6 +15,7 @@ from sysvm.store.queries import (
     balancing,
     certificates,
     consoles,
+    image_stores,
     nics,
     router_health,
     settings,
@@ -24,7 +25,6 @@ from sysvm.store.queries import (
     vpns,
 )
 from sysvm.store.queries import keys as key_queries
-from sysvm.store.queries.image_stores import usable
 from sysvm.store.queries.keys import Keys
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
@@ -40,7 +40,6 @@ from sysvm.wire.documents import (
     Ports,
     Protocol,
     StaticNat,
-    Store,
     SystemVmDocument,
 )
 from sysvm.wire.machines import Kind, Segment, Traffic
@@ -93,7 +92,7 @@ def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
     return secstorage.WorkerFacts(
         machine=machine.uuid,
         name=machine.name,
-        stores=_stores(tx, zone.id),
+        stores=image_stores.to_serve(tx, zone.id),
         management_address=management,
         public_address=public,
         certificate=certificate,
@@ -114,13 +113,6 @@ def _password(tx: Tx, keys: Keys) -> str:
     if not settings.value(tx, "system.vm.random.password"):
         return ""
     return str(settings.value(tx, "system.vm.password", vault=keys.vault) or "")
-
-
-def _stores(tx: Tx, zone_id: int) -> tuple[Store, ...]:
-    table = tables.image_store
-    here = (table.c.zone_id == zone_id, table.c.removed.is_(None), usable())
-    rows = tx.all(sa.select(table).where(*here).order_by(table.c.id))
-    return tuple(Store(store=row.uuid, path=f"/sysvm/store/{row.uuid}", read_only=row.read_only) for row in rows)
 
 
 def _management_networks(tx: Tx, zone_id: int) -> tuple[str, ...]:

@@ -124,6 +124,14 @@ def can(tx: Tx, zone_id: int, feature: str) -> bool | None:
     return any(feature in (fact.get("features") or ()) for fact in told) if told else None
 
 
+def runs_any(tx: Tx, zone_id: int, hypervisors: Sequence[str]) -> bool | None:
+    """Whether some host of the zone runs machines of one of these; None while no host has told."""
+    host = tables.host
+    rows = tx.all(sa.select(host.c.facts).where(host.c.zone_id == zone_id, host.c.removed.is_(None)))
+    told = [row.facts for row in rows if row.facts]
+    return any(set(hypervisors) & set(fact.get("hypervisors") or ()) for fact in told) if told else None
+
+
 def servers(tx: Tx) -> list[str]:
     """Where the living management servers take the links of hosts."""
     session = tables.session

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
 from sysvm.store.queries import nics, security_groups, volumes, zones
-from sysvm.store.queries.image_stores import usable
+from sysvm.store.queries.image_stores import directories
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -97,7 +97,7 @@ def _iso(tx: Tx, machine: Row, host: Row) -> Iso | None:
 def stores_of(tx: Tx, zone_id: int) -> tuple[ImageStoreMount, ...]:
     """The directories that a secondary storage VM of the zone is handed."""
     table = tables.image_store
-    here = (table.c.zone_id == zone_id, table.c.removed.is_(None), usable())
+    here = (table.c.zone_id == zone_id, table.c.removed.is_(None), directories())
     rows = tx.all(sa.select(table).where(*here).order_by(table.c.id))
     return tuple(ImageStoreMount(store=row.uuid, path=_path(row.url)) for row in rows)
 
@@ -141,7 +141,7 @@ def public_addresses(tx: Tx, machine: Row) -> list[tuple[str, int]]:
     if of is None:
         return []
     text = PUBLIC.format(column=column)
-    held = tx.once((text, of), lambda: tx.sql(text, of=of))
+    held = tx.once((text, of), lambda: tx.sql(text, of=of), tables.public_ip, tables.ip_range)
     return [(unpack_address(packed), prefix_of(netmask)) for packed, netmask in held]
 
 

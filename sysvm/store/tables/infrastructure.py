@@ -229,5 +229,6 @@ image_store = sa.Table(
     number("used_bytes"),
     data("details"),
     instant("scrubbed"),  # when all of it was read and compared last
+    text("note"),  # what a secondary storage VM says is wrong with it
     *life(),
 )
