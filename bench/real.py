@@ -156,7 +156,7 @@ def _serve_once(ground: Ground, runtime: str, name: str) -> tuple[float, float]:
     mac, every_s = guest["nic"][0]["macaddress"], ASK_EVERY_S[runtime]
     dhcp.lease(layout.namespace, layout.bridge(network), mac, every_s=every_s, patience_s=PATIENCE_S)
     took, cpu = time.perf_counter() - began, _emulator_cpu_s(ground, network)
-    _until(lambda: client.rows("listNetworks", "network", id=network)[0]["state"] == "Implemented", f"network {name}")
+    until(lambda: client.rows("listNetworks", "network", id=network)[0]["state"] == "Implemented", f"network {name}")
     client.job("destroyVirtualMachine", id=deployed["id"], expunge="true")
     client.job("deleteNetwork", id=network, forced="true")
     return took, cpu
@@ -176,7 +176,7 @@ def _rules(ground: Ground, there: int, samples: int, names: tuple[str, ...]) -> 
     before = _count(ground)
     added = [_forward(ground, FIRST_PORT + at) for at in range(before, there)]
     for job in added[-1:]:  # jobs end in their order: with this one nothing is on its way any more
-        _until(functools.partial(_is_over, ground, job), "the rules that were added")
+        until(functools.partial(_is_over, ground, job), "the rules that were added")
     found = [_live_ms(ground, FIRST_PORT + max(before, there) + at) for at in range(samples)]
     note = f"createPortForwardingRule to the first TCP connection through it; {samples} times"
     return [
@@ -314,7 +314,7 @@ def _serves_dhcp(init: int | None) -> bool:
     return False
 
 
-def _until(condition: Callable[[], bool], what: str) -> None:
+def until(condition: Callable[[], bool], what: str) -> None:
     end = time.perf_counter() + PATIENCE_S
     while not condition():
         if time.perf_counter() > end:
