@@ -25,6 +25,8 @@ from sysvm.agent.roles.secstorage.deliveries import Deliveries, Doors
 from sysvm.agent.roles.secstorage.fetch import Resolve, Way, resolve
 from sysvm.agent.roles.secstorage.images import ImageServer
 from sysvm.agent.roles.secstorage.keeping import Keeping
+from sysvm.agent.roles.secstorage.looks import Looks
+from sysvm.agent.roles.secstorage.mounting import Shares
 from sysvm.agent.roles.secstorage.pace import Patience
 from sysvm.agent.roles.secstorage.patching import Patching
 from sysvm.agent.roles.secstorage.public import PublicDoors
@@ -50,6 +52,8 @@ from sysvm.wire.channel import (
     Scrub,
     Scrubbed,
     ServiceSeen,
+    StoreSeen,
+    StoresReport,
     TakeUpload,
     TaskBody,
 )
@@ -73,6 +77,11 @@ class SecStorageRole(Role):
     ) -> None:
         self._context = context
         self._mounts = mounts
+        self._looks = Looks(self._look, context.clock.now)
+        notes = context.paths.run / "shares"
+        self._shares = Shares(context.paths.stores, notes, self._is_stale, self._settled, mounts)
+        self._told: tuple[StoreSeen, ...] = ()
+        self._keeper: asyncio.Task[None] | None = None
         self._resolve = resolve
         self._patience = patience or Patience()
         self._document: SecStorageDocument | None = None
@@ -107,6 +116,7 @@ class SecStorageRole(Role):
         await self._site.start()
         await self._public.start()
         await self._checks.open()
+        self._keeper = tasks.start(self._keep_stores(), "stores")
 
     async def apply(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
         if not isinstance(document, SecStorageDocument):
@@ -163,6 +173,8 @@ class SecStorageRole(Role):
                 await asyncio.to_thread(store.drop_incoming, body.image)
 
     async def stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
         await self._checks.close()
         await self._public.stop()
         await self._door.close()
@@ -227,6 +239,7 @@ class SecStorageRole(Role):
 
     async def _open_stores(self, document: SecStorageDocument) -> None:
         self._stores = {store.store: ImageStore(Path(store.path)) for store in document.stores}
+        self._shares.want(document.stores)
         faulty = {fault.service for fault in await self._store_faults()}
         for store in document.stores:
             if f"store {store.store}" not in faulty and not store.read_only:
@@ -242,7 +255,33 @@ class SecStorageRole(Role):
 
     async def _store_faults(self) -> tuple[ServiceFault, ...]:
         wanted = self._document.stores if self._document is not None else ()
-        return await asyncio.to_thread(_faults_of, wanted, self._mounts)
+        looks = [await self._looks.at(store) for store in wanted]
+        return tuple(look.fault for look in looks if look.fault is not None)
+
+    def _look(self, store: Store) -> health.Look:
+        return health.look(store, self._mounts(), self._shares.why.get(store.store, ""))
+
+    # ------------------------------------------------------------ keeping stores
+    async def _keep_stores(self) -> None:
+        """Shares are mounted, and whatever becomes of any store is told."""
+        while True:
+            await self._shares.round()
+            await self._tell_stores()
+            await self._shares.rest()
+
+    async def _is_stale(self, store: Store) -> bool:
+        return (await self._looks.at(store)).stale
+
+    async def _settled(self, store: Store) -> None:
+        if not store.read_only and (await self._looks.at(store)).fault is None:
+            await asyncio.to_thread(self._settle, ImageStore(Path(store.path)))
+
+    async def _tell_stores(self) -> None:
+        wanted = self._document.stores if self._document is not None else ()
+        seen = tuple([health.told(store, await self._looks.at(store)) for store in wanted])
+        if seen and health.is_news(self._told, seen, up=self._context.line.is_up):
+            await self._context.line.notify(StoresReport(stores=seen))
+            self._told = seen if self._context.line.is_up else ()
 
     # ------------------------------------------------------------ tasks
     async def _download(self, body: Download, progress: Progress) -> Downloaded:
@@ -316,9 +355,8 @@ class SecStorageRole(Role):
         store = self._known(name)
         if store.read_only:
             raise Refused("this image store is read-only")
-        faults = await asyncio.to_thread(_faults_of, (store,), self._mounts)
-        if faults:
-            raise Refused(f"the image store cannot be used: {faults[0].why}")
+        if (fault := (await self._looks.at(store)).fault) is not None:
+            raise Refused(f"the image store cannot be used: {fault.why}")
         return self._stores[name]
 
     def _known(self, name: str) -> Store:
@@ -331,7 +369,7 @@ class SecStorageRole(Role):
         """A store whose images are there. What is not mounted looks empty, as if everything had been deleted."""
         store = self._known(name)
         if store.path not in self._mounts():
-            raise Refused(f"the image store cannot be used: {store.path} is not mounted")
+            raise Refused(f"the image store cannot be used: {health.name_of(store)} is not mounted")
         return self._stores[name]
 
     @asynccontextmanager
@@ -361,11 +399,6 @@ def _removed(store: ImageStore, image: str) -> None:
         store.forget(image)
     except OSError as error:
         raise Refused(f"the image store cannot be written: {error.strerror}") from error
-
-
-def _faults_of(stores: tuple[Store, ...], mounts: health.Mounts) -> tuple[ServiceFault, ...]:
-    there = mounts()
-    return tuple(fault for store in stores if (fault := health.store_fault(store, there)) is not None)
 
 
 def _fault(service: str, why: str, remedy: str) -> ServiceFault:
