@@ -12,7 +12,7 @@ from sysvm.basics.errors import Refused
 from sysvm.images import apt, root
 from sysvm.images.manifest import Manifest, Package, Template, sha256
 from sysvm.images.places import names_in
-from sysvm.images.template import boot_packages, list_templates, recipe_digest
+from sysvm.images.template import BOOT, boot_packages, list_templates, recipe_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def check(cache: Path, progress: Callable[[str], None]) -> Report:
     archive = apt.Archive(cache, apt.host_mirrors())
     progress("fetching package lists")
     archive.refresh()
-    offered = (*archive.resolve(names_in(root.ASKED)), *boot_packages(archive))
+    offered = (*archive.resolve(names_in(root.ASKED)), *boot_packages(archive, names_in(BOOT)))
     progress("reading the template's files")
     files = template.manifest.files.items()
     damaged = tuple(name for name, digest in files if sha256(template.folder / name) != digest)

@@ -27,6 +27,7 @@ from sysvm.images.places import EPOCH, RECIPES, names_in
 from sysvm.images.template import boot_packages
 
 GUEST = RECIPES / "guest"
+BOOT = GUEST / "boot-packages.txt"
 _MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 _SECTOR = 512
 _START = 2048
@@ -68,7 +69,7 @@ def build_guest(cache: Path, progress: Progress) -> Guest:
     with exclusive(cache / "guests", progress):
         archive = apt.Archive(cache, apt.host_mirrors())
         archive.freshen(SystemClock().now(), progress)
-        packages = boot_packages(archive)
+        packages = boot_packages(archive, names_in(BOOT))
         code = (Path(module.__file__) for module in (kernel, cpio, tree) if module.__file__)
         recipe = tree.content_digest(GUEST, Path(__file__), *code)
         names = [f"{package.name}={package.version}" for package in packages]

@@ -46,7 +46,7 @@ def build(cache: Path, progress: Progress) -> Template:
         archive = apt.Archive(cache, apt.host_mirrors())
         archive.freshen(SystemClock().now(), progress)
         packages = archive.resolve(names_in(root.ASKED))
-        boot = boot_packages(archive)
+        boot = boot_packages(archive, names_in(BOOT))
         recipe = recipe_digest()
         key = template_key(recipe, packages, boot)
         for template in list_templates(cache):
@@ -68,15 +68,15 @@ def ensure(cache: Path, progress: Progress) -> Template:
     return build(cache, progress)
 
 
-def boot_packages(archive: apt.Archive) -> tuple[Package, ...]:
-    """The kernel's and the initrd's packages: what the names of boot-packages.txt stand for now."""
-    names = names_in(BOOT)
-    wanted = [
+def boot_packages(archive: apt.Archive, names: tuple[str, ...]) -> tuple[Package, ...]:
+    """The kernel's and the initrd's packages: what these names stand for now. A name linux-image-* stands for the newest one."""
+    kernels = {name for name in names if name.startswith("linux-image-")}
+    others = set(names) - kernels
+    return tuple(
         package
         for package in archive.resolve(names)
-        if package.name in names or package.name.startswith("linux-image-")
-    ]
-    return tuple(package for package in wanted if package.name != "linux-image-cloud-amd64")
+        if package.name in others or (package.name.startswith("linux-image-") and package.name not in kernels)
+    )
 
 
 def _only(packages: tuple[Package, ...], start: str) -> Package:

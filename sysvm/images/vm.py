@@ -54,7 +54,7 @@ def build_vm(folder: Path, kernel_deb: Path, busybox_deb: Path, progress: Progre
         work = Path(name)
         progress("unpacking the kernel")
         kernel = kernels.unpack_kernel(kernel_deb, work / "kernel")
-        shutil.copyfile(kernel.vmlinuz, folder / "vmlinuz")
+        (folder / "vmlinuz").write_bytes(kernels.unpacked(kernel.vmlinuz.read_bytes()))
         busybox = kernels.busybox_from(busybox_deb, work / "busybox")
         (folder / "initrd").write_bytes(initrd(kernel, recipe, busybox, work / "initrd"))
         kernels.trim_modules(kernel, recipe)

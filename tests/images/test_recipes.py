@@ -1,7 +1,9 @@
 """What is checked in for the images, and the decisions about it, without building anything."""
 
+import lzma
 import os
 import stat
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from sysvm.images.check import differences
 from sysvm.images.commands import exclusive, new_folder, remove_tree
 from sysvm.images.manifest import Manifest, Package
 
-LISTS = [root.ASKED, root.PULLED, template.BOOT, guest.GUEST / "modules.txt"]
+LISTS = [root.ASKED, root.PULLED, template.BOOT, guest.BOOT, guest.GUEST / "modules.txt"]
 
 
 @pytest.mark.parametrize("listing", LISTS, ids=lambda file: file.name)
@@ -261,6 +263,19 @@ def test_the_key_of_a_template_changes_with_recipe_packages_and_kernel():
     ]
     assert len(set(keys)) == 4
     assert template.template_key("r", one, one) == keys[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"), [(lzma.FORMAT_XZ, b"\x7fELF kernel"), (lzma.FORMAT_ALONE, None)], ids=["xz", "packed otherwise"]
+)
+def test_a_kernel_that_is_packed_with_xz_is_unpacked(form: int, expected: bytes | None):
+    """As the boot protocol says where it is: behind the setup sectors, with its length behind it. Others stay as they are."""
+    packed = lzma.compress(b"\x7fELF kernel", form) + b"\x0c\0\0\0"
+    image = bytearray(512 * 3 + 64)
+    image[0x1F1] = 2
+    image[0x248:0x250] = struct.pack("<II", 64, len(packed))
+    whole = bytes(image) + packed + b"more"
+    assert kernel.unpacked(whole) == (expected or whole)
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
