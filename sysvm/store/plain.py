@@ -30,12 +30,17 @@ class PlainTable:
         converters = [_outward(types[name], dialect) for name in self._names]
         self._outward = [(at, convert) for at, convert in enumerate(converters) if convert is not None]
         self._inward = {name: convert for name, type_ in types.items() if (convert := type_.bind_processor(dialect))}
-        self._defaults = {
-            column.name: column.default.arg
-            for column in table.columns
-            if isinstance(column.default, ScalarElementColumnDefault)
-        }
+        self._defaults = self.bound(
+            {
+                column.name: column.default.arg
+                for column in table.columns
+                if isinstance(column.default, ScalarElementColumnDefault)
+            }
+        )
         self._row = result_tuple(list(self._names))
+        self.has_id = "id" in self._names
+        self._at = {name: at for at, name in enumerate(self._names)}
+        self._simple = {column.name: kind for column in table.columns if (kind := _simple_type(column)) is not None}
         self._adding: dict[tuple[str, ...], str] = {}
         self._changing: dict[tuple[str, ...], str] = {}
         self.columns = ", ".join(self._names.values())
@@ -53,9 +58,21 @@ class PlainTable:
                 values[at] = convert(values[at])
         return self._row(values)
 
+    def changed(self, row: Row, given: dict[str, Any]) -> Row | None:
+        """The row with these values, as it would be read back; None where that takes a look (JSON, numbers of another type)."""
+        values = list(row)
+        for name, value in given.items():
+            simple = self._simple.get(name)
+            if simple is str and isinstance(value, str):
+                value = str.__str__(value)  # members of enumerations come back as plain text
+            elif value is not None and type(value) is not simple:
+                return None
+            values[self._at[name]] = value
+        return self._row(values)
+
     def adding(self, given: dict[str, Any], *, returning: bool) -> tuple[str, dict[str, Any]]:
         """INSERT of these values and of the columns' defaults: text and parameters."""
-        values = self.bound({**self._defaults, **given})
+        values = {**self._defaults, **self.bound(given)}
         key = (*values, "returning") if returning else tuple(values)
         text = self._adding.get(key)
         if text is None:
@@ -88,6 +105,12 @@ def _outward(type_: sa.types.TypeEngine[Any], dialect: Dialect) -> Convert | Non
     if isinstance(type_, sa.JSON) and dialect.name == "sqlite":
         return _json
     return type_.result_processor(dialect, _wire_type(type_))
+
+
+def _simple_type(column: sa.Column[Any]) -> type | None:
+    """The Python type whose values a database gives back as they were given; None for types that are converted."""
+    kinds = {sa.String: str, sa.Text: str, sa.Integer: int, sa.BigInteger: int, sa.Boolean: bool}
+    return kinds.get(type(column.type))
 
 
 def _json(text: str | None) -> Any:

@@ -21,12 +21,11 @@ import contextlib
 import fcntl
 import os
 import random
-import re
 import sqlite3
 import threading
-from collections.abc import Callable, Hashable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -38,140 +37,14 @@ from sqlalchemy.util import LRUCache
 from sysvm.basics.clock import Clock
 from sysvm.basics.errors import DatabaseAway
 from sysvm.store.away import LONGEST_S, PAUSE_S, Absence, connection_options, is_away, sqlite_fault
-from sysvm.store.plain import are_values, plain
+from sysvm.store.transaction import Row, Tx, Wake
+
+__all__ = ["MISSED", "PostgresStore", "Row", "SqliteStore", "Store", "Tx", "Wake", "lock_state_folder"]
 
 T = TypeVar("T")
-Row = sa.Row[Any]
-Wake = tuple[str, int]
 MISSED: Wake = ("missed", 0)  # wakes may have been lost
 RETRIES = 60
-TURN = "turn"  # what is read of it is never kept: it is read to be written
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
-
-_named = re.compile(r"(?<![:\w]):(\w+)")
-
-
-@lru_cache(maxsize=1024)
-def _for_postgres(text: str) -> str:
-    """`:name` parameters as psycopg wants them."""
-    return _named.sub(r"%(\1)s", text.replace("%", "%%"))
-
-
-_writes = re.compile(r"\s*(?:update|insert into|delete from) (\w+)")
-
-
-@lru_cache(maxsize=1024)
-def _written_by(text: str) -> str | None:
-    """The table that a statement changes; empty when nobody knows which, None for a SELECT."""
-    if text.lstrip().startswith("select"):
-        return None
-    found = _writes.match(text)
-    return found[1] if found is not None else ""
-
-
-class Tx:
-    """One transaction. Everything read in it is of one instant; everything written becomes visible at its end."""
-
-    def __init__(self, connection: sa.Connection, now: float, *, postgres: bool) -> None:
-        self.connection = connection
-        self.now = now  # seconds since the epoch; of the database where there are several servers
-        self.wakes: dict[Wake, None] = {}
-        self._postgres = postgres
-        self._driver: Any = connection.connection.driver_connection
-        self._read: dict[tuple[str, int], Row | None] = {}  # rows that `get` has read since their table's last write
-        self._once: dict[Hashable, Any] = {}  # what `once` has found since the last write
-
-    def all(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[Row]:
-        """Every row."""
-        return self.connection.execute(statement).all()
-
-    def one(self, statement: sa.Select[Any]) -> Row | None:
-        """The first row, or None."""
-        return self.connection.execute(statement).first()
-
-    def value(self, statement: sa.Select[Any]) -> Any:
-        """The first column of the first row, or None."""
-        return self.connection.execute(statement).scalar()
-
-    def get(self, table: sa.Table, id_: int) -> Row | None:
-        """The row with this id, removed or not."""
-        key = (table.name, id_)
-        if key not in self._read:
-            known = plain(table, self.connection.dialect)
-            rows = self._run(known.by_id, {"id": id_})
-            self._read[key] = known.row(rows[0]) if rows else None
-        return self._read[key]
-
-    def once(self, key: Hashable, find: Callable[[], T]) -> T:
-        """What `find` reads, read but once until this transaction writes something (turns are nobody's to keep)."""
-        if key not in self._once:
-            self._once[key] = find()
-        found: T = self._once[key]
-        return found
-
-    def rows(self, table: sa.Table, condition: str, **params: Any) -> list[Row]:
-        """Whole rows by a condition written as text ("host_id = :host and removed is null order by id"): the hot way
-        of `all`."""
-        known = plain(table, self.connection.dialect)
-        return [known.row(row) for row in self._run(known.where(condition), params)]
-
-    def insert(self, table: sa.Table, **values: Any) -> int:
-        """Adds a row and returns its id."""
-        self._written(table.name)
-        if are_values(values):
-            text, params = plain(table, self.connection.dialect).adding(values, returning=True)
-            return int(self._run(text, params)[0][0])
-        new: int = self.connection.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one()
-        return new
-
-    def add(self, table: sa.Table, **values: Any) -> None:
-        """Adds a row to a table that has no single id."""
-        self._written(table.name)
-        text, params = plain(table, self.connection.dialect).adding(values, returning=False)
-        self._run(text, params)
-
-    def update(self, table: sa.Table, id_: int, **values: Any) -> None:
-        """Changes columns of one row."""
-        self._once.clear()
-        self._read.pop((table.name, id_), None)
-        if are_values(values):
-            text, params = plain(table, self.connection.dialect).changing(values)
-            self._run(text, {"id": id_, **params})
-            return
-        self.connection.execute(sa.update(table).where(table.c.id == id_).values(**values))
-
-    def change(self, statement: sa.Update | sa.Delete) -> int:
-        """Runs an UPDATE or DELETE; the number of rows that it touched."""
-        self._written("")
-        return self.connection.execute(statement).rowcount
-
-    def sql(self, text: str, **params: Any) -> list[tuple[Any, ...]]:
-        """A hot statement, written once with `:name` parameters, straight to the driver."""
-        table = _written_by(text)
-        if table is not None:
-            self._written(table)
-        return self._run(text, params)
-
-    def _written(self, table: str) -> None:
-        """What was read of the table is not so any more; of any table, when nobody knows which."""
-        if table == TURN:
-            return
-        self._once.clear()
-        for key in [key for key in self._read if table in ("", key[0])]:
-            del self._read[key]
-
-    def _run(self, text: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-        if not self._postgres:
-            # Around SQLAlchemy: its bookkeeping costs ten times what such a statement does.
-            rows: list[tuple[Any, ...]] = self._driver.execute(text, params).fetchall()
-            return rows
-        result = self.connection.exec_driver_sql(_for_postgres(text), params)
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-    def wake(self, kind: str, id_: int) -> None:
-        """Somebody waits for work on (kind, id) after the commit; the turn's row is the queries' business."""
-        self.wakes[kind, id_] = None
-
 
 Listener = Callable[[Sequence[Wake]], None]
 
@@ -288,17 +161,27 @@ class SqliteStore:
     async def read(self, op: Callable[[Tx], T]) -> T:
         """See Store. Runs in the event loop: a thread hop costs more than a page of rows."""
         if self._reading is self._writing:
-            _say(self._reading, "PRAGMA query_only = ON")
-            try:
-                return op(Tx(self._reading, self._clock.now(), postgres=False))
-            finally:
-                _say(self._reading, "PRAGMA query_only = OFF")
+            return self._read_in_memory(op)
         with _file_faults():
             _say(self._reading, "BEGIN")
             try:
                 return op(Tx(self._reading, self._clock.now(), postgres=False))
             finally:
                 _roll_back(self._reading)
+
+    def _read_in_memory(self, op: Callable[[Tx], T]) -> T:
+        """One connection for everything: it cannot be read-only, so whoever writes in a read is caught afterwards.
+        (`pragma query_only` would do, too, but it makes SQLite compile every statement anew.)"""
+        driver: Any = self._reading.connection.driver_connection
+        _say(self._reading, "BEGIN")
+        try:
+            changes = driver.total_changes
+            result = op(Tx(self._reading, self._clock.now(), postgres=False))
+            if driver.total_changes != changes:
+                raise sqlite3.OperationalError("attempt to write in a read-only transaction")
+            return result
+        finally:
+            _roll_back(self._reading)
 
     def on_commit(self, listener: Listener) -> Callable[[], None]:
         """See Store."""

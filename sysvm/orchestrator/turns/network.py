@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from sysvm.orchestrator.context import Context
-from sysvm.orchestrator.engine import Gone, Outcome, Result
+from sysvm.orchestrator.engine import Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
@@ -20,12 +20,9 @@ FIRST_WISH = 1  # of a machine that was just made
 LIVE = ("Implemented", "Setup")
 
 
-async def work(context: Context, turn: Turn) -> Outcome:
-    """One step."""
-    step = await context.store.read(lambda tx: decide(tx, turn.id))
+async def take(context: Context, turn: Turn, step: NetworkStep) -> Outcome:
+    """The act of one step."""
     match step:
-        case None:
-            return Gone()
         case plans.AddRouter():
             await making.add_router(context, tables.network, turn.id, lambda tx: _make_router(tx, context, turn.id))
             return Result(60.0)  # the router's first running is a wish of this network
@@ -39,15 +36,12 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Result(seconds, lambda tx: _idle(tx, turn.id, why))
 
 
-def decide(tx: Tx, id_: int) -> NetworkStep | None:
-    """The next step, or None for a network that is no more."""
-    network = tx.get(tables.network, id_)
-    if network is None or network.removed is not None:
-        return None
+def decide(tx: Tx, network: Row) -> NetworkStep:
+    """The next step of a network that has routers of its own."""
     offering = tx.get(tables.network_offering, network.offering_id)
     assert offering is not None
     services = offering.services or {}
-    guests = guests_wanted(tx, id_)
+    guests = guests_wanted(tx, network.id)
     since = network.unused_since if network.unused_since is not None else tx.now
     return plans.plan_network(
         NetworkSeen(
@@ -57,7 +51,7 @@ def decide(tx: Tx, id_: int) -> NetworkStep | None:
             guests_wanted=guests,
             unused_s=0.0 if guests else tx.now - since,
             collect_after_s=float(settings.value(tx, "network.gc.wait")),
-            routers=tuple(router_seen(row) for row in machines.routers_of(tx, id_)),
+            routers=tuple(router_seen(row) for row in machines.routers_of(tx, network.id)),
         )
     )
 

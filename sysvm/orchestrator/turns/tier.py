@@ -12,44 +12,35 @@ from sysvm.store import tables
 from sysvm.store.queries import machines, nics, turns, vpcs
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
-from sysvm.systemvms import network as steps
 from sysvm.systemvms import vpc as plans
+from sysvm.systemvms.network import NetworkStep
 from sysvm.systemvms.vpc import TierRouterSeen, TierSeen, TierStep
 from sysvm.wire.machines import Runtime
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
-    """One step; what is in no VPC is turns/network's."""
-    if not await context.store.read(lambda tx: _is_tier(tx, turn.id)):
-        return await network.work(context, turn)
+    """One step; those of networks that are in no VPC are turns/network's."""
     step = await context.store.read(lambda tx: decide(tx, turn.id))
     match step:
-        case None:
-            return Gone()
         case plans.WantRouter():
             return Result(plans.WAIT_S, lambda tx: _want_router(tx, turn.id))
         case plans.Plug(router):
             return Result(plans.WAIT_S, lambda tx: _plug(tx, turn.id, router))
         case plans.Unplug(router):
             return Result(plans.WAIT_S, lambda tx: _unplug(tx, turn.id, router))
-        case steps.Implemented(seconds):
-            return Result(seconds, lambda tx: network.implemented(tx, turn))
-        case steps.Shut():
-            return Result(600.0, lambda tx: network.shut(tx, turn))
-        case steps.Idle(seconds, why):
-            return Result(seconds, lambda tx: network.complain(tx, turn.id, why))
+        case None:
+            return Gone()
+        case _:
+            return await network.take(context, turn, step)
 
 
-def _is_tier(tx: Tx, id_: int) -> bool:
-    row = tx.get(tables.network, id_)
-    return row is not None and row.vpc_id is not None
-
-
-def decide(tx: Tx, id_: int) -> TierStep | None:
-    """The next step, or None for a tier that is no more."""
+def decide(tx: Tx, id_: int) -> TierStep | NetworkStep | None:
+    """The next step, or None for a network that is no more."""
     tier = tx.get(tables.network, id_)
     if tier is None or tier.removed is not None:
         return None
+    if tier.vpc_id is None:
+        return network.decide(tx, tier)
     return plans.plan_tier(
         TierSeen(
             doomed=tier.state == "Destroy",

@@ -11,9 +11,7 @@ from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
 DEADLINE_S = 1800.0
-OF_VPC = """
-kind = 'router' and removed is null and vpc_id = (select vpc_id from network where id = :network) order by id
-"""
+OF_VPC = "kind = 'router' and removed is null and vpc_id = :vpc order by id"
 
 
 def want(tx: Tx, machine: Row, wanted: str, *, forced: bool = False, host_id: int | None = None) -> Part:
@@ -41,7 +39,10 @@ def begin_next(tx: Tx, machine: Row) -> None:
 def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
     """The living routers of a network: its own, or those of the VPC that it is a tier of."""
     own = tx.rows(tables.machine, "kind = 'router' and network_id = :network and removed is null", network=network_id)
-    return own or tx.rows(tables.machine, OF_VPC, network=network_id)
+    network = tx.get(tables.network, network_id)
+    if own or network is None or network.vpc_id is None:
+        return own
+    return tx.rows(tables.machine, OF_VPC, vpc=network.vpc_id)
 
 
 def need_reachable_router(tx: Tx, network_id: int) -> None:
@@ -85,7 +86,9 @@ def _wish_document(tx: Tx, machine: Row) -> Part:
 
 def tell(tx: Tx, machine: Row, placement: Row, wanted: str, wish: int) -> None:
     """The placement shall serve the machine's wish."""
-    tx.update(tables.placement, placement.id, wanted=wanted, told=wish)
+    # What it has settled for is no answer to another wish, also where both are of one number.
+    anew = {"settled": 0} if wanted != placement.wanted else {}
+    tx.update(tables.placement, placement.id, wanted=wanted, told=wish, **anew)
     turns.wish(tx, "placement", placement.id, host=placement.host_id, fence=machine.fence)
 
 

@@ -170,7 +170,12 @@ def set_primary(tx: Tx, nic_id: int, text: str, prefix: int, gateway: str) -> No
 
 def of_machine(tx: Tx, machine_id: int) -> Sequence[NicRow]:
     """Live NICs of a machine by device number."""
-    return tx.once(("nics", machine_id), lambda: tuple(of_machines(tx, [machine_id]).get(machine_id, ())))
+    return tx.once(
+        ("nics", machine_id),
+        lambda: tuple(of_machines(tx, [machine_id]).get(machine_id, ())),
+        tables.nic,
+        tables.nic_address,
+    )
 
 
 # Pages of machines read all their NICs and addresses: written once, run by the driver. The ids are integers of ours.

@@ -1,7 +1,7 @@
 """Settings: `value(tx, "consoleproxy.session.max", zone_id=7)`, typed, from the narrowest scope that has one.
 
 Names are looked up without regard to case, and old spellings by their alias. What is not in the table has the default of
-`store/settings.py`. One query a value; nothing is cached here.
+`store/settings.py`. A transaction reads each scope once; nothing outlives it.
 """
 
 from typing import Any
@@ -16,10 +16,7 @@ from sysvm.store.store import Tx
 GLOBAL = "global"
 WAKE = "setting"  # servers that keep values in memory forget them on this wake
 
-FIND = (
-    "select scope, value from setting where name = :name and ((scope = 'global' and scope_id = 0)"
-    " or (scope = :scope and scope_id = :id))"
-)
+IN_SCOPE = "select name, value from setting where scope = :scope and scope_id = :id"
 
 
 def find(name: str) -> Setting | None:
@@ -53,9 +50,13 @@ def value(
 
 
 def _stored(tx: Tx, name: str, scope: str, scope_id: int) -> str | None:
-    found = {row[0]: row[1] for row in tx.sql(FIND, name=name, scope=scope, id=scope_id)}
-    narrow = found.get(scope) if scope else None
-    return narrow if narrow is not None else found.get(GLOBAL)
+    narrow = _set_in(tx, scope, scope_id).get(name) if scope else None
+    return narrow if narrow is not None else _set_in(tx, GLOBAL, 0).get(name)
+
+
+def _set_in(tx: Tx, scope: str, id_: int) -> dict[str, str | None]:
+    """Everything that is set in one scope. Few things are, and documents and lists ask for a dozen of them."""
+    return tx.once((IN_SCOPE, scope, id_), lambda: dict(tx.sql(IN_SCOPE, scope=scope, id=id_)), tables.setting)
 
 
 def stored(tx: Tx, scope: str = GLOBAL, scope_id: int = 0) -> dict[str, str]:
