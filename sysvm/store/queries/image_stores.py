@@ -99,9 +99,20 @@ def _heard_of(tx: Tx, worker: Row, row: Row, seen: StoreSeen) -> None:
         changed |= {"capacity_bytes": seen.total, "used_bytes": seen.used}
     if changed:
         tx.update(tables.image_store, row.id, **changed)
-    if note and note != row.note:
-        text = f"Image store {row.name} cannot be used by {worker.name}: {note}"
-        alerts.raise_alert(tx, AlertType.SECONDARY_STORAGE, text, zone=row.zone_id)
-    elif row.note and not note:
+    if note != row.note:
+        _tell_of(tx, worker, row, note)
+
+
+def _tell_of(tx: Tx, worker: Row, row: Row, note: str) -> None:
+    if row.note:
+        alerts.resolve(tx, AlertType.STORAGE_MISC, zone=row.zone_id, subject=_subject(row, row.note))
+    if note:
+        content = f"{_subject(row, note)}. Said by {worker.name}"
+        alerts.raise_alert(tx, AlertType.STORAGE_MISC, _subject(row, note), content, zone=row.zone_id)
+    else:
         text = f"Image store {row.name} can be used again by {worker.name}"
         events.record(tx, "IMAGE.STORE.HEALTH", text, actor=events.SYSTEM)
+
+
+def _subject(row: Row, note: str) -> str:
+    return f"Image store {row.name} cannot be used: {note}"

@@ -91,7 +91,7 @@ async def without_agent(paths: Paths, why: str) -> Diagnosed:
     return selfcheck.diagnosed(
         [
             *await selfcheck.dns(document.dns if document else ()),
-            *selfcheck.stores([store.store for store in document.stores] if document else (), faults),
+            *selfcheck.stores(document.stores if document else (), faults),
             unknown,
             dead,
             selfcheck.disk(paths.state),

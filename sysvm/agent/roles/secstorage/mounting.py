@@ -81,8 +81,8 @@ def mount(share: NfsShare, place: Path, *, read_only: bool, run: Run = finish) -
 
 def _plain(said: str) -> str:
     if any(words in said for words in ABSENT):
-        return f"{said}: this machine's kernel cannot mount NFS, or will not let a container do it"
-    return said
+        return f"{said.removeprefix('mount.nfs: ')}: this machine's kernel cannot mount NFS, or will not let a container do it"
+    return said.removeprefix("mount.nfs: ")
 
 
 def unmount(place: Path, run: Run = finish) -> None:

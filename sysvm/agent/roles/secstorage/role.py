@@ -335,14 +335,13 @@ class SecStorageRole(Role):
     async def _check_self(self) -> Diagnosed:
         document = self._document
         faults = await self.faults()
-        names = [store.store for store in document.stores] if document else []
         faulty = {fault.service for fault in faults}
         whole = next((store.path for name, store in self._stores.items() if f"store {name}" not in faulty), None)
         server = await selfcheck.ask_server(self._context.line)
         return selfcheck.diagnosed(
             [
                 *await selfcheck.dns(document.dns if document else ()),
-                *selfcheck.stores(names, faults),
+                *selfcheck.stores(document.stores if document else (), faults),
                 server.finding,
                 selfcheck.agent(bool(await self.live()), self._faults),
                 selfcheck.disk(self._context.paths.state),

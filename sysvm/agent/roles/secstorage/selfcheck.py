@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.agent.line import Line
-from sysvm.agent.roles.secstorage.health import PROBE
+from sysvm.agent.roles.secstorage.health import PROBE, name_of
 from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.wire.channel import Diagnosed, ReachServer, ServerReached
+from sysvm.wire.documents import Store
 from sysvm.wire.machines import ServiceFault
 
 DNS_SECONDS = 3.0
@@ -96,13 +97,14 @@ class _Ear(asyncio.DatagramProtocol):
             self._heard.set_exception(exc)
 
 
-def stores(names: Iterable[str], faults: Iterable[ServiceFault]) -> list[Finding]:
+def stores(served: Iterable[Store], faults: Iterable[ServiceFault]) -> list[Finding]:
     """What `health.store_fault` has found, for people."""
     by_name = {fault.service: fault for fault in faults}
     found = []
-    for name in names:
-        fault = by_name.get(f"store {name}")
-        text = f"{name} is mounted and writable" if fault is None else f"{fault.why}: {fault.remedy}"
+    for store in served:
+        fault = by_name.get(f"store {store.store}")
+        good = "mounted" if store.read_only else "mounted and writable"
+        text = f"{name_of(store)} is {good}" if fault is None else f"{fault.why}: {fault.remedy}"
         found.append(Finding("store", fault is None, text))
     return found or [Finding("store", False, "the document names no image store: add one with addImageStore")]
 
