@@ -30,6 +30,7 @@ from sysvm.wire.documents import (
 )
 from sysvm.wire.health import Health
 from sysvm.wire.vpn import RemoteAccess
+from sysvm.wire.wireguard import WireGuard
 
 Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule)
 
@@ -106,6 +107,7 @@ class RouterFacts:
     stats_interval_s: int = 0
     health: Health | None = None
     vpn: RemoteAccess | None = None
+    wireguard: WireGuard | None = None
 
 
 def document(facts: RouterFacts) -> RouterDocument:
@@ -126,6 +128,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         metadata=_metadata(facts) if has("UserData") else None,
         balancing=load_balancer.balancing(facts.balancer) if has("Lb") else None,
         vpn=_vpn(facts.vpn) if has("Vpn") and facts.vpn is not None else None,
+        wireguard=facts.wireguard if has("Vpn") else None,
         stats_interval_s=facts.stats_interval_s,
         health=facts.health,
     )

@@ -20,6 +20,7 @@ from sysvm.wire.machines import Segment
 from sysvm.wire.nfs import NfsShare
 from sysvm.wire.vpc import Vpc
 from sysvm.wire.vpn import RemoteAccess, Tunnel
+from sysvm.wire.wireguard import WireGuard
 
 
 class Protocol(StrEnum):
@@ -196,6 +197,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     vpc: Vpc | None = None  # None: it serves one network, with a firewall
     health: Health | None = None  # None: no checks
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
+    wireguard: WireGuard | None = None
 
 
 class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="consoleproxy"):

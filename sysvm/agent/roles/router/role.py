@@ -30,6 +30,7 @@ from sysvm.agent.roles.router.nftables import Nftables
 from sysvm.agent.roles.router.routes import Routes
 from sysvm.agent.roles.router.service import Hidden, Resting, Service, Staged, Wrong
 from sysvm.agent.roles.router.shaping import Shaping
+from sysvm.agent.roles.router.wireguard import Wireguard
 from sysvm.agent.supervision import Supervision
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
@@ -71,6 +72,7 @@ def make(context: Context) -> Role:
         Metadata(context.paths, supervision, context.seal),
         haproxy,
         ipsec,
+        Wireguard(context.paths, supervision),
     )
     prepare = nftables.prepare if context.boot.runtime is Runtime.VM else None
     told = (Told(haproxy.tend, MembersReport), Told(ipsec.tend, TunnelsReport))

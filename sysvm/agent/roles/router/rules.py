@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
-from sysvm.agent.roles.router import acls, doors, doors6
+from sysvm.agent.roles.router import acls, doors, doors6, doors_wireguard
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
 from sysvm.wire.balancing import LoadBalancer
@@ -222,6 +222,7 @@ def _input_rules(
     # What is balanced has passed the gate, whether it comes from outside or from a guest.
     rules.append("ip daddr . tcp dport @balanced accept")
     rules += doors.vpn(document)
+    rules += doors_wireguard.port(document)
     rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept")
     if outside:
         # From outside only what the gate let through; to guests and control the router answers pings.
@@ -251,7 +252,7 @@ def _input_rules(
 # ---------------------------------------------------------------- from guests
 def _forward_rules(document: RouterDocument, guests: tuple[str, ...], outside: tuple[str, ...]) -> tuple[str, ...]:
     first = ("tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu", _STATES)
-    clients = doors.clients(document, guests, outside)
+    clients = (*doors.clients(document, guests, outside), *doors_wireguard.clients(document, guests))
     if document.vpc is not None:
         return (*first, *clients, *acls.forward(outside, doors.tunnels(document, guests)))
     return (*first, "ct status dnat accept", *clients, "iifname vmap @egress")
