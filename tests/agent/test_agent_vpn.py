@@ -83,6 +83,8 @@ def test_routes_are_of_the_range_and_no_more(first: str, last: str, routes: set[
         {"users": (ALICE, VpnUser(name="ALICE", password="x"))},
         {"users": (VpnUser(name='a"b', password="x"),)},
         {"users": (VpnUser(name="alice", password=""),)},
+        {"users": (VpnUser(name="alice", password="one\ntwo"),)},
+        {"users": (VpnUser(name="alice", password="@/etc/shadow"),)},
     ],
 )
 def test_what_cannot_be_is_wrong(changes: dict[str, Any]) -> None:
@@ -90,14 +92,19 @@ def test_what_cannot_be_is_wrong(changes: dict[str, Any]) -> None:
         access(**changes)
 
 
-def test_two_ports_are_open_and_clients_see_guests_only() -> None:
+def test_ports_are_open_and_clients_see_guests_only() -> None:
+    """Whichever way they came in by."""
     chains = {chain.name: chain.rules for chain in rules.render(router(vpn=PLAIN)).chains}
     plain = {chain.name: chain.rules for chain in rules.render(router()).chains}
-    assert [f"ip daddr {PUBLIC} udp dport {{ 500, 4500 }} accept"] == [
+    assert [f"ip daddr {PUBLIC} udp dport {{ 500, 1701, 4500 }} accept"] == [
         rule for rule in chains["input"] if rule not in plain["input"]
     ]
-    assert [
-        'iifname "ipsec0" oifname { "eth0" } ip saddr 10.1.2.2-10.1.2.8 ip daddr { 10.1.1.0/24 } accept',
-        'iifname { "eth0" } oifname "ipsec0" ip saddr { 10.1.1.0/24 } ip daddr 10.1.2.2-10.1.2.8 accept',
-        'iifname "ipsec0" oifname "ipsec0" ip saddr 10.1.2.2-10.1.2.8 ip daddr 10.1.2.2-10.1.2.8 accept',
-    ] == [rule for rule in chains["forward"] if rule not in plain["forward"]]
+    they, nets = "10.1.2.2-10.1.2.8", "{ 10.1.1.0/24 }"
+    expected = []
+    for each in ("ipsec0", "ppp*"):
+        expected += [
+            f'iifname "{each}" oifname {{ "eth0" }} ip saddr {they} ip daddr {nets} accept',
+            f'iifname {{ "eth0" }} oifname "{each}" ip saddr {nets} ip daddr {they} accept',
+            *(f'iifname "{each}" oifname "{other}" ip saddr {they} ip daddr {they} accept' for other in ("ipsec0", "ppp*")),
+        ]
+    assert expected == [rule for rule in chains["forward"] if rule not in plain["forward"]]

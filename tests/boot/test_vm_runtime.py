@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.boot.conftest import world
+from tests.boot.l2tp import bob_is_in
 from tests.boot.outside import place_outside
 from tests.boot.screen import picture
 from tests.boot.test_self_care import page
@@ -16,8 +17,8 @@ pytestmark = [pytest.mark.root, pytest.mark.template]
 
 
 async def test_the_demo_with_all_system_vms_as_machines():
-    """Template downloaded, router serves, the world comes in, a screen is seen, a VPN's client is let in, the router is
-    replaced."""
+    """Template downloaded, router serves, the world comes in, a screen is seen, clients of a VPN are let in by IKEv2 and
+    by L2TP, the router is replaced, and they come in again."""
     with world("--runtime", "vm") as demo:
         demo.until(demo.all_run, "everything runs")
         rows = demo.machines()
@@ -30,8 +31,10 @@ async def test_the_demo_with_all_system_vms_as_machines():
         _, pixels = await picture(answer["url"])
         assert len(set(pixels[::4])) > 1
         with place_outside(demo) as place:
-            assert "ESP by the kernel" == alice_comes_and_goes(demo, place)
-        seen = await asyncio.to_thread(router_replaced, demo)  # it has loops of its own
+            assert "ESP by the kernel; users by L2TP and IKEv2" == alice_comes_and_goes(demo, place)
+            with bob_is_in(demo, place) as log_in:
+                seen = await asyncio.to_thread(router_replaced, demo)  # it has loops of its own
+                log_in()
         assert seen.lost == []
         assert seen.streams > 2
         # Who stopped the old one first would be dark for most of it: an emulated machine boots.

@@ -105,14 +105,15 @@ class Emulated:
 
 
 @contextmanager
-def emulated(*arguments: str, memory: int = 256) -> Iterator[Emulated]:
-    """A QEMU without KVM, killed at the end of the block if it still runs."""
+def emulated(*arguments: str, memory: int = 256, namespace: str = "") -> Iterator[Emulated]:
+    """A QEMU without KVM, in a network namespace if one is named; killed at the end of the block if it still runs."""
     folder = Path(tempfile.mkdtemp(prefix="sysvm-qemu-"))
     lines = []
     for name in ("serial", "agent", "monitor"):
         lines += ["-chardev", f"socket,id={name},path={folder / name},server=on,wait=off"]
+    inside = ("ip", "netns", "exec", namespace) if namespace else ()
     command = [
-        "qemu-system-x86_64", "-M", "pc", "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", str(memory), "-nodefaults",
+        *inside, "qemu-system-x86_64", "-M", "pc", "-accel", "tcg,tb-size=32", "-cpu", "max", "-m", str(memory), "-nodefaults",
         "-no-user-config", "-no-reboot", "-display", "none", *lines, "-serial", "chardev:serial", "-mon", "monitor",
         "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent,name=org.sysvm.agent", *arguments,
     ]  # fmt: skip

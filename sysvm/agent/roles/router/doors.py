@@ -4,11 +4,13 @@ Ports on public addresses are open behind the gate: a firewall rule decides who 
 control address is open to those who are on that network.
 """
 
-from sysvm.agent.roles.router import ipsec_tunnels
+from sysvm.agent.roles.router import ipsec_tunnels, l2tp
 from sysvm.agent.roles.router.ipsec import DEVICE
 from sysvm.agent.roles.router.ipsec_tunnels import Site, gateway
 from sysvm.agent.roles.router.service import address, device, interface, network
 from sysvm.wire.documents import RouterDocument
+
+_CLIENTS = (DEVICE, l2tp.DEVICES)  # by what users come in
 
 
 def balancer(document: RouterDocument) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -31,12 +33,16 @@ def balancer(document: RouterDocument) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def vpn(document: RouterDocument) -> tuple[str, ...]:
-    """Rules of the input chain for whoever wants to log in, and for name service to who has. Raises Wrong."""
+    """Rules of the input chain for whoever wants to log in, and for name service to who has. Raises Wrong.
+
+    L2TP's port is open here and shut in a table of its own for what does not come by IPsec (l2tp.py).
+    """
     if document.vpn is None:
         return gateways(document)
-    rules = [f"ip daddr {address(document.vpn.public, 'vpn')} udp dport {{ 500, 4500 }} accept", *gateways(document)]
+    ports = f"{{ 500, {l2tp.PORT}, 4500 }}"
+    rules = [f"ip daddr {address(document.vpn.public, 'vpn')} udp dport {ports} accept", *gateways(document)]
     if document.dns is not None:
-        rules += [f'iifname "{DEVICE}" {name} dport 53 accept' for name in ("udp", "tcp")]
+        rules += [f'iifname "{each}" {name} dport 53 accept' for each in _CLIENTS for name in ("udp", "tcp")]
     return tuple(rules)
 
 
@@ -64,11 +70,12 @@ def clients(document: RouterDocument, guests: tuple[str, ...], outside: tuple[st
     if document.vpn is not None and guests:
         networks = ", ".join(str(network(text, "vpn")) for text in document.vpn.networks)
         they = f"{address(document.vpn.first, 'vpn')}-{address(document.vpn.last, 'vpn')}"
-        rules += [
-            f'iifname "{DEVICE}" oifname {{ {inside} }} ip saddr {they} ip daddr {{ {networks} }} accept',
-            f'iifname {{ {inside} }} oifname "{DEVICE}" ip saddr {{ {networks} }} ip daddr {they} accept',
-            f'iifname "{DEVICE}" oifname "{DEVICE}" ip saddr {they} ip daddr {they} accept',
-        ]
+        for each in _CLIENTS:
+            rules += [
+                f'iifname "{each}" oifname {{ {inside} }} ip saddr {they} ip daddr {{ {networks} }} accept',
+                f'iifname {{ {inside} }} oifname "{each}" ip saddr {{ {networks} }} ip daddr {they} accept',
+                *(f'iifname "{each}" oifname "{other}" ip saddr {they} ip daddr {they} accept' for other in _CLIENTS),
+            ]
     for site in ipsec_tunnels.render(document):
         rules += [f'oifname "{each}" ip daddr {{ {", ".join(site.remote_networks)} }} drop' for each in outside]
         if document.vpc is None and guests:

@@ -6,7 +6,7 @@ same; and ESP always travels inside UDP, so that two ports are all that is opene
 
 What charon has loaded is asked over its socket and compared by name: names of connections, pools and keys carry a digest
 of what they are. A new or a lost user or tunnel disturbs nobody else; a user who is gone, or has another password, is cut
-off at once. L2TP is not served: it needs PPP, which no kernel of the system VMs has, and ESP in transport mode.
+off at once. Users may speak L2TP, too, where the kernel does ESP and PPP (l2tp.py); the note says which ways there are.
 
 Races: charon may die between a question and the next. s6 starts it again and it knows nothing; the router's watch sees
 that within two seconds and tells it again.
@@ -23,7 +23,7 @@ import msgspec
 from sysvm.agent import netlink
 from sysvm.agent.command import CommandFailed, finish, run
 from sysvm.agent.paths import Paths
-from sysvm.agent.roles.router import ipsec_access, ipsec_tunnels
+from sysvm.agent.roles.router import ipsec_access, ipsec_tunnels, l2tp
 from sysvm.agent.roles.router.ipsec_access import IF_ID, LOGINS, Access
 from sysvm.agent.roles.router.ipsec_initiating import Initiating
 from sysvm.agent.roles.router.ipsec_tunnels import Site
@@ -94,7 +94,10 @@ class Ipsec:
         self._socket = self._folder / "charon.vici"
         self._settings = self._folder / "strongswan.conf"
         self._supervision = supervision
+        self._devices = paths.devices
         self._kernel = False
+        self._l2tp = l2tp.L2tp(paths, supervision)
+        self._has_l2tp, self._users = False, ""
         self._initiating = Initiating(lambda: Charon(self._socket))
 
     def render(self, document: RouterDocument) -> Wanted | None:
@@ -109,11 +112,13 @@ class Ipsec:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._kernel = _kernel_does_esp()
+        rendering = self._known_ways(rendering)
         write_if_changed(self._settings, self._text().encode(), 0o600)
         self._supervision.ensure(Daemon(self.name, self._script()))
         with self._charon() as charon:
             _load(charon, rendering, kernel=self._kernel)
         _route(rendering)
+        self._l2tp.apply(_lns(rendering))
         self._initiating.want(rendering.sites, kernel=self._kernel)
         self._initiating.tend()
 
@@ -125,6 +130,7 @@ class Ipsec:
             return "the file strongswan.conf differs"
         if not self._supervision.pid(self.name):
             return "charon does not run"
+        rendering = self._ways(rendering)
         try:
             with Charon(self._socket) as charon:
                 words = _differing(charon, rendering, kernel=self._kernel)
@@ -134,7 +140,9 @@ class Ipsec:
             return words
         if not _is_there():
             return f"the interface {DEVICE} is missing"
-        return "" if _routes() == rendering.routes() else f"the routes by {DEVICE} are not those of clients and sites"
+        if _routes() != rendering.routes():
+            return f"the routes by {DEVICE} are not those of clients and sites"
+        return self._l2tp.difference(_lns(rendering))
 
     def fingerprint(self) -> Hashable:
         """The process, what it has loaded, and the kernel's routes."""
@@ -142,14 +150,16 @@ class Ipsec:
         if not self._folder.exists():
             return pid
         written = self._settings.stat().st_mtime_ns if self._settings.exists() else 0
-        return pid, written, self._loaded(), _is_there(), netlink.addresses_and_routes()
+        users = self._l2tp.fingerprint()
+        return pid, written, self._loaded(), _is_there(), netlink.addresses_and_routes(), users
 
     def daemons(self) -> tuple[ServiceSeen, ...]:
-        """Charon, with a note about who does ESP."""
+        """Charon, with a note about who does ESP and how users come in; xl2tpd beside it."""
         if not self._folder.exists():
             return ()
         note = "ESP by the kernel" if self._kernel else "ESP by kernel-libipsec"
-        return (msgspec.structs.replace(self._supervision.seen(self.name), note=note),)
+        charon = msgspec.structs.replace(self._supervision.seen(self.name), note=f"{note}{self._users}")
+        return (charon, *self._l2tp.daemons())
 
     def show(self, rendering: Wanted | None) -> None:
         """Other sites can be reached from now on: tunnels are begun at once."""
@@ -163,11 +173,35 @@ class Ipsec:
 
     def stop(self) -> None:
         """Clients and other sites are told that it is over."""
+        self._l2tp.stop()
         self._initiating.want((), kernel=self._kernel)
         self._supervision.stop(self.name)
 
     # ------------------------------------------------------------ parts
+    def _known_ways(self, wanted: Wanted) -> Wanted:
+        """Asks the kernel whether users can speak L2TP, and notes what came of it."""
+        access = wanted.access
+        if access is None:
+            self._has_l2tp, self._users = False, ""
+            return wanted
+        if not self._kernel:
+            why = "no ESP in this kernel"
+        elif access.first == access.last:
+            why = "the range holds one address"
+        else:
+            why = l2tp.kernel_lacks(self._devices)
+        self._users = f"; users by IKEv2 only ({why})" if why else "; users by L2TP and IKEv2"
+        self._has_l2tp = not why
+        return self._ways(wanted)
+
+    def _ways(self, wanted: Wanted) -> Wanted:
+        access = wanted.access
+        if access is None or not self._has_l2tp:
+            return wanted
+        return msgspec.structs.replace(wanted, access=msgspec.structs.replace(access, l2tp=True))
+
     def _remove(self) -> None:
+        self._l2tp.apply(None)
         self._initiating.want((), kernel=self._kernel)
         self._supervision.remove(self.name)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -206,6 +240,10 @@ class Ipsec:
                 return tuple(charon.ask("get-shared")["keys"]), tuple(charon.ask("get-conns")["conns"])
         except NoAnswer:
             return None
+
+
+def _lns(wanted: Wanted) -> l2tp.Lns | None:
+    return l2tp.render(wanted.access) if wanted.access is not None and wanted.access.l2tp else None
 
 
 # ---------------------------------------------------------------- what charon has loaded
