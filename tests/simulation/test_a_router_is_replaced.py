@@ -140,8 +140,12 @@ def test_one_whose_agent_never_comes_goes_when_its_time_is_over():
 
 
 async def told(cloud: Cloud) -> None:
+    """The story of these faults."""
+    await replaced(cloud, await born(cloud))
+
+
+async def replaced(cloud: Cloud, router: int) -> None:
     """A replacement, which may have to be asked for twice."""
-    router = await born(cloud)
     for _ in range(3):
         job = await asked(cloud, router)
         incarnation = await one_serves(cloud, router)
