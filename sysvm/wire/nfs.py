@@ -6,7 +6,7 @@ list, because they end up on a command line of root. Not to choose: whether a de
 
 import posixpath
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
@@ -15,6 +15,7 @@ from sysvm.basics.errors import Refused
 MAX_URL = 2048
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _ADDRESS6 = re.compile(r"[0-9A-Fa-f:.]{2,45}")
+_SAFE = "/:@!$&'()*+,;=-._~"
 _VERSIONS = ("3", "4", "4.0", "4.1", "4.2")
 _WORDS: dict[str, tuple[str, ...]] = {"vers": _VERSIONS, "proto": ("tcp", "tcp6"), "sec": ("sys",)}
 _NUMBERS: dict[str, tuple[int, int]] = {
@@ -45,7 +46,7 @@ class NfsShare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The one spelling of it."""
         host = f"[{self.server}]" if ":" in self.server else self.server
         query = f"?{'&'.join(self.options)}" if self.options else ""
-        return f"nfs://{host}{self.path}{query}"
+        return f"nfs://{host}{quote(self.path, safe=_SAFE)}{query}"
 
     @property
     def place(self) -> str:
