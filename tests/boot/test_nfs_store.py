@@ -1,0 +1,105 @@
+"""An image store on NFS in the demo's zone: a real server, and a secondary storage VM that has a kernel to mount it with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sysvm.cli.client import Json
+from tests.boot.ganesha import Ganesha, serving
+from tests.boot.outside import place_outside
+from tests.boot.patience import NotYet
+from tests.boot.test_operators_log_in import ssh
+from tests.boot.test_storage_in_trouble import is_ready, registered, source
+from tests.boot.world import World
+
+pytestmark = [pytest.mark.root, pytest.mark.template]
+LAST = 249  # of the server's address
+
+
+@contextmanager
+def nfs_store(demo: World, nfs: Ganesha) -> Iterator[str]:
+    """The zone's only writable image store, by its id; afterwards it is as it was, with a container as worker."""
+    client, worker = demo.client, demo.uuid("secondarystoragevm")
+    (first,) = client.rows("listImageStores", "imagestore")
+    client.call("updateImageStore", id=first["id"], readonly="true")
+    made = client.call("addImageStore", name="share", provider="NFS", url=nfs.url, zoneid=first["zoneid"])["imagestore"]
+    try:
+        yield str(made["id"])
+    finally:
+        client.call("updateImageStore", id=first["id"], readonly="false")
+        client.call("deleteImageStore", id=made["id"])
+        client.job("rebootSystemVm", id=worker)
+        demo.until(lambda: runtime(demo) == "container" or None, "the secondary storage VM is a container again")
+        demo.until(demo.all_run, "everything runs again")
+
+
+def runtime(demo: World) -> str:
+    """Of the secondary storage VM."""
+    return str(demo.machine("secondarystoragevm")["runtime"])
+
+
+def store(demo: World, id_: str) -> Json:
+    """Its row."""
+    (row,) = demo.client.rows("listImageStores", "imagestore", id=id_)
+    return row
+
+
+def is_served(demo: World, id_: str) -> bool:
+    """Raises NotYet, with what is wrong."""
+    row = store(demo, id_)
+    if row.get("message") or not row["disksizetotal"]:
+        raise NotYet(str(row.get("message")))
+    return True
+
+
+def checked(demo: World) -> list[str]:
+    """What `ssvm-check` says of stores, inside the machine."""
+    done = ssh(demo, "ssvm-check")
+    if done.returncode not in (0, 1):
+        raise NotYet(done.stderr)
+    return [line for line in done.stdout.splitlines() if line.split(": ")[1] == "store"]
+
+
+@contextmanager
+def guest_of(demo: World, template: str) -> Iterator[str]:
+    """A guest of this template; expunged at the end."""
+    (one,) = demo.client.rows("listVirtualMachines", "virtualmachine", listall="true", name="one")
+    given = {"zoneid": one["zoneid"], "serviceofferingid": one["serviceofferingid"], "networkids": one["nic"][0]["networkid"]}
+    made = demo.client.job("deployVirtualMachine", templateid=template, name="of-nfs", **given)["virtualmachine"]
+    try:
+        yield str(made["state"])
+    finally:
+        demo.client.job("destroyVirtualMachine", id=made["id"], expunge="true")
+
+
+def test_images_live_on_an_nfs_server_that_dies_and_comes_back(demo: World, tmp_path: Path):
+    """The worker becomes a VM and says why; a guest runs from a template there; a dead server is named, and nothing wedges."""
+    demo.until(demo.all_run, "everything runs")
+    with place_outside(demo, LAST) as place, serving(place, tmp_path) as nfs, nfs_store(demo, nfs) as id_:
+        demo.until(lambda: is_served(demo, id_), "the share is mounted, and its size is told")
+        row = demo.machine("secondarystoragevm")
+        assert ("vm", True) == (row["runtime"], "share is NFS, which a container cannot mount" in row["runtimewhy"])
+        with source(demo) as there:
+            there.rest.set()
+            with registered(demo, "of-nfs", there.url) as template:
+                demo.until(lambda: is_ready(demo, template), "the template is on the share")
+                assert 1 == len(list((nfs.share / "objects").iterdir()))
+                with guest_of(demo, template) as state:
+                    assert "Running" == state
+            the_server_dies_and_comes_back(demo, nfs, id_)
+            with registered(demo, "after", there.url) as template:
+                demo.until(lambda: is_ready(demo, template), "the share is used again")
+
+
+def the_server_dies_and_comes_back(demo: World, nfs: Ganesha, id_: str) -> None:
+    """It is named in the listing, in an alert and by the machine itself, whose directory beside it is as good as before."""
+    nfs.stop()
+    demo.until(lambda: "has not answered" in str(store(demo, id_).get("message")) or None, "the dead server is named")
+    assert any("share cannot be used: nfs://" in text for text in demo.alerts().values())
+    good, bad = sorted(checked(demo), reverse=True)
+    assert good.startswith("Good: store: /sysvm/store/"), good
+    assert bad.startswith(f"ERROR: store: nfs://{nfs.place.address}/export has not answered for "), bad
+    nfs.start()
+    demo.until(lambda: is_served(demo, id_), "the share is served again")
