@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sysvm
 from sysvm.basics.clock import Clock, SystemClock
@@ -25,7 +26,8 @@ from sysvm.hosts import facts
 from sysvm.hosts.agentlayer import choose_agent
 from sysvm.hosts.channels import Channels
 from sysvm.hosts.document import Document
-from sysvm.hosts.driver import Capabilities, ChannelEnd, Driver
+from sysvm.hosts.doors import Doors
+from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Driver, Mover
 from sysvm.hosts.gates import PortGates
 from sysvm.hosts.handover import DurableJournal
 from sysvm.hosts.identity import Identity, pinned_ca
@@ -33,7 +35,6 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.memory import DurableMemory
 from sysvm.hosts.network import HostNetwork, Underlay
-from sysvm.hosts.qmp import Lines
 from sysvm.hosts.relay import keep_relay
 from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.security_groups import SecurityGroups
@@ -46,6 +47,9 @@ from sysvm.wire import link
 from sysvm.wire.channel import AgentHello
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.machines import Runtime
+
+if TYPE_CHECKING:
+    from sysvm.hosts.kvm.driver import KvmDriver
 
 INVENTORY_S = 10.0
 MEND_S = 5.0
@@ -96,7 +100,7 @@ class HostAgent:
         self._document = Document(layout, self._network)
         self._groups = SecurityGroups(layout, self._network)
         self._drivers: dict[Runtime, Driver] = {}
-        self._lines: Lines | None = None
+        self._kvm: KvmDriver | None = None
         self._service: HostService
         self._capabilities: tuple[Capabilities, ...] = ()
         self._features: tuple[str, ...] = ()
@@ -121,16 +125,18 @@ class HostAgent:
         if find_spec("libvirt") is not None:
             from sysvm.hosts.kvm.driver import KvmDriver
 
-            candidates[Runtime.VM] = self._lines = KvmDriver(self._layout, self._network)
+            candidates[Runtime.VM] = self._kvm = KvmDriver(self._layout, self._network)
         for runtime, driver in candidates.items():
             found = await driver.capabilities()
             self._capabilities += (found,)
             if found.usable:
                 self._drivers[runtime] = driver
             log.info("driver_found", hypervisor=found.hypervisor, usable=found.usable, why=found.why)
+        if Runtime.VM in self._drivers and self._config.underlay:
+            self._features += ("live-migration",)
 
     def _make_link(self, tasks: Tasks) -> ServerLink:
-        volumes, specs = Volumes(self._layout, self._lines), SpecsOnDisk(self._layout)
+        volumes, specs = Volumes(self._layout, self._kvm), SpecsOnDisk(self._layout)
 
         def heard(notice: link.HostNoticeBody) -> None:
             server.notify(notice)
@@ -140,8 +146,10 @@ class HostAgent:
         # Parts that speak to the server are made before the link that carries them.
         channels = Channels(self._end_of, tasks, self._clock, lambda notice: heard(notice), lambda ask: server.ask(ask))
         work = Work(volumes, tasks, self._clock, lambda notice: server.notify(notice), self._layout.host / "tasks")
+        movers = self._movers(tasks, lambda machine: server.notify(link.MachineChanged(machine=machine)))
         service = HostService(
             drivers=self._drivers,
+            movers=movers,
             specs=specs,
             agents=channels,
             memory=self._memory,
@@ -166,6 +174,25 @@ class HostAgent:
         self._service = service
         tasks.start(self._take_up(channels, specs, work), "take up")
         return server
+
+    def _movers(self, tasks: Tasks, changed: Changed) -> dict[Runtime, Mover]:
+        """What moves running machines to other hosts, which it reaches over the underlay."""
+        if self._kvm is None or Runtime.VM not in self._drivers:
+            return {}
+        from sysvm.hosts.kvm.mover import KvmMover
+
+        address = self._config.underlay.partition("/")[0]
+        doors = Doors(self._layout.namespace, address, self._identity.door, tasks)
+        identity = self._identity
+        mover = KvmMover(
+            self._kvm, self._layout, doors, tasks, host=self._our_name, context=identity.context, changed=changed
+        )
+        return {Runtime.VM: mover}
+
+    def _our_name(self) -> str:
+        names = self._identity.names()
+        assert names is not None
+        return names.host
 
     async def _take_up(self, channels: Channels, specs: SpecsOnDisk, work: Work) -> None:
         """What an earlier life of this agent has left: its document, channels, unfinished work."""

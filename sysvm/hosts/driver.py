@@ -20,8 +20,8 @@ from typing import Protocol
 import msgspec
 
 from sysvm.basics.errors import Broken
-from sysvm.wire.link import HostTaskBody
-from sysvm.wire.machines import MachineSeen, MachineSpec
+from sysvm.wire.link import EnsureLanding, EnsureSent, HostTaskBody
+from sysvm.wire.machines import Disk, MachineSeen, MachineSpec
 
 Changed = Callable[[str], None]
 Progress = Callable[[float], None]
@@ -130,6 +130,26 @@ class Driver(Protocol):
 
     def console(self, machine: str) -> Console | None:
         """The console of the machine's newest incarnation."""
+        ...
+
+
+class Mover(Protocol):
+    """Moves machines between hosts while they run, beside the driver of the same runtime, whose looks tell how it goes."""
+
+    async def begin_landing(self, order: EnsureLanding) -> None:
+        """It is written down, before anything is made for it, that the incarnation shall be taken in, with which volumes."""
+        ...
+
+    async def ensure_landing(self, order: EnsureLanding) -> None:
+        """The incarnation can be taken in. Its volumes are there by then."""
+        ...
+
+    async def ensure_sent(self, order: EnsureSent) -> None:
+        """It is on its way, has left, or has failed to; returns at once. An attempt is made once, whoever dies meanwhile."""
+        ...
+
+    def landing(self, machine: str, incarnation: int) -> tuple[Disk, ...]:
+        """The volumes made here for an incarnation that was to be taken in and has not been told to run."""
         ...
 
 

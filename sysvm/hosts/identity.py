@@ -90,6 +90,16 @@ class Identity:
         context.load_cert_chain(self._certificate, self._key)
         return context
 
+    def door(self) -> ssl.SSLContext:
+        """For those who come to us: TLS 1.3, our certificate, and theirs of our CA."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(self._certificate, self._key)
+        context.load_verify_locations(cadata=self.ca_pem())
+        context.num_tickets = 0
+        return context
+
 
 def trusting(ca_pem: str) -> ssl.SSLContext:
     """TLS 1.3 to a server of this CA. Servers are known by their CA, not by the address that they happen to have."""

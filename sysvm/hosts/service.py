@@ -21,7 +21,7 @@ from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.basics.log import get_logger
 from sysvm.hosts.carrying import FAILURES, Gates
-from sysvm.hosts.driver import Driver, DriverUnavailable, Storage
+from sysvm.hosts.driver import Driver, DriverUnavailable, Mover, Storage
 from sysvm.hosts.handover import Handovers, Journal
 from sysvm.hosts.memory import Memory
 from sysvm.hosts.work import Work
@@ -85,12 +85,14 @@ class HostService:
         journal: Journal,
         gates: Gates,
         clock: Clock,
+        movers: Mapping[Runtime, Mover] | None = None,
     ) -> None:
         self._handovers = Handovers(
             agents=agents, specs=specs, gates=gates, kill=self._kill, journal=journal, clock=clock
         )
         self._gates = gates
         self._drivers = drivers
+        self._movers = movers or {}
         self._specs = specs
         self._agents = agents
         self._memory = memory
@@ -218,11 +220,9 @@ class HostService:
         return link.Done(seen=link.Looked(incarnations=await self.look(do.machine)))
 
     async def _act(self, machine: str, act: link.ActBody) -> None:
+        if not isinstance(act, link.EnsureStopped | link.EnsureRemoved) and act.spec.machine != machine:
+            raise Refused(f"the spec is about {act.spec.machine}, the act about {machine}")
         match act:
-            case link.EnsureCreated() | link.EnsureRunning() | link.EnsureNics() | link.EnsureHandover() if (
-                act.spec.machine != machine
-            ):
-                raise Refused(f"the spec is about {act.spec.machine}, the act about {machine}")
             case link.EnsureCreated():
                 await self._handovers.settle_ports(machine)
                 await self._driver(act.spec.runtime).ensure_created(self._placed(act.spec))
@@ -238,15 +238,52 @@ class HostService:
                 await self._driver(act.spec.runtime).ensure_disks(act.spec)
             case link.EnsureHandover():
                 await self._hand_over(act.spec)
+            case link.EnsureLanding():
+                await self._land(act)
+            case link.EnsureSent():
+                await self._mover(act.spec.runtime).ensure_sent(act)
             case link.EnsureStopped():
                 for driver in self._drivers_of(machine, act.incarnation):
                     await driver.ensure_stopped(machine, act.incarnation, act.grace_s)
             case link.EnsureRemoved():
-                await self._agents.drop(machine, act.incarnation)
-                for driver in self._drivers_of(machine, act.incarnation) or self._keepers():
-                    await driver.ensure_removed(machine, act.incarnation, act.kept_network)
-                self._handovers.forget(machine, act.incarnation)
-                await self._reconcile(machine)
+                await self._remove(machine, act)
+
+    async def _remove(self, machine: str, act: link.EnsureRemoved) -> None:
+        await self._agents.drop(machine, act.incarnation)
+        if act.withdrawn:
+            await self._remove_landing(machine, act.incarnation)
+        for driver in self._drivers_of(machine, act.incarnation) or self._keepers():
+            await driver.ensure_removed(machine, act.incarnation, act.kept_network)
+        self._handovers.forget(machine, act.incarnation)
+        await self._reconcile(machine)
+
+    # ------------------------------------------------------------ from host to host
+    async def _land(self, act: link.EnsureLanding) -> None:
+        await self._mover(act.spec.runtime).begin_landing(act)
+        for disk in act.spec.disks:
+            if disk.volume in act.copied:
+                await self._storage.perform(
+                    link.EnsureVolume(pool=disk.pool, volume=disk.volume, size=disk.size, format=disk.format), _nobody
+                )
+        await self._mover(act.spec.runtime).ensure_landing(act)
+
+    async def _remove_landing(self, machine: str, incarnation: int) -> None:
+        """What came of its volumes goes, too, when it was not taken in after all: they are whole where it was."""
+        runtime = self._specs.incarnations(machine).get(incarnation)
+        mover = self._movers.get(runtime) if runtime is not None else None
+        disks = mover.landing(machine, incarnation) if mover is not None else ()
+        if disks:
+            await self._kill(machine, incarnation)
+        for disk in disks:
+            await self._storage.perform(
+                link.RemoveVolume(pool=disk.pool, volume=disk.volume, format=disk.format), _nobody
+            )
+
+    def _mover(self, runtime: Runtime) -> Mover:
+        mover = self._movers.get(runtime)
+        if mover is None:
+            raise Refused(f"{runtime} machines of this host do not move while they run", Why.UNAVAILABLE)
+        return mover
 
     def _placed(self, spec: MachineSpec) -> MachineSpec:
         """The spec, with what this host knows: whether another incarnation serves."""
@@ -304,6 +341,10 @@ class HostService:
             lock, users = self._locks.pop(key)
             if users > 1:
                 self._locks[key] = (lock, users - 1)
+
+
+def _nobody(part: float) -> None:
+    """Hears of progress that nobody waits for."""
 
 
 def _fence_key(machine: str, incarnation: int) -> str:

@@ -32,6 +32,7 @@ from sysvm.hosts.service import HostService
 from sysvm.hosts.simulated.agents import SimulatedAgents
 from sysvm.hosts.simulated.driver import SimulatedDriver
 from sysvm.hosts.simulated.gates import SimulatedGates
+from sysvm.hosts.simulated.mover import SimulatedMover
 from sysvm.hosts.simulated.storage import SimulatedStorage
 from sysvm.hosts.simulated.world import World
 from sysvm.hosts.work import Work
@@ -79,6 +80,7 @@ class SimulatedHost:
         self._hear: Hear | None = None
         self._ask: Ask | None = None
         self.driver = SimulatedDriver(world)
+        self.mover = SimulatedMover(self.driver, name)
         self.agents = SimulatedAgents(world, self.driver, self.notify)
         self.storage = SimulatedStorage(world)
         self.memory = PassingMemory()
@@ -91,7 +93,7 @@ class SimulatedHost:
             memory_bytes=memory_mb * 1024 * 1024,
             kernel="simulated",
             hypervisors=("Simulator",),
-            features=("esp", "flowtable", "nfs", "vlan", "wireguard"),
+            features=("esp", "flowtable", "live-migration", "nfs", "vlan", "wireguard"),
             templates=("simulated",),
             disk_bytes=1 << 40,
         )
@@ -173,6 +175,7 @@ class SimulatedHost:
     def restart_agent(self) -> None:
         """The host agent dies and comes back: what it remembers is what is durable; machines run on."""
         self._service = self._new_service()
+        self.mover.break_off()
         self.agents.reconnect_all()
 
     def reboot(self) -> None:
@@ -201,6 +204,7 @@ class SimulatedHost:
             journal=cast(PassingJournal, Mortal(self.journal, lives)),
             gates=cast(SimulatedGates, Mortal(SimulatedGates(self.driver), lives)),
             clock=self._world.clock,
+            movers={Runtime.SIMULATED: self.mover, Runtime.VM: self.mover},
         )
 
     async def _apply(self, document: HostDocument) -> link.HostReport:

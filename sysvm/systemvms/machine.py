@@ -24,9 +24,9 @@ again. Whatever else is replaced stops before the next one is placed.
 from dataclasses import dataclass
 from typing import Literal
 
-from sysvm.wire.machines import Kind, MachineSeen, OperationState, Power, Runtime
+from sysvm.wire.machines import Kind, MachineSeen, Moving, OperationState, Power, Runtime
 
-Wanted = Literal["running", "stopped", "gone"]
+Wanted = Literal["running", "stopped", "gone", "incoming", "away"]  # the last two of placements only: see migration.py
 
 # How long a machine may run without its agent, before its first words or after it has gone silent. Alone, an emulated VM
 # needs 10 s to them; beside a dozen others on two cores minutes, and starting it again would only begin that anew.
@@ -99,6 +99,16 @@ class HandOver:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeIn:
+    """EnsureLanding: everything is there to take it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """EnsureSent: it leaves for the host that takes it in."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing can be done for `seconds`, because of `why`."""
 
@@ -111,7 +121,7 @@ class Settled:
     """The placement is as it is wanted."""
 
 
-PlacementAct = Prepare | Start | Renic | Stop | Remove | Configure | HandOver | Wait | Settled
+PlacementAct = Prepare | Start | Renic | Stop | Remove | Configure | HandOver | TakeIn | Send | Wait | Settled
 
 
 def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
@@ -127,6 +137,12 @@ def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float)
             return _towards_gone(want, seen, up_s)
         case "stopped":
             return _towards_stopped(want, seen)
+        case "incoming":
+            return _towards_taken_in(want, seen)
+        case "away":
+            return _towards_sent(seen)
+        case "running" if seen is not None and seen.moving is not Moving.NO:
+            return _back_from_moving(seen)
         case "running" if not want.current:
             return _as_long_as_it_serves(want, seen)
         case "running":
@@ -143,6 +159,28 @@ def _towards_gone(want: PlacementWanted, seen: MachineSeen | None, up_s: float) 
     if seen.agent is not None and seen.agent.carries and want.grace_s > 0:
         return Wait(30, "it still carries connections of its load balancer; their end is told")
     return Stop(want.grace_s)
+
+
+def _towards_taken_in(want: PlacementWanted, seen: MachineSeen | None) -> PlacementAct:
+    if seen is not None and seen.moving is Moving.IN and seen.landing is not None:
+        return Settled()
+    if seen is not None and seen.power not in (Power.ABSENT, Power.STOPPED):
+        return Settled()  # it is there; a door that was shut meanwhile opens to nobody any more
+    return TakeIn() if want.prepared else Prepare()
+
+
+def _towards_sent(seen: MachineSeen | None) -> PlacementAct:
+    """An attempt is made once. How it ended is a fact that somebody else decides by."""
+    if seen is None or seen.power in (Power.ABSENT, Power.STOPPED) or seen.moving in (Moving.SENT, Moving.FAILED):
+        return Settled()
+    if seen.moving is Moving.OUT:
+        return Wait(5, seen.why or "it is on its way to another host")
+    return Send() if seen.power is Power.RUNNING else Wait(0.5, f"it is {seen.power}")
+
+
+def _back_from_moving(seen: MachineSeen) -> PlacementAct:
+    """What has come in may run now, what was to leave is called back. Nothing is started where it has been sent from."""
+    return Wait(5, "it has left for another host") if seen.moving is Moving.SENT else Start()
 
 
 def _towards_stopped(want: PlacementWanted, seen: MachineSeen | None) -> PlacementAct:
@@ -215,6 +253,7 @@ class PlacementSeen:
     age_s: float = 0.0  # since it was placed
     failures: int = 0  # in a row
     note: str = ""
+    moving: Moving = Moving.NO
 
 
 @dataclass(frozen=True, slots=True)

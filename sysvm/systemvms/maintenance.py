@@ -1,8 +1,9 @@
 """Emptying a host for maintenance: what moves away, what has to stop, and why it cannot go on. Pure.
 
-Machines move by replacement: their next incarnation is placed on another host. A guest whose volumes are on the host's own
-storage cannot: it is stopped, and started again by whoever wants it when the host is back. Nothing is taken from a host
-that cannot be spoken to, since its machines would then be neither here nor there.
+System VMs move by replacement: their next incarnation is placed on another host. Guests move while they run, with their
+volumes, where another host of the cluster can take them; one that did not come to move is tried again, and holds the maintenance
+up with the reason. A guest that no host can take is stopped, and started again by whoever wants it when the host is back.
+Nothing is taken from a host that cannot be spoken to, since its machines would then be neither here nor there.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class Resident:
     leaving: bool  # this incarnation is on its way out
     bound: bool  # its volumes are here
     stuck: str = ""  # why no other host can take it
+    live: bool = False  # it can move while it runs
+    stayed: str = ""  # why it did not when it was tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Evacuation:
     move: tuple[int, ...] = ()
     stop: tuple[int, ...] = ()
     why: str = ""
+    live: tuple[int, ...] = ()  # to move while they run
 
 
 def plan_evacuation(host: str, linked: bool, residents: tuple[Resident, ...]) -> Evacuation:
@@ -48,15 +52,23 @@ def plan_evacuation(host: str, linked: bool, residents: tuple[Resident, ...]) ->
             "deleteHost with forced=true when it is dead",
         )
     here = tuple(resident for resident in staying if not resident.leaving and resident.wanted != "gone")
-    stop = tuple(resident.id for resident in here if resident.bound and resident.wanted == "running")
+    stop = tuple(one.id for one in here if one.bound and not one.live and one.wanted == "running")
     movable = tuple(resident for resident in here if not resident.bound)
-    stuck = tuple(resident for resident in movable if resident.stuck)
-    under_way = sum(1 for resident in staying if resident.leaving)
-    move = tuple(resident.id for resident in movable if not resident.stuck)[: max(0, AT_ONCE - under_way)]
-    if stuck:
-        why = "; ".join(f"{resident.name} has nowhere to go: {resident.stuck}" for resident in stuck[:5])
-        return Evacuation(FAILED, move, stop, f"{why}. Make room, or stop what may stop")
-    return Evacuation(PREPARING, move, stop, f"{len(staying)} machines are leaving")
+    room = max(0, AT_ONCE - sum(1 for resident in staying if resident.leaving))
+    live = tuple(resident.id for resident in here if resident.bound and resident.live)[:room]
+    move = tuple(resident.id for resident in movable if not resident.stuck)[: max(0, room - len(live))]
+    why = _what_stands_in_the_way(here, movable)
+    if why:
+        return Evacuation(FAILED, move, stop, why, live)
+    return Evacuation(PREPARING, move, stop, f"{len(staying)} machines are leaving", live)
+
+
+def _what_stands_in_the_way(here: tuple[Resident, ...], movable: tuple[Resident, ...]) -> str:
+    stuck = [f"{one.name} has nowhere to go: {one.stuck}" for one in movable if one.stuck]
+    stayed = [f"{one.name} could not be moved and is tried again: {one.stayed}" for one in here if one.live and one.stayed]
+    if not stuck and not stayed:
+        return ""
+    return f"{'; '.join([*stuck, *stayed][:5])}. Make room, or stop what may stop"
 
 
 def _rests(resident: Resident) -> bool:

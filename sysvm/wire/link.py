@@ -20,7 +20,7 @@ import msgspec
 
 from sysvm.wire.channel import AgentAskBody, AgentCallBody, AgentNoticeBody
 from sysvm.wire.documents import HostDocument
-from sysvm.wire.machines import MachineSeen, MachineSpec, OperationSeen
+from sysvm.wire.machines import LandingPlace, MachineSeen, MachineSpec, OperationSeen
 from sysvm.wire.security_groups import SecurityGroupsDocument
 
 PROTOCOL = 1
@@ -174,6 +174,7 @@ class EnsureRemoved(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-remov
 
     incarnation: int
     kept_network: bool = False
+    withdrawn: bool = False  # it was to be taken in, and was not: volumes that were made for it go as well
 
 
 class EnsureNics(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-nics"):
@@ -189,7 +190,37 @@ class EnsureHandover(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-hand
     spec: MachineSpec
 
 
-ActBody = EnsureCreated | EnsureRunning | EnsureStopped | EnsureRemoved | EnsureNics | EnsureHandover
+class EnsureLanding(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-landing"):
+    """Everything is there to take the incarnation in from another host while it runs: ports, empty volumes, a door that opens
+    for that host only. Told as `MachineSeen.landing`. EnsureRunning ends it: it runs here from then on."""
+
+    spec: MachineSpec
+    attempt: str  # an attempt of its own each time
+    sender: str  # the name in the other host's certificate
+    copied: tuple[str, ...] = ()  # volumes that come with it; the others are on storage that both hosts have
+
+
+class EnsureSent(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-sent"):
+    """The running incarnation begins to leave for another host, once for each attempt; a look tells how it goes. EnsureRunning
+    calls it back. A host does not start again what it has sent."""
+
+    spec: MachineSpec
+    there: MachineSpec  # what it is on the other host
+    place: LandingPlace
+    attempt: str
+    copied: tuple[str, ...] = ()
+
+
+ActBody = (
+    EnsureCreated
+    | EnsureRunning
+    | EnsureStopped
+    | EnsureRemoved
+    | EnsureNics
+    | EnsureHandover
+    | EnsureLanding
+    | EnsureSent
+)
 
 
 class Do(msgspec.Struct, frozen=True, kw_only=True, tag="do"):

@@ -154,6 +154,30 @@ class Power(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Moving(StrEnum):
+    """Where an incarnation is on its way from one host to another while it runs. It runs on one of them at most: the one that
+    takes it in does not let it run before it is gone from the other one."""
+
+    NO = ""
+    IN = "in"  # this host is ready to take it in, or has it and does not let it run yet
+    OUT = "out"  # on its way to another host
+    SENT = "sent"  # it has left: nothing of it runs here any more
+    FAILED = "failed"  # it could not leave, and stays here
+
+
+class LandingPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a host takes a machine in: what the one that sends it has to know."""
+
+    address: str  # the door for it, TLS
+    port: int
+    host: str  # the name in the certificate of the host that takes it in
+    mark: str  # what tells that host's interfaces and machines from others
+    sockets: str  # folder of its sockets
+    console_log: str
+    ports: dict[str, str] = {}  # device -> interface
+    iso: str = ""
+
+
 class OperationState(StrEnum):
     """How far a named piece of work is."""
 
@@ -205,4 +229,6 @@ class MachineSeen(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[OperationSeen, ...] = ()  # of the host, about this machine
     spec: str = ""  # digest of the spec it was created from
     why: str = ""  # for UNKNOWN and failed starts: what stands in the way
+    moving: Moving = Moving.NO
+    landing: LandingPlace | None = None  # IN: where
     returned: str = ""  # it was made the holder and did not serve: why the service was handed back

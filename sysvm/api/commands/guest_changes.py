@@ -1,4 +1,4 @@
-"""Changes of a guest: names and details, offering, root disk, password, keys, user data, host.
+"""Changes of a guest: names and details, offering, root disk, password, keys, user data.
 
 What a guest is handed (keys, password, user data) reaches it through its routers, so their documents change with it.
 """
@@ -240,33 +240,6 @@ def get_virtual_machine_user_data(call: Call) -> Reply:
     """As it was given: base64."""
     row = the_guest(call, "virtualmachineid")
     return One({"virtualmachineid": row.uuid, "userdata": row.userdata or ""})
-
-
-# ---------------------------------------------------------------- host
-@handler("migrateVirtualMachine")
-def migrate_virtual_machine(call: Call) -> Reply:
-    """Refused while it runs: no host driver moves a running guest. A stopped one on shared storage gets another host."""
-    row = the_guest(call, "virtualmachineid")
-    if call.get("hostid") and call.get("storageid"):
-        raise Refused("Only one of hostId and storageId can be specified")
-    if call.get("storageid"):
-        raise Refused("Volumes can't be moved to another primary storage", Why.UNAVAILABLE)
-    host = call.row(tables.host, "hostid")
-    if host is None and not call.get("autoselect"):
-        raise Refused("Please specify a host or storage as destination, or pass 'autoselect=true' to choose a host")
-    if any(volume.host_id is not None for volume in guests.volumes_of(call.tx, row.id)):
-        raise Refused("Unsupported operation, VM uses Local storage, cannot migrate")
-    if machine_rows.state_of(row) != "Stopped":
-        raise Refused("A running vm can't be migrated by its hypervisor here; stop it first", Why.UNAVAILABLE)
-    call.tx.update(tables.machine, row.id, wanted_host_id=host.id if host is not None else None)
-    return Accepted((), call.about(ABOUT, row), f"migrating Vm Id: {row.uuid}")
-
-
-@handler("findHostsForMigration")
-def find_hosts_for_migration(call: Call) -> Reply:
-    """None: see migrateVirtualMachine."""
-    the_guest(call, "virtualmachineid")
-    return Rows([], 0)
 
 
 # ---------------------------------------------------------------- groups of guests

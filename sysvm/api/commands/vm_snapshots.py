@@ -23,7 +23,10 @@ ABOUT = "VMSnapshot"
 
 
 def need_none(tx: Tx, machine_id: int, what: str, *, memory: bool = False) -> None:
-    """Refused while the guest has snapshots (`memory`: some with its memory) that `what` would spoil."""
+    """Refused while the guest has snapshots (`memory`: some with its memory) that `what` would spoil, or is under way."""
+    machine = tx.get(tables.machine, machine_id)
+    if machine is not None and machine.migrate_host_id is not None:
+        raise Refused(f"Unable to {what}: the VM is being migrated to another host; wait for that", Why.IN_USE)
     found = [row for row in vm_snapshots.of_machine(tx, machine_id) if not memory or row.kind == vm_snapshots.MEMORY]
     if found:
         raise Refused(

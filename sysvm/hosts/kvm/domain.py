@@ -24,6 +24,10 @@ AGENT_PORT = "org.sysvm.agent"
 GUEST_AGENT_PORT = "org.qemu.guest_agent.0"
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 DRIVE = "hdc"
+# Said on all its ports: switches learn where it is.
+ANNOUNCE = (
+    '{"execute": "announce-self", "arguments": {"initial": 50, "max": 550, "rounds": 5, "step": 100}}'
+)
 # A processor that is emulated beside others may miss the ticks by which a kernel tests its timer, and panics then.
 # acpi=noirq: setting up an interrupt link costs 0.2 s for each PCI device under emulation, and we have seven.
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check acpi=noirq"
@@ -118,11 +122,12 @@ def label_of_name(name: str) -> Label | None:
 
 
 # ---------------------------------------------------------------- the domain
-def domain_xml(spec: MachineSpec, places: Places, *, host: str, accelerated: bool) -> str:
-    """The domain of one incarnation; `host` is the hash that tells this host from others on the machine."""
+def domain_xml(spec: MachineSpec, places: Places, *, host: str, accelerated: bool, uuid: str = "") -> str:
+    """The domain of one incarnation; `host` is the hash that tells this host from others on the machine, `uuid` what libvirt
+    knows it by already."""
     domain = Element("domain", type="kvm" if accelerated else "qemu")
     _text(domain, "name", domain_name(spec.machine, spec.incarnation))
-    _text(domain, "uuid", domain_uuid(host, spec.machine, spec.incarnation))
+    _text(domain, "uuid", uuid or domain_uuid(host, spec.machine, spec.incarnation))
     _text(domain, "title", spec.name)
     _label(domain, spec, host)
     _resources(domain, spec)
@@ -145,15 +150,16 @@ def _text(parent: Element, tag: str, value: object, **attributes: str) -> Elemen
 
 
 def _label(domain: Element, spec: MachineSpec, host: str) -> None:
-    SubElement(SubElement(domain, "metadata"), f"{_PREFIX}machine", _label_values(spec, host))
+    SubElement(SubElement(domain, "metadata"), f"{_PREFIX}machine", label_values(spec, host))
 
 
 def label_xml(spec: MachineSpec, host: str) -> str:
     """The label alone."""
-    return ElementTree.tostring(Element("machine", _label_values(spec, host)), encoding="unicode")
+    return ElementTree.tostring(Element("machine", label_values(spec, host)), encoding="unicode")
 
 
-def _label_values(spec: MachineSpec, host: str) -> dict[str, str]:
+def label_values(spec: MachineSpec, host: str) -> dict[str, str]:
+    """What the label says."""
     return {
         "uuid": spec.machine,
         "incarnation": str(spec.incarnation),

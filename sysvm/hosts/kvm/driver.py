@@ -22,10 +22,11 @@ from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
 from sysvm.hosts.durable import remove_durably, write_durably
-from sysvm.hosts.kvm import disks, domain, media, probe
+from sysvm.hosts.kvm import disks, domain, media, moving, probe
 from sysvm.hosts.kvm.connection import Connection, load
 from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
 from sysvm.hosts.kvm.lines import GuestLine
+from sysvm.hosts.kvm.marks import Marks
 from sysvm.hosts.kvm.power import power_of
 from sysvm.hosts.layout import Layout, image_path, volume_path
 from sysvm.hosts.network.host import HostNetwork, note_of
@@ -51,6 +52,7 @@ class KvmDriver:
         self._daemon = Daemon(layout)
         self._libvirt = Connection(self._daemon)
         self._start_faults: dict[tuple[str, int], str] = {}
+        self.marks = Marks(layout)
 
     async def capabilities(self) -> Capabilities:
         """QEMU and libvirt are installed; accelerated where a tiny guest has proved it."""
@@ -86,7 +88,16 @@ class KvmDriver:
             for spec in specs
         }
         found = half | {(seen.machine, seen.incarnation): seen for seen in domains}
-        return tuple(self._with_fault(found[key]) for key in sorted(found))
+        seen = [self._with_fault(found[key]) for key in sorted(found)]
+        return tuple([await self._with_move(one) for one in seen])
+
+    async def _with_move(self, seen: MachineSeen) -> MachineSeen:
+        """What is on its way from or to another host says so."""
+        key = (seen.machine, seen.incarnation)
+        if self.marks.landing(key) is None and self.marks.leaving(key) is None:
+            return seen
+        life = await self._libvirt.call(lambda connection: moving.life_of(connection, domain.domain_name(*key)))
+        return self.marks.told(seen, life)
 
     def _with_fault(self, seen: MachineSeen) -> MachineSeen:
         fault = self._start_faults.get((seen.machine, seen.incarnation))
@@ -97,11 +108,20 @@ class KvmDriver:
     # ------------------------------------------------------------ acts
     async def ensure_created(self, spec: MachineSpec) -> None:
         """All parts and the definition exist; a running machine is left alone."""
+        if self._moves(spec):
+            return  # ensure_running knows what has become of it
         if await self._power(spec.machine, spec.incarnation) in (Power.ABSENT, Power.STOPPED):
             await self._prepare(spec)
 
+    def _moves(self, spec: MachineSpec) -> bool:
+        key = (spec.machine, spec.incarnation)
+        return self.marks.landing(key) is not None or self.marks.leaving(key) is not None
+
     async def ensure_running(self, spec: MachineSpec) -> None:
-        """It runs. One that is ending is waited for by its caller, and started again."""
+        """It runs. One that is ending is waited for by its caller, and started again; one that has come from another host, or
+        was to go there, runs on here."""
+        if self._moves(spec):
+            await self._end_move(spec)
         match await self._power(spec.machine, spec.incarnation):
             case Power.RUNNING:
                 await self.ensure_nics(spec)
@@ -114,11 +134,24 @@ class KvmDriver:
             case power:
                 raise NotYet(1, f"{spec.name} is {power}")
 
+    async def _end_move(self, spec: MachineSpec) -> None:
+        key = (spec.machine, spec.incarnation)
+        await self._libvirt.call(
+            lambda connection: moving.end(
+                connection, domain.domain_name(*key), sent=self.marks.leaving(key) is not None
+            ),
+            seconds=_START_S,
+        )
+        if key in self.marks.sending:
+            raise NotYet(1, f"{spec.name} is called back from its way to another host")
+        self.marks.clear(key)
+
     async def ensure_stopped(self, machine: str, incarnation: int, grace_s: float) -> None:
         """No QEMU of it is left."""
         if await self._power(machine, incarnation) in (Power.ABSENT, Power.STOPPED):
             return
-        if grace_s > 0 and await self._ask_to_stop(machine, incarnation, grace_s):
+        waits = self.marks.landing((machine, incarnation)) is not None  # nothing of it runs that could be asked
+        if grace_s > 0 and not waits and await self._ask_to_stop(machine, incarnation, grace_s):
             return
         await self._domain(machine, incarnation, _destroy, seconds=_KILL_S)
 
@@ -134,6 +167,7 @@ class KvmDriver:
             await self._network.remove_port(port)
         await asyncio.to_thread(self._remove_files, machine, incarnation)
         self._start_faults.pop((machine, incarnation), None)
+        self.marks.places.pop((machine, incarnation), None)
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """Ports are those of `spec` in their rights; a router's are shut while another incarnation serves. A NIC more or less
@@ -152,7 +186,7 @@ class KvmDriver:
         await self._set_disks(spec)
         label = domain.label_xml(spec, self._layout.hash8)
         await self._domain(spec.machine, spec.incarnation, lambda one: _set_label(one, label))
-        self._write_spec(spec)
+        self.write_spec(spec)
 
     async def _set_disks(self, spec: MachineSpec) -> None:
         if spec.kind is not Kind.GUEST:
@@ -220,20 +254,40 @@ class KvmDriver:
 
     # ------------------------------------------------------------ parts
     async def _prepare(self, spec: MachineSpec) -> None:
-        places = self._places(spec)
-        self._need_parts(spec, places)
-        self._write_spec(spec)
-        places.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await self._remove_other_ports(spec)
-        await self.ensure_nics(spec)
+        places = await self.make_room(spec)
         if places.state is not None:
             await media.make_state_disk(places.state)
             await media.make_boot_disk(spec, self._layout.boot(spec.machine, spec.incarnation))
         accelerated = (await probe.proof(self._layout)).works
-        xml = domain.domain_xml(spec, places, host=self._layout.hash8, accelerated=accelerated)
-        await self._libvirt.call(lambda connection: connection.defineXML(xml))
 
-    def _write_spec(self, spec: MachineSpec) -> None:
+        def define(connection: Any) -> None:
+            known = _find(connection, domain.domain_name(spec.machine, spec.incarnation))
+            uuid = known.UUIDString() if known is not None else ""  # that of the host which it has come from
+            mark = self._layout.hash8
+            connection.defineXML(domain.domain_xml(spec, places, host=mark, accelerated=accelerated, uuid=uuid))
+
+        await self._libvirt.call(define)
+
+    async def make_room(self, spec: MachineSpec) -> domain.Places:
+        """Its spec is written, and sockets and ports are there; Raises NotYet while parts of it are missing."""
+        places = self._places(spec)
+        self._need_parts(spec, places)
+        self.write_spec(spec)
+        places.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self._remove_other_ports(spec)
+        await self.ensure_nics(spec)
+        return places
+
+    @property
+    def libvirt_socket(self) -> Path:
+        """Where libvirtd listens."""
+        return self._daemon.folders.socket
+
+    async def ensure_libvirt(self) -> None:
+        """libvirtd runs."""
+        await self._daemon.ensure()
+
+    def write_spec(self, spec: MachineSpec) -> None:
         path = self._layout.spec(spec.machine, spec.incarnation)
         write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sysvm.basics.errors import NotYet
 from sysvm.hosts.driver import (
     Capabilities,
     Changed,
@@ -20,7 +21,17 @@ from sysvm.hosts.driver import (
     TextCommand,
 )
 from sysvm.hosts.simulated.world import World
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
+from sysvm.wire.machines import (
+    Disk,
+    Kind,
+    LandingPlace,
+    MachineSeen,
+    MachineSpec,
+    Moving,
+    Power,
+    Runtime,
+    spec_digest,
+)
 
 Place = tuple[str, int]  # machine, incarnation
 
@@ -32,6 +43,13 @@ class Life:
     spec: MachineSpec
     running: bool = False
     starts: int = 0
+    moving: Moving = Moving.NO
+    attempt: str = ""  # the last to move it
+    landing: LandingPlace | None = None
+    copied: tuple[Disk, ...] = ()  # volumes that come with it
+    arrived: bool = False  # it is here, and does not run yet
+    gone: bool = False  # removed
+    why: str = ""
 
 
 @dataclass(slots=True)
@@ -64,8 +82,8 @@ class SimulatedDriver:
 
     async def ensure_created(self, spec: MachineSpec) -> None:
         """See Driver."""
-        await self._begin("ensure-created", spec.machine, spec.incarnation)
-        life = self._lives.setdefault(spec.machine, {}).setdefault(spec.incarnation, Life(spec))
+        await self.begin("ensure-created", spec.machine, spec.incarnation)
+        life = self.life(spec.machine, spec.incarnation) or self.add(spec)
         if not life.running:
             life.spec = spec
         if spec.kind is Kind.ROUTER:
@@ -73,27 +91,31 @@ class SimulatedDriver:
 
     async def ensure_running(self, spec: MachineSpec) -> None:
         """See Driver."""
-        await self._begin("ensure-running", spec.machine, spec.incarnation)
+        await self.begin("ensure-running", spec.machine, spec.incarnation)
         await self.ensure_created(spec)
         self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
         life = self._lives[spec.machine][spec.incarnation]
+        if life.moving is Moving.SENT:
+            raise NotYet(2, "it has gone to another host")
+        life.moving, life.landing, life.copied = Moving.NO, None, ()
         if not life.running:
             life.running = True
-            life.starts += 1
+            life.starts += not life.arrived
 
     async def ensure_stopped(self, machine: str, incarnation: int, grace_s: float) -> None:
         """See Driver."""
         del grace_s
-        await self._begin("ensure-stopped", machine, incarnation)
+        await self.begin("ensure-stopped", machine, incarnation)
         life = self.life(machine, incarnation)
         if life is not None:
-            life.running = False
+            _end(life)
 
     async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
         """See Driver."""
-        await self._begin("ensure-removed", machine, incarnation)
+        await self.begin("ensure-removed", machine, incarnation)
         lives = self._lives.get(machine, {})
-        lives.pop(incarnation, None)
+        if (gone := lives.pop(incarnation, None)) is not None:
+            gone.gone, gone.running = True, False
         self.shut.pop((machine, incarnation), None)
         if not lives:
             self._lives.pop(machine, None)
@@ -102,7 +124,7 @@ class SimulatedDriver:
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """See Driver."""
-        await self._begin("ensure-nics", spec.machine, spec.incarnation)
+        await self.begin("ensure-nics", spec.machine, spec.incarnation)
         self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
         life = self.life(spec.machine, spec.incarnation)
         if life is not None:
@@ -110,7 +132,7 @@ class SimulatedDriver:
 
     async def ensure_disks(self, spec: MachineSpec) -> None:
         """See Driver."""
-        await self._begin("ensure-disks", spec.machine, spec.incarnation)
+        await self.begin("ensure-disks", spec.machine, spec.incarnation)
         life = self.life(spec.machine, spec.incarnation)
         if life is not None:
             life.spec = spec
@@ -172,18 +194,28 @@ class SimulatedDriver:
         """It ends by itself."""
         life = self.life(machine, incarnation)
         if life is not None and life.running:
-            life.running = False
-            if self._changed is not None:
-                self._changed(machine)
+            _end(life)
+            self.changed(machine)
+
+    def add(self, spec: MachineSpec) -> Life:
+        """A new incarnation."""
+        return self._lives.setdefault(spec.machine, {}).setdefault(spec.incarnation, Life(spec))
+
+    def changed(self, machine: str) -> None:
+        """Something has befallen it unasked."""
+        if self._changed is not None:
+            self._changed(machine)
 
     def stop_all(self) -> None:
         """The host was rebooted: nothing runs, nothing is kept in a kernel."""
         self._kept.clear()
         self.shut.clear()
         for life in self.lives():
-            life.running = False
+            _end(life)
+            life.attempt = ""  # its ports are gone, so it cannot be taken in
 
-    async def _begin(self, act: str, machine: str, incarnation: int) -> None:
+    async def begin(self, act: str, machine: str, incarnation: int) -> None:
+        """Every act passes here, and its faults."""
         self._must_be_available()
         failure = self.failures.pop(act, None)
         if failure is not None:
@@ -197,8 +229,21 @@ class SimulatedDriver:
             raise DriverUnavailable(self.unavailable)
 
 
+def _end(life: Life) -> None:
+    life.running = life.arrived = False
+    if life.moving is Moving.OUT:
+        life.moving, life.why = Moving.FAILED, "it ended meanwhile"
+
+
 def _seen(life: Life) -> MachineSeen:
-    power = Power.RUNNING if life.running else Power.STOPPED
+    waits = life.moving is Moving.IN and life.arrived
+    power = Power.RUNNING if life.running else Power.STARTING if waits else Power.STOPPED
     return MachineSeen(
-        machine=life.spec.machine, incarnation=life.spec.incarnation, power=power, spec=spec_digest(life.spec)
+        machine=life.spec.machine,
+        incarnation=life.spec.incarnation,
+        power=power,
+        spec=spec_digest(life.spec),
+        moving=life.moving,
+        landing=life.landing if life.moving is Moving.IN else None,
+        why=life.why if life.moving is Moving.FAILED else "",
     )

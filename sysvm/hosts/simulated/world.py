@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 from sysvm.basics.clock import Clock
 from sysvm.basics.tasks import Tasks
@@ -20,6 +21,7 @@ class World:
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = asyncio.Event()
+        self.landings: dict[str, Any] = {}  # attempt -> the life that a host of this world takes in
 
     def after(self, seconds: float, happen: Callable[[], None]) -> None:
         """Calls `happen` in `seconds`; in any case not before the caller is done."""

@@ -3,15 +3,15 @@
 from sysvm.basics.errors import Stale
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import draining, ending, placing
+from sysvm.orchestrator.turns import draining, ending, migrating, placing
 from sysvm.store import tables
 from sysvm.store.queries import brakes, consoles, jobs, machines, placements, security_groups, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
-from sysvm.systemvms import safety
-from sysvm.systemvms.machine import MachineStep, MachineWanted, PlacementSeen
-from sysvm.wire.machines import Kind, Power, Runtime
+from sysvm.systemvms import migration, safety
+from sysvm.systemvms.machine import MachineWanted, PlacementSeen
+from sysvm.wire.machines import Kind, Moving, Power, Runtime
 
 SETTLED_S = 600.0
 JOBS_AT_ONCE = 32
@@ -38,13 +38,15 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case plans.Tell(placement, wanted):
             # One that serves no more is not waited for: the plan may go on at once.
             return Result(0.0 if wanted == "gone" else 60.0, lambda tx: _tell(tx, placement, wanted, turn.wish))
+        case migration.Land() | migration.Arrive() | migration.Stay():
+            return Result(0.0, lambda tx: migrating.take(tx, turn.id, turn.wish, step))
         case plans.FallBack(incarnation, why):
             return Result(0.0, lambda tx: _fall_back(tx, turn.id, incarnation, why))
         case plans.Drop(placement):
             return Result(0.0, lambda tx: _drop(tx, placement))
 
 
-def decide(tx: Tx, turn: Turn) -> MachineStep | draining.Drain | None:
+def decide(tx: Tx, turn: Turn) -> migration.MoveStep | draining.Drain | None:
     """The next step, or None for a machine that is no more."""
     machine = tx.get(tables.machine, turn.id)
     if machine is None or machine.removed is not None:
@@ -58,6 +60,11 @@ def decide(tx: Tx, turn: Turn) -> MachineStep | draining.Drain | None:
         beside=_beside(tx, machine),
     )
     placed = tuple(_seen(tx, machine, row) for row in machines.placements_of(tx, machine.id))
+    if machine.kind == Kind.GUEST:
+        moves = migration.Moves(machine.wanted, machine.incarnation, turn.wish, machine.host_id, machine.migrate_host_id)
+        if (move := migration.plan(moves, placed)) is not None:
+            return move
+        placed = migration.beside(moves, placed)
     step = plans.plan_machine(want, placed)
     if safety.is_rebuilding(step, machine.wanted, machine.incarnation, placed):
         why = brakes.why_not(tx, machine.zone_id, elsewhere=True)
@@ -81,6 +88,7 @@ def _seen(tx: Tx, machine: Row, row: Row) -> PlacementSeen:
         age_s=tx.now - row.created,
         failures=row.failures,
         note=row.note,
+        moving=Moving(row.moving),
     )
 
 
@@ -120,6 +128,7 @@ def _drop(tx: Tx, placement: int) -> None:
     placements.recount(tx, row.host_id)
     placements.show(tx, machine.id)
     ending.leave_host(tx, row)
+    migrating.left_behind(tx, row)
     turns.look_again(tx, security_groups.KIND, row.host_id)  # its ports are held to nothing any more
 
 

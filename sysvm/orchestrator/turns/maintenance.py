@@ -11,7 +11,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import placing
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about, actor
 from sysvm.store import tables
-from sysvm.store.queries import alerts, events, jobs, machines
+from sysvm.store.queries import alerts, events, jobs, live_moves, machines
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.queries.turns import Turn
@@ -37,7 +37,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
     if step.state == plans.DONE:
         return Gone(lambda tx: _done(tx, turn, host))
     after = FAILED_LOOK_S if step.state == plans.FAILED else LOOK_S
-    return Result(after, lambda tx: _take(tx, host, step))
+    return Result(after, lambda tx: _take(tx, context, host, step))
 
 
 def decide(tx: Tx, host: Row) -> Evacuation:
@@ -45,7 +45,7 @@ def decide(tx: Tx, host: Row) -> Evacuation:
     table = tables.placement
     here = tx.all(sa.select(table).where(table.c.host_id == host.id, table.c.removed.is_(None)).order_by(table.c.id))
     linked = host.state == "Up" and host.link_session is not None
-    residents = (_resident(tx, host, row) for row in here)
+    residents = (_resident(tx, host, row) for row in here if row.wanted != "incoming")
     return plans.plan_evacuation(host.name, linked, tuple(residents))
 
 
@@ -53,7 +53,8 @@ def _resident(tx: Tx, host: Row, placement: Row) -> Resident:
     machine = tx.get(tables.machine, placement.machine_id)
     assert machine is not None
     bound = _is_bound(tx, machine.id, host.id)
-    leaving = placement.incarnation != machine.incarnation or placement.wanted == "gone"
+    gone = placement.incarnation != machine.incarnation or placement.wanted == "gone"
+    leaving = gone or live_moves.is_busy(tx, machine)
     asks = machine.wanted == "running" and not leaving and not bound
     return Resident(
         id=machine.id,
@@ -63,6 +64,8 @@ def _resident(tx: Tx, host: Row, placement: Row) -> Resident:
         leaving=leaving,
         bound=bound,
         stuck=placing.nowhere_else(tx, machine, host) if asks else "",
+        live=bound and not leaving and machine.wanted == "running" and live_moves.can(tx, machine),
+        stayed=(machine.details or {}).get("stayed", ""),
     )
 
 
@@ -73,7 +76,7 @@ def _is_bound(tx: Tx, machine_id: int, host_id: int) -> bool:
 
 
 # ---------------------------------------------------------------- writes
-def _take(tx: Tx, host: Row, step: Evacuation) -> None:
+def _take(tx: Tx, context: Context, host: Row, step: Evacuation) -> None:
     now = tx.get(tables.host, host.id)
     if now is None or now.resource_state not in plans.STATES:
         return  # it was cancelled meanwhile
@@ -81,6 +84,8 @@ def _take(tx: Tx, host: Row, step: Evacuation) -> None:
     tx.change(sa.update(table).where(table.c.wanted_host_id == host.id).values(wanted_host_id=None))
     for id_ in step.move:
         _move(tx, host, id_)
+    for id_ in step.live:
+        _move_live(tx, context, host, id_)
     for id_ in step.stop:
         _stop(tx, host, id_)
     tx.update(tables.host, host.id, resource_state=step.state, why=step.why)
@@ -98,14 +103,26 @@ def _move(tx: Tx, host: Row, machine_id: int) -> None:
     events.record(tx, f"{EVENT_OF[kind]}.MIGRATE", text, actor=actor(machine), about=about(machine))
 
 
+def _move_live(tx: Tx, context: Context, host: Row, machine_id: int) -> None:
+    machine = tx.get(tables.machine, machine_id)
+    assert machine is not None
+    there = live_moves.best(tx, machine)
+    if isinstance(there, str):  # taken by another one of this step: it is looked at again
+        return
+    live_moves.begin(tx, context.ids.uuid(), machine, there)
+    text = f"Virtual machine {machine.name} leaves host {host.name}, which goes into maintenance, for host {there.name}"
+    events.record(tx, "VM.MIGRATE", text, actor=actor(machine), about=about(machine))
+
+
 def _stop(tx: Tx, host: Row, machine_id: int) -> None:
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
     machines.want(tx, machine, "stopped")
     kind = Kind(machine.kind)
     text = (
-        f"{TITLE_OF[kind]} {machine.name} is being stopped: host {host.name} goes into maintenance, and the volumes of "
-        f"{machine.name} are on its local storage. Start it when the maintenance is over"
+        f"{TITLE_OF[kind]} {machine.name} is being stopped: host {host.name} goes into maintenance, the volumes of "
+        f"{machine.name} are on its local storage, and it cannot move while it runs: {live_moves.why_not_any(tx, machine)}. "
+        "Start it when the maintenance is over"
     )
     events.record(tx, f"{EVENT_OF[kind]}.STOP", text, actor=actor(machine), about=about(machine), level="WARN")
 

@@ -13,7 +13,7 @@ from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import ending, preparation
+from sysvm.orchestrator.turns import ending, migrating, preparation
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
 from sysvm.store.queries import brakes, documents, placements, specs, strays, turns, volumes
@@ -24,7 +24,7 @@ from sysvm.systemvms import maintenance, safety
 from sysvm.systemvms.machine import PlacementAct, PlacementWanted
 from sysvm.wire import channel, link
 from sysvm.wire.documents import SystemVmDocument
-from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
+from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Moving, Power, Runtime, spec_digest
 
 RECHECK_S = 600.0
 GRACE_S = 10.0
@@ -44,6 +44,8 @@ class Job:
     spec: MachineSpec | None
     document: SystemVmDocument | None
     steps: tuple[Step, ...]
+    order: link.EnsureLanding | link.EnsureSent | None = None  # of a guest that moves while it runs
+    withdrawn: bool = False  # its host has, or was to have, what is on another one
     lived: bool = False  # it ran, nobody asked it to end, and its host was not booted since
 
 
@@ -118,9 +120,11 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     spec: MachineSpec | None = None
     document: SystemVmDocument | None = None
     steps: tuple[Step, ...] = ()
-    if placement.wanted == "running":
+    if placement.wanted in ("running", "incoming", "away"):
         state_key = context.keys.vault.open(machine.state_key) if machine.state_key else ""
         spec = specs.spec_of(tx, machine, placement, state_key)
+        if placement.wanted == "incoming":
+            spec = migrating.as_taken_in(tx, machine, host, spec)
         document = documents.document_of(tx, machine, context.keys)
         steps = preparation.steps(tx, machine, host)
     want = PlacementWanted(
@@ -137,7 +141,10 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         current=placement.incarnation == machine.incarnation,
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
-    return Job(placement, machine.uuid, host.id, want, spec, document, steps, _lived(placement, host))
+    order = migrating.order(tx, machine, placement, host, spec)
+    withdrawn = machine.kind == Kind.GUEST and machine.host_id != placement.host_id
+    lived = _lived(placement, host)
+    return Job(placement, machine.uuid, host.id, want, spec, document, steps, order, withdrawn, lived)
 
 
 def _deaths_before(placement: Row) -> int:
@@ -186,9 +193,15 @@ def _order(job: Job, act: PlacementAct) -> link.ActBody:
         case plans.Stop(grace_s):
             return link.EnsureStopped(incarnation=incarnation, grace_s=grace_s)
         case plans.Remove(keep_network):
-            return link.EnsureRemoved(incarnation=incarnation, kept_network=keep_network)
+            return link.EnsureRemoved(
+                incarnation=incarnation, kept_network=keep_network, withdrawn=job.withdrawn
+            )
     assert job.spec is not None
     match act:
+        case plans.TakeIn() | plans.Send():
+            if job.order is None:
+                raise NotYet(1, "it does not move any more")
+            return job.order
         case plans.Start():
             return link.EnsureRunning(spec=job.spec)
         case plans.Renic():
@@ -294,7 +307,9 @@ def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:
         "document_live": agent.live if agent is not None else "",
         "faults": [msgspec.to_builtins(fault) for fault in agent.faults] if agent is not None else [],
         "service_notes": list(agent.notes) if agent is not None else [],
-        "note": note,
+        "note": note or (seen.why if seen is not None and seen.moving is Moving.FAILED else ""),
+        "moving": str(seen.moving) if seen is not None else "",
+        "landing": msgspec.to_builtins(seen.landing) if seen is not None and seen.landing is not None else None,
     }
 
 

@@ -15,7 +15,7 @@ from sysvm.store.queries.routers import MachineView
 from sysvm.store.store import Row, Tx
 
 KEY_NAMES = "SSH.KeyPairNames"
-INTERNAL_DETAILS = frozenset({KEY_NAMES, "reached"})
+INTERNAL_DETAILS = frozenset({KEY_NAMES, "reached", "stayed"})
 
 
 @dataclass(frozen=True, slots=True)

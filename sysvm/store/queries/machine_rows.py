@@ -29,8 +29,9 @@ _FACETS: dict[Facet, sa.ColumnElement[bool]] = {
     "ever_ran": sa.or_(_m.host_id.is_not(None), _m.last_host_id.is_not(None)),
     "destroyed": _m.destroyed.is_not(None),
     "known": sa.or_(_m.kind == "guest", _m.agent_up.is_(True), _m.document_live != ""),
-    "moving": sa.and_(
-        _m.wanted_host_id.is_not(None), _m.host_id.is_not(None), _m.wanted_host_id != _m.host_id
+    "moving": sa.or_(
+        _m.migrate_host_id.is_not(None),
+        sa.and_(_m.wanted_host_id.is_not(None), _m.host_id.is_not(None), _m.wanted_host_id != _m.host_id),
     ),
 }  # fmt: skip
 
@@ -54,9 +55,12 @@ def facts_of(machine: Row) -> StateFacts:
         ever_ran=machine.host_id is not None or machine.last_host_id is not None,
         destroyed=machine.destroyed is not None,
         removed=machine.removed is not None,
-        moving=machine.wanted_host_id is not None
-        and machine.host_id is not None
-        and machine.wanted_host_id != machine.host_id,
+        moving=machine.migrate_host_id is not None
+        or (
+            machine.wanted_host_id is not None
+            and machine.host_id is not None
+            and machine.wanted_host_id != machine.host_id
+        ),
     )
 
 
@@ -69,7 +73,7 @@ def state_of(machine: Row) -> str:
 UNSHOWN = frozenset({
     "wish", "incarnation", "fence", "forced", "reboots", "document_wanted", "document_live", "faults", "deadline", "vpc_id",
     "draining", "state_key", "password", "key_pairs", "console_proxy_id", "console_assigned", "last_host_id",
-    "wanted_host_id", "updated", "drain_until", "idle_since",
+    "wanted_host_id", "migrate_host_id", "migration", "updated", "drain_until", "idle_since",
 })  # fmt: skip
 # What only guests show, or have.
 OF_GUESTS = frozenset({

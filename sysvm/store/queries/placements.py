@@ -48,7 +48,9 @@ def show(tx: Tx, machine_id: int) -> None:
     rows = tx.rows(tables.placement, "machine_id = :machine and removed is null order by id", machine=machine_id)
     if machine is None:
         return
-    wanted = next((row for row in reversed(rows) if row.incarnation == machine.incarnation), None)
+    # While it moves there are two of one incarnation: the one that has it is on the machine's host.
+    mine = [row for row in rows if row.incarnation == machine.incarnation]
+    wanted = max(mine, key=lambda row: (row.host_id == machine.host_id, row.id), default=None)
     others = (row for row in rows if row.document_live and row.wanted == "running")
     serving = wanted if wanted is not None and wanted.document_live else next(others, wanted)
     shown = serving if serving is not None else next(reversed(rows), None)

@@ -20,6 +20,8 @@ machine = sa.Table(
     ref("host_id", "host", null=True),  # where its current incarnation is
     ref("last_host_id", "host", null=True),
     ref("wanted_host_id", "host", null=True),
+    number("migrate_host_id", null=True, default=None),  # host that it moves to while it runs
+    text("migration"),  # UUID of that attempt
     ref("service_offering_id", "service_offering"),
     ref("template_id", "template", null=True),
     text("template_version"),  # of the system VM template
@@ -78,8 +80,10 @@ placement = sa.Table(
     sa.Column("machine_id", Id, sa.ForeignKey("machine.id"), nullable=False),
     number("incarnation"),
     ref("host_id", "host"),
-    text("wanted", "running", length=16),  # running | stopped | gone
+    text("wanted", "running", length=16),  # running | stopped | gone | incoming | away
     text("power", "absent"),
+    text("moving", length=16),  # wire.machines.Moving, as last seen
+    data("landing"),  # incoming: wire.machines.LandingPlace
     flag("agent_up"),
     text("agent_boot"),
     instant("agent_since"),  # of agent_up being what it is
