@@ -54,6 +54,7 @@ from sysvm.store.tables.snapshots import snapshot, snapshot_copy, snapshot_polic
 from sysvm.store.tables.strays import adoption, stray
 from sysvm.store.tables.vpc import network_acl, network_acl_list, static_route, vpc
 from sysvm.store.tables.vpn import remote_access_vpn, vpn_connection, vpn_customer_gateway, vpn_gateway, vpn_user
+from sysvm.store.tables.wireguard import wireguard_peer, wireguard_server
 
 __all__ = [
     "account", "adoption", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session",
@@ -69,5 +70,6 @@ __all__ = [
     "static_route", "storage_pool", "stray", "tag", "task", "template", "template_copy", "traffic_counter", "traffic_type",
     "turn",
     "unpack_address", "usage_interval", "user", "user_data", "vm_snapshot", "volume",
-    "vpc", "vpc_offering", "vpn_connection", "vpn_customer_gateway", "vpn_gateway", "vpn_user", "zone",
+    "vpc", "vpc_offering", "vpn_connection", "vpn_customer_gateway", "vpn_gateway", "vpn_user", "wireguard_peer",
+    "wireguard_server", "zone",
 ]  # fmt: skip

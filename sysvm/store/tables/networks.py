@@ -105,7 +105,7 @@ firewall_rule = sa.Table(
     metadata,
     key(),
     uuid(),
-    text("purpose", length=32),  # Firewall | Egress | PortForwarding | StaticNat | LoadBalancing | Vpn
+    text("purpose", length=32),  # Firewall | Egress | PortForwarding | StaticNat | LoadBalancing | Vpn | WireGuard
     ref("public_ip_id", "public_ip", null=True),
     ref("network_id", "network"),
     text("protocol"),
