@@ -1,5 +1,7 @@
 """Maintenance of a host: machines move, or stop where their disks are; the host is empty, or it is said why not."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -89,14 +91,34 @@ def test_a_host_is_emptied_and_comes_back():
     tell(story, hosts=2)
 
 
-def test_a_guest_on_local_storage_is_stopped_and_can_be_started_afterwards():
-    """It cannot be started while the maintenance lasts, and says so."""
+async def a_guest(tale: Tale) -> dict[str, Any]:
+    """It runs."""
+    zone, offering, network = await tale.one("listZones"), await tale.offering(), await tale.network()
+    guest = await tale.job("deployVirtualMachine", zoneid=zone["id"], serviceofferingid=offering["id"],
+                           networkids=network["id"], templateid="5b0f2f3c-0000-4000-8000-000000000001")  # fmt: skip
+    return await tale.one("listVirtualMachines", id=guest["id"])
+
+
+def test_a_running_guest_moves_with_its_volume():
+    """It runs on, elsewhere."""
 
     async def story(tale: Tale) -> None:
-        zone, offering, network = await tale.one("listZones"), await tale.offering(), await tale.network()
-        guest = await tale.job("deployVirtualMachine", zoneid=zone["id"], serviceofferingid=offering["id"],
-                               networkids=network["id"], templateid="5b0f2f3c-0000-4000-8000-000000000001")  # fmt: skip
-        guest = await tale.one("listVirtualMachines", id=guest["id"])
+        guest = await a_guest(tale)
+        assert "Maintenance" == (await tale.job("prepareHostForMaintenance", id=guest["hostid"]))["resourcestate"]
+        now = await tale.one("listVirtualMachines")
+        assert ("Running", True) == (now["state"], now["hostid"] != guest["hostid"])
+        await tale.job("cancelHostMaintenance", id=guest["hostid"])
+        assert any("while it ran" in text for text in await tale.told())
+
+    tell(story, hosts=2, guests_only=True)
+
+
+def test_a_guest_that_cannot_move_is_stopped_and_can_be_started_afterwards():
+    """It has VM snapshots on its host. It cannot be started while the maintenance lasts, and says so."""
+
+    async def story(tale: Tale) -> None:
+        guest = await a_guest(tale)
+        await tale.job("createVMSnapshot", virtualmachineid=guest["id"])
         assert "Maintenance" == (await tale.job("prepareHostForMaintenance", id=guest["hostid"]))["resourcestate"]
         assert "Stopped" == (await tale.one("listVirtualMachines"))["state"]
         assert any("on its local storage" in text for text in await tale.told())
