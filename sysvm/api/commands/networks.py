@@ -235,15 +235,15 @@ def _other_offering(call: Call, row: Row, offering: Row) -> dict[str, Any]:
     lost = networks.services(call.tx, row) - frozenset(offering.services or {})
     rules = tables.firewall_rule.c
     needed = {
-        "Firewall": "Firewall",
-        "PortForwarding": "PortForwarding",
-        "Lb": "LoadBalancing",
-        "StaticNat": "StaticNat",
-        "Vpn": "Vpn",
+        "Firewall": ("Firewall",),
+        "PortForwarding": ("PortForwarding",),
+        "Lb": ("LoadBalancing",),
+        "StaticNat": ("StaticNat",),
+        "Vpn": ("Vpn", "WireGuard"),
     }
     for service in sorted(lost & set(needed)):
         used = sa.select(rules.id).where(
-            rules.network_id == row.id, rules.purpose == needed[service], rules.removed.is_(None)
+            rules.network_id == row.id, rules.purpose.in_(needed[service]), rules.removed.is_(None)
         )
         if call.tx.one(used.limit(1)) is not None:
             raise Refused(

@@ -18,7 +18,7 @@ from sysvm.api.rules import vpns as judge
 from sysvm.api.rules.firewall import Match, Standing
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, owned, rules, settings, vpns
+from sysvm.store.queries import machines, owned, rules, settings, vpns, wireguard
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
@@ -68,8 +68,9 @@ def create_remote_access_vpn(call: Call) -> Reply:
 def _taken(tx: Tx, ip: Row, network: Row) -> list[tuple[str, str]]:
     pool = tx.get(tables.ip_range, ip.ip_range_id)
     assert pool is not None
-    guests = network.reserved_range or network.cidr
-    return [("guest ip range", guests), ("public ip range", f"{pool.gateway}/{pool.netmask}")]
+    taken = [("guest ip range", network.cidr), ("public ip range", f"{pool.gateway}/{pool.netmask}")]
+    server = wireguard.of_network(tx, network.id)
+    return taken if server is None else [*taken, ("the range of WireGuard peers", server.cidr)]
 
 
 def _take_ports(call: Call, ip: Row) -> None:
@@ -81,12 +82,12 @@ def _take_ports(call: Call, ip: Row) -> None:
         firewall.refuse_conflict(new, map(rule_lists.standing, near))
         related = None
         if call.get("openfirewall", True):
-            related = _opened(call, ip, match, near)
+            related = opened(call, ip, match, near)
         places = {"public_ip_id": ip.id, "network_id": ip.network_id, "related_id": related}
         rule_lists.write(call, vpns.PURPOSE, match, ip, (), **places)
 
 
-def _opened(call: Call, ip: Row, match: Match, near: Sequence[Row]) -> int | None:
+def opened(call: Call, ip: Row, match: Match, near: Sequence[Row]) -> int | None:
     """The rule that opens the port; None where one of the user's own does so already."""
     for row in near:
         if row.purpose == rules.FIREWALL and firewall.ANYWHERE in (row.sources or ()):

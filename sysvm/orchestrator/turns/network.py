@@ -7,7 +7,7 @@ from sysvm.orchestrator.engine import Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, ip_ranges, jobs, machines, settings, turns, vpcs, vpns
+from sysvm.store.queries import addresses, events, ip_ranges, jobs, machines, settings, turns, vpcs, vpns, wireguard
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -177,6 +177,7 @@ def _remove(tx: Tx, network: Row) -> None:
     table, rule = tables.public_ip, tables.firewall_rule
     if (vpn := vpns.of_network(tx, network.id)) is not None:
         vpns.remove(tx, vpn)
+    wireguard.remove(tx, network.id)
     for row in tx.all(sa.select(table).where(table.c.network_id == network.id)):
         if row.vpc_id is None:
             addresses.give_public_ip(tx, row.id)

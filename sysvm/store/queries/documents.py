@@ -23,6 +23,7 @@ from sysvm.store.queries import (
     vpcs,
     vpn_sites,
     vpns,
+    wireguard,
 )
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.keys import Keys
@@ -154,6 +155,8 @@ def _facts_of(tx: Tx, machine: Row, network: Row, guest: NicRow, keys: Keys) -> 
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         health=router_health.wanted(tx, network.zone_id),
         vpn=vpns.facts(tx, network, keys.vault),
+        # Its port is a rule: most networks have none, and are not asked.
+        wireguard=wireguard.facts(tx, network, keys.vault) if wireguard.PURPOSE in rules.of else None,
         balancer=balancing.facts(
             tx,
             network,
