@@ -50,6 +50,8 @@ def begin(tx: Tx, id_: int) -> None:
     host = _host_of(tx, volume)
     _must_be_still(tx, row, volume)
     machine = tx.get(tables.machine, volume.machine_id) if volume.machine_id is not None else None
+    if machine is not None and machine.migrate_host_id is not None:
+        raise NotYet(5, f"{machine.name} is being migrated to another host")
     parent = snapshots.parent_for(tx, volume) if row.kind not in snapshots.CAPTURES else None
     live = machine is not None and machine.wanted == "running"
     _take_at(tx, row, host, live=live, parent_id=parent.id if parent is not None else None)
