@@ -42,11 +42,15 @@ class NfsShare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: tuple[str, ...] = ()  # "vers=4.1", sorted
 
     @property
+    def host(self) -> str:
+        """The server as URLs and `mount` write it."""
+        return f"[{self.server}]" if ":" in self.server else self.server
+
+    @property
     def url(self) -> str:
         """The one spelling of it."""
-        host = f"[{self.server}]" if ":" in self.server else self.server
         query = f"?{'&'.join(self.options)}" if self.options else ""
-        return f"nfs://{host}{quote(self.path, safe=_SAFE)}{query}"
+        return f"nfs://{self.host}{quote(self.path, safe=_SAFE)}{query}"
 
     @property
     def place(self) -> str:
@@ -56,7 +60,7 @@ class NfsShare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def source(self) -> str:
         """What is mounted, as `mount` takes it."""
-        return f"{f'[{self.server}]' if ':' in self.server else self.server}:{self.path}"
+        return f"{self.host}:{self.path}"
 
     def value(self, name: str) -> str:
         """Of an option; empty when it is not given."""

@@ -33,6 +33,8 @@ from sysvm.basics.errors import Refused
         ("https://example.org:8443/a%20b?x=1#part", "https://example.org:8443/a%20b?x=1"),
         ("http://EXAMPLE.org:80/A", "http://example.org/A"),
         ("http://[2001:db8::1]:81/a", "http://[2001:db8::1]:81/a"),
+        ("nfs://example.org:2049/a%20b/c?vers=3", "nfs://example.org/a%20b/c?vers=3"),
+        ("nfs://[2001:db8::1]:2050/a", "nfs://[2001:db8::1]:2050/a"),
     ],
 )
 def test_a_url_has_one_spelling(url: str, expected: str) -> None:
@@ -48,6 +50,9 @@ def test_a_url_has_one_spelling(url: str, expected: str) -> None:
         ("file:///../etc/passwd", "leads upwards"),
         ("example.org/a", "not by 'a URL without scheme'"),
         ("sftp://a%0ab@example.org/a", "control characters"),
+        ("nfs://example.org/../a", "upward"),
+        ("nfs://me:word@example.org/a", "credentials"),
+        ("nfs://example.org/a?exec", "no option"),
         ("http://user:secret@example.org/", "user name or password"),
         ("http://user@example.org/", "user name or password"),
         ("http://good.example\\@evil.example/", "belong in no URL"),

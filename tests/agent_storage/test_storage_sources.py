@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,8 +17,10 @@ import pytest
 from backports import zstd
 from storage_stage import Exchange, Stage, raw, whole
 
+from sysvm.agent.roles.secstorage.health import mount_points
 from sysvm.agent.roles.secstorage.incoming import PIECE
 from sysvm.agent.roles.secstorage.metalink import parse_metalink
+from sysvm.agent.roles.secstorage.reaching import open_plain
 from sysvm.basics.errors import Refused
 
 DATA = raw(3_000_001)
@@ -157,7 +160,28 @@ async def test_sftp_says_what_is_wrong(
         await ssvm.fetch(f"sftp://{login}127.0.0.1:{port}/{path}", checksum=checksum)
 
 
-@pytest.mark.parametrize("scheme", ["ftp", "sftp"])
+# ---------------------------------------------------------------- nfs
+async def test_a_machine_that_cannot_mount_says_so_and_leaves_nothing_mounted(ssvm: Stage) -> None:
+    """As in a container, where a test of this folder runs; a machine that can is in tests/boot."""
+    with pytest.raises(Refused, match=r"cannot mount NFS|does not give"):
+        await ssvm.fetch("nfs://127.0.0.1:1/export/a.raw")
+    assert [] == [place for place in mount_points() if "sysvm-nfs-" in place]
+
+
+LINKS = {"link": "cannot be opened", "missing": "cannot be opened", "folder": "is no file", "pipe": "is no file"}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_nothing_but_a_plain_file_is_read_from_a_share(tmp_path: Path, name: str) -> None:
+    """A share is somebody else's: a link in it could name a file of this machine, and a pipe would be waited for."""
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Refused, match=LINKS[name]):
+        open_plain(tmp_path / name)
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "sftp", "nfs"])
 async def test_what_http_may_not_reach_no_other_protocol_may(ssvm: Stage, scheme: str) -> None:
     await ssvm.role.apply(ssvm.document(allowed_internal=()))
     with pytest.raises(Refused, match="loopback"):

@@ -1,11 +1,13 @@
 """An image store on NFS in the demo's zone: a real server, and a secondary storage VM that has a kernel to mount it with."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sysvm import images
 from sysvm.cli.client import Json
 from tests.boot.ganesha import Ganesha, serving
 from tests.boot.outside import place_outside
@@ -88,6 +90,9 @@ def test_images_live_on_an_nfs_server_that_dies_and_comes_back(demo: World, tmp_
                 assert 1 == len(list((nfs.share / "objects").iterdir()))
                 with guest_of(demo, template) as state:
                     assert "Running" == state
+            shutil.copy(images.build_guest(images.cache_folder(), print).disk, nfs.share / "tiny.qcow2")
+            with registered(demo, "from-nfs", f"{nfs.url}/tiny.qcow2?vers=4.1") as template:
+                demo.until(lambda: is_ready(demo, template), "a template is fetched from a share")
             the_server_dies_and_comes_back(demo, nfs, id_)
             with registered(demo, "after", there.url) as template:
                 demo.until(lambda: is_ready(demo, template), "the share is used again")

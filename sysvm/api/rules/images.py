@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sysvm.basics.errors import Refused, Why
+from sysvm.wire.nfs import parse_share
 
 FORMATS = {
     "KVM": ("QCOW2", "RAW", "VHD", "VHDX", "VMDK"),
@@ -15,7 +16,8 @@ FORMATS = {
     "Simulator": ("QCOW2", "RAW", "VHD", "VHDX", "VMDK", "OVA", "TAR"),
     "VMware": ("OVA",),
 }
-SCHEMES = ("http", "https", "ftp", "sftp", "file")
+SCHEMES = ("http", "https", "ftp", "sftp", "nfs", "file")
+OF_ROOT = ("nfs", "file")  # what only a root admin may name: his own files, and servers that a kernel shall trust
 WITH_LOGIN = ("ftp", "sftp")
 ARCHIVES = (".gz", ".bz2", ".zip", ".xz", ".zst")
 ENDINGS = {
@@ -53,11 +55,13 @@ def url(text: str, format_: str, *, root: bool) -> str:
     parts = urlsplit(text.strip())
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES:
-        raise Refused(f"The url {text!r} is not understood; give http, https, ftp, sftp or (root admin only) file")
+        raise Refused(f"The url {text!r} is not understood; give http, https, ftp, sftp or (root admin only) nfs or file")
     if (parts.username is not None or parts.password is not None) and scheme not in WITH_LOGIN:
         raise Refused("A url must not hold credentials, but of ftp and sftp")
-    if scheme == "file" and not root:
-        raise Refused("Only a root admin may register from file://", Why.NOT_ALLOWED)
+    if scheme in OF_ROOT and not root:
+        raise Refused(f"Only a root admin may register from {scheme}://", Why.NOT_ALLOWED)
+    if scheme == "nfs":
+        parse_share(text.strip())
     if scheme != "file" and not _valid_host(parts.hostname, text):
         raise Refused(f"The url {text!r} names no server")
     if scheme == "file" and (parts.hostname not in (None, "localhost") or ".." in parts.path.split("/")):

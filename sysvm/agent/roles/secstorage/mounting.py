@@ -11,6 +11,7 @@ and before writing that down mounts again; a mount that is taken away leaves wha
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -27,7 +28,8 @@ EVERY_S = 15.0  # between looks at shares that are as they should be
 MOUNT_S = 25.0  # a server that does not answer is given up after so long, and asked again in the next round
 # 10 s for an answer, then twice again with more patience: half a minute altogether.
 OURS = ("softerr", "timeo=100", "retrans=2", "lookupcache=positive", "retry=0", "nosuid", "nodev", "noexec")
-ABSENT = "Protocol not supported", "No such device", "unknown filesystem", "Operation not permitted"
+FOR_ONE = "sysvm-nfs-"  # folders of mounts that are there for one download
+ABSENT = ("Protocol not supported", "No such device", "unknown filesystem", "Operation not permitted", "not installed")
 log = get_logger()
 
 Run = Callable[..., Finished]
@@ -69,20 +71,44 @@ def step(how: str, seen: Seen) -> Step:
     return Step.UNMOUNT if seen.stale or seen.told != how else Step.REST
 
 
+class CannotMount(CommandFailed):
+    """This machine never will."""
+
+
 def mount(share: NfsShare, place: Path, *, read_only: bool, run: Run = finish) -> None:
     """Raises CommandFailed, with words for the operator. By the helper itself: killed, it leaves no child behind."""
     place.mkdir(parents=True, exist_ok=True)
     words = ("mount.nfs", share.source, str(place), "-o", options_of(share, read_only=read_only))
-    done = run(*words, seconds=MOUNT_S)
+    try:
+        done = run(*words, seconds=MOUNT_S)
+    except CommandFailed as error:
+        raise _failed(error.why) from error
     if done.code:
         said = (done.err or done.out).strip().splitlines()
-        raise CommandFailed("mount.nfs", _plain(said[-1] if said else f"ended with {done.code}"))
+        raise _failed(said[-1].removeprefix("mount.nfs: ") if said else f"ended with {done.code}")
 
 
-def _plain(said: str) -> str:
+def _failed(said: str) -> CommandFailed:
     if any(words in said for words in ABSENT):
-        return f"{said.removeprefix('mount.nfs: ')}: this machine's kernel cannot mount NFS, or will not let a container do it"
-    return said.removeprefix("mount.nfs: ")
+        why = f"this machine's kernel cannot mount NFS, or will not let a container do it ({said})"
+        return CannotMount("mount.nfs", why)
+    return CommandFailed("mount.nfs", said)
+
+
+def take_away(place: Path) -> None:
+    """Neither the mount nor its folder is left, whatever there was."""
+    with contextlib.suppress(CommandFailed, OSError):
+        if str(place) in mount_points():
+            unmount(place)
+        place.rmdir()
+
+
+def sweep() -> None:
+    """What an agent that died in the middle of a download had mounted goes."""
+    for place in mount_points():
+        if Path(place).name.startswith(FOR_ONE):
+            log.info("left_mount_swept", place=place)
+            take_away(Path(place))
 
 
 def unmount(place: Path, run: Run = finish) -> None:

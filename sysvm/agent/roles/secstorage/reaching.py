@@ -3,22 +3,32 @@
     http, https   `fetch.py`
     ftp           aioftp; the data connection goes to the address that was judged, whatever the server says
     sftp          asyncssh; nobody vouches for the server's key, so a promised checksum has to (`transfer.py`)
+    nfs           the file's folder is mounted for this answer, read-only; a link in it is not followed
     file          the folder `import` of the image store, where an operator has put a file; no link leads out of it
 
 Not here: retries, ranges of several mirrors, files that grow. Libraries are imported when they are needed.
 """
 
 import asyncio
+import errno
+import io
 import os
+import stat
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+import msgspec
+
+from sysvm.agent.command import CommandFailed
+from sysvm.agent.roles.secstorage import mounting
 from sysvm.agent.roles.secstorage.fetch import ANSWER_S, CONNECT_S, SourceFailed, Way, judged, opened
 from sysvm.agent.roles.secstorage.source import FILE, Source
 from sysvm.basics.errors import Refused
+from sysvm.wire.nfs import parse_share
 
 if TYPE_CHECKING:
     import aioftp
@@ -91,6 +101,8 @@ async def reached(source: Source, headers: dict[str, str], way: Way, store: Path
             opening = _ftp(source, headers, way)
         case "sftp":
             opening = _sftp(source, headers, way)
+        case "nfs":
+            opening = _shared(source, headers, way)
         case _ if source.scheme == FILE:
             opening = _imported(source, headers, store / IMPORT)
         case _:
@@ -190,6 +202,53 @@ async def _sftp(source: Source, headers: dict[str, str], way: Way) -> AsyncItera
             return cast(bytes, got)
 
         yield _File(size, start, validator, _Pieces(piece))
+
+
+# ---------------------------------------------------------------- nfs
+@asynccontextmanager
+async def _shared(source: Source, headers: dict[str, str], way: Way) -> AsyncIterator[Answer]:
+    address, asked = await _address(source, way), parse_share(source.url)
+    folder, _, name = asked.path.rpartition("/")
+    share = msgspec.structs.replace(asked, server=address, path=folder or "/")
+    place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=mounting.FOR_ONE))
+    try:
+        try:
+            await asyncio.to_thread(mounting.mount, share, place, read_only=True)
+            file = await asyncio.to_thread(open_plain, place / name)
+        except mounting.CannotMount as error:
+            raise Refused(f"nothing is fetched by NFS: {error.why}") from error
+        except (CommandFailed, OSError) as error:
+            why = error.why if isinstance(error, CommandFailed) else error.strerror
+            raise SourceFailed(f"{source.host} does not give {asked.path}: {why}") from error
+        with file:
+            facts = os.fstat(file.fileno())
+            validator = f'"{facts.st_mtime_ns}-{facts.st_size}"'
+            start = _start(headers, validator, facts.st_size)
+            file.seek(start)
+
+            async def piece() -> bytes:
+                try:
+                    return await asyncio.to_thread(file.read, PIECE)
+                except OSError as error:
+                    raise SourceFailed(f"the connection broke: {error.strerror}") from error
+
+            yield _File(facts.st_size, start, validator, _Pieces(piece))
+    finally:
+        await asyncio.to_thread(mounting.take_away, place)
+
+
+def open_plain(place: Path) -> io.FileIO:
+    """Of a file and nothing else: a pipe would be waited for, a link could lead to a file of this machine."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EACCES):
+            raise Refused(f"{place.name} at the source cannot be opened: {error.strerror}") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Refused(f"{place.name} at the source is no file")
+    return io.FileIO(descriptor)
 
 
 # ---------------------------------------------------------------- the import folder

@@ -16,7 +16,7 @@ import msgspec
 from sysvm.agent import login
 from sysvm.agent.command import CommandFailed
 from sysvm.agent.roles import Context, Progress, Role
-from sysvm.agent.roles.secstorage import archives, formats, health, selfcheck
+from sysvm.agent.roles.secstorage import archives, formats, health, mounting, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
 from sysvm.agent.roles.secstorage.checking import CheckDoor
 from sysvm.agent.roles.secstorage.checksum import parse_checksum
@@ -264,6 +264,7 @@ class SecStorageRole(Role):
     # ------------------------------------------------------------ keeping stores
     async def _keep_stores(self) -> None:
         """Shares are mounted, and whatever becomes of any store is told."""
+        await asyncio.to_thread(mounting.sweep)
         while True:
             await self._shares.round()
             await self._tell_stores()

@@ -8,12 +8,15 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
+import msgspec
+
 from sysvm.basics.errors import Refused
+from sysvm.wire.nfs import parse_share
 
 MAX_URL = 2048
-PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22}
+PORTS = {"http": 80, "https": 443, "ftp": 21, "sftp": 22, "nfs": 2049}
 WITH_LOGIN = ("ftp", "sftp")
-FILE = "file"
+FILE, NFS = "file", "nfs"
 METALINKS = (".metalink", ".meta4")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _ADDRESS6 = re.compile(r"[0-9A-Fa-f:.]{2,45}")
@@ -66,9 +69,11 @@ def parse_source(url: str) -> Source:
         raise Refused(f"this is no URL: {error}") from error
     if parts.scheme == FILE:
         return _file(parts)
+    if parts.scheme == NFS:
+        return _shared(url)
     if parts.scheme not in PORTS:
         what = parts.scheme or "a URL without scheme"
-        raise Refused(f"images are fetched by http, https, ftp, sftp or from the import folder, not by {what!r}")
+        raise Refused(f"images are fetched by http, https, ftp, sftp, nfs or from the import folder, not by {what!r}")
     if "@" in parts.netloc and parts.scheme not in WITH_LOGIN:
         raise Refused("the URL has a user name or password in it: a download with credentials is not possible")
     host = parts.hostname or ""
@@ -93,6 +98,15 @@ def _file(parts: SplitResult) -> Source:
     if not source.path.strip("/"):
         raise Refused("the file URL names no file of the import folder")
     return source
+
+
+def _shared(url: str) -> Source:
+    """A file of an NFS share; what is mounted for it is the folder that the file is in."""
+    share = parse_share(url)
+    options = tuple(option for option in share.options if not option.startswith("port="))
+    port = int(share.value("port") or PORTS[NFS])
+    target = msgspec.structs.replace(share, options=options).url.removeprefix(f"nfs://{share.host}")
+    return Source(NFS, share.server, port, target)
 
 
 def follow(source: Source, location: str) -> Source:
