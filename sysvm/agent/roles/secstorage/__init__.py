@@ -5,7 +5,7 @@
 - `fetch.py`     one HTTP exchange                - `store.py`     content-addressed, crash-safe
 - `transfer.py`  a whole download                 - `images.py`    what hosts fetch, with tickets
 - `incoming.py`  its durable record               - `selfcheck.py` what is wrong, in words
-- `copying.py`   from store to store
+- `copying.py`   from store to store              - `mounting.py`  NFS shares, kept mounted
 - `chunks.py`, `patching.py`, `giving.py`  from zone to zone: only what the other side lacks
 - `unpack.py`    compressed sources               - `role.py`      the document made true
 """

@@ -24,7 +24,8 @@ from sysvm.basics.log import get_logger
 from sysvm.wire.documents import Store
 from sysvm.wire.nfs import NfsShare
 
-EVERY_S = 15.0  # between looks at shares that are as they should be
+EVERY_S = 15.0  # between looks at stores that are as they should be
+SOON_S = 3.0  # between looks while one is not
 MOUNT_S = 25.0  # a server that does not answer is given up after so long, and asked again in the next round
 # 10 s for an answer, then twice again with more patience: half a minute altogether.
 OURS = ("softerr", "timeo=100", "retrans=2", "lookupcache=positive", "retry=0", "nosuid", "nodev", "noexec")
@@ -146,10 +147,10 @@ class Shares:
             for name in sorted(there | self._wanted.keys()):
                 group.create_task(self._one(name, self._wanted.get(name)))
 
-    async def rest(self) -> None:
-        """Until the next round is due."""
+    async def rest(self, *, troubled: bool) -> None:
+        """Until the next round is due: soon, when some store is not as it should be."""
         try:
-            async with asyncio.timeout(EVERY_S):
+            async with asyncio.timeout(SOON_S if troubled else EVERY_S):
                 await self._news.wait()
         except TimeoutError:
             return

@@ -267,8 +267,8 @@ class SecStorageRole(Role):
         await asyncio.to_thread(mounting.sweep)
         while True:
             await self._shares.round()
-            await self._tell_stores()
-            await self._shares.rest()
+            seen = await self._tell_stores()
+            await self._shares.rest(troubled=any(each.why for each in seen))
 
     async def _is_stale(self, store: Store) -> bool:
         return (await self._looks.at(store)).stale
@@ -277,12 +277,13 @@ class SecStorageRole(Role):
         if not store.read_only and (await self._looks.at(store)).fault is None:
             await asyncio.to_thread(self._settle, ImageStore(Path(store.path)))
 
-    async def _tell_stores(self) -> None:
+    async def _tell_stores(self) -> tuple[StoreSeen, ...]:
         wanted = self._document.stores if self._document is not None else ()
         seen = tuple([health.told(store, await self._looks.at(store)) for store in wanted])
         if seen and health.is_news(self._told, seen, up=self._context.line.is_up):
             await self._context.line.notify(StoresReport(stores=seen))
             self._told = seen if self._context.line.is_up else ()
+        return seen
 
     # ------------------------------------------------------------ tasks
     async def _download(self, body: Download, progress: Progress) -> Downloaded:
