@@ -31,6 +31,9 @@ def upgrade(store: SqliteStore | PostgresStore) -> None:
     """The same, in the caller's thread."""
     made = config()
     with alone(store), store.engine.connect() as connection:
+        if store.dialect == "postgresql":
+            # A transaction that pauses for seconds is given up elsewhere; all migrations are one, on a machine that may be busy.
+            connection.exec_driver_sql("set local idle_in_transaction_session_timeout = 0")
         made.attributes["connection"] = connection
         command.upgrade(made, "head")
         if store.dialect == "postgresql":

@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -61,6 +62,27 @@ async def test_on_postgresql(postgres: Postgres):
             assert head == MigrationContext.configure(connection).get_current_revision()
         other.dispose()
         await store.close()
+
+
+async def test_a_busy_machine_may_pause_in_the_middle(postgres: Postgres, monkeypatch: pytest.MonkeyPatch):
+    """PostgreSQL gives up transactions that pause, but not this one; those that come after it are given up again."""
+    found = []
+
+    def migrate(config: Config, _revision: str) -> None:
+        found.append(_patience(config.attributes["connection"]))
+
+    monkeypatch.setattr(command, "upgrade", migrate)
+    with postgres.database() as url:
+        store = PostgresStore(url, SystemClock(), connections=1)
+        schema.upgrade(store)
+        with store.engine.connect() as connection:
+            found.append(_patience(connection))
+        await store.close()
+    assert found == ["0", "5s"]
+
+
+def _patience(connection: sa.Connection) -> str:
+    return str(connection.exec_driver_sql("show idle_in_transaction_session_timeout").scalar())
 
 
 def _empty(engine: sa.Engine) -> None:
