@@ -25,6 +25,14 @@ from sysvm.wire.machines import LandingPlace
 PIECE = 256 * 1024
 STREAMS = ("libvirt", "memory", "disks")
 _GREETING_S = 10.0
+# A way that carries nothing for so long is no way: QEMU itself would wait for a quarter of an hour.
+_OPTIONS = {
+    socket.TCP_NODELAY: 1,
+    socket.TCP_KEEPIDLE: 5,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 20_000,
+}
 log = get_logger()
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -35,6 +43,7 @@ class Guest:
 
     sender: str
     sockets: dict[str, Path]  # by stream
+    expected: Callable[[], bool]  # still
 
 
 class Doors:
@@ -52,16 +61,12 @@ class Doors:
 
     def open(self, attempt: str, guest: Guest) -> int:
         """The port at which the sender of this attempt is let in."""
-        self._guests[attempt] = guest
+        self._guests = {name: one for name, one in self._guests.items() if one.expected()} | {attempt: guest}
         if not self._port:
             door = self._listen()
             self._port = int(door.getsockname()[1])
             self._tasks.start(self._accept(door), "door")
         return self._port
-
-    def close(self, attempt: str) -> None:
-        """Nobody is let in for it any more."""
-        self._guests.pop(attempt, None)
 
     def _listen(self) -> socket.socket:
         if not self.address:
@@ -98,8 +103,8 @@ class Doors:
 
     def _target(self, line: list[str], writer: asyncio.StreamWriter) -> Path:
         guest = self._guests.get(line[0]) if len(line) == 2 else None
-        if guest is None or line[1] not in guest.sockets:
-            raise ValueError("no such attempt")
+        if guest is None or line[1] not in guest.sockets or not guest.expected():
+            raise ValueError("no such attempt, or it is over")
         _need_host(writer, guest.sender)
         return guest.sockets[line[1]]
 
@@ -143,7 +148,7 @@ async def tunnel(
 
 async def _reach(place: LandingPlace, namespace: str | None, context: ssl.SSLContext) -> Streams:
     plain = await netns.connect_in(namespace, place.address, place.port)
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _watch_over(plain)
     streams = await asyncio.open_connection(sock=plain, ssl=context, server_hostname=place.host, limit=PIECE)
     try:
         _need_host(streams[1], place.host)
@@ -156,11 +161,17 @@ async def _reach(place: LandingPlace, namespace: str | None, context: ssl.SSLCon
 async def _accepted(visitor: socket.socket, context: ssl.SSLContext) -> Streams:
     loop = asyncio.get_running_loop()
     visitor.setblocking(False)
-    visitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _watch_over(visitor)
     reader = asyncio.StreamReader(limit=PIECE, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, visitor, ssl=context)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def _watch_over(way: socket.socket) -> None:
+    way.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _OPTIONS.items():
+        way.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _need_host(writer: asyncio.StreamWriter, host: str) -> None:

@@ -1,5 +1,8 @@
 """A guest moves between two hosts while it runs, each with a libvirtd and storage of its own, and with what may die meanwhile."""
 
+import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,22 +12,25 @@ import msgspec
 import pytest
 
 from sysvm.basics.clock import SystemClock
+from sysvm.basics.errors import NotYet
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
-from sysvm.hosts.doors import Doors
+from sysvm.hosts.doors import Doors, Guest
+from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.identity import Identity
 from sysvm.hosts.kvm.mover import KvmMover
 from sysvm.hosts.pools import volume_file
 from sysvm.hosts.volumes import ensure_volume
 from sysvm.wire.link import EnsureLanding, EnsureSent, EnsureVolume, Renewed
-from sysvm.wire.machines import MachineSeen, MachineSpec, Moving, Power, spec_digest
+from sysvm.wire.machines import Disk, Kind, MachineSeen, MachineSpec, Moving, Power, spec_digest
 from tests.hosts import ground
 from tests.hosts.progress import until
 from tests.hosts_kvm.stage import KvmStage, kvm
-from tests.hosts_kvm.test_hot_disks import a_guest, live, reads_as, write_live
+from tests.hosts_kvm.test_hot_disks import MIB, a_guest, live, reads_as, write, write_live
 
 pytestmark = pytest.mark.root
 CLOCK = SystemClock()
+PARTS = 4  # of 100 MiB each: so long it takes to copy them that something can happen
 
 
 class End:
@@ -115,7 +121,10 @@ async def send(end: End, spec: MachineSpec, to: End, attempt: str) -> MachineSpe
 async def ended(end: End, spec: MachineSpec) -> MachineSeen:
     """What the sender says when nothing is on its way any more."""
     async for _ in until(CLOCK, "the move is over"):
-        seen = await end.seen(spec)
+        try:
+            seen = await end.seen(spec)
+        except (NotYet, DriverUnavailable):  # its libvirtd is just dead
+            continue
         assert seen is not None
         if seen.moving is not Moving.OUT:
             return seen
@@ -151,3 +160,102 @@ async def test_a_guest_moves_with_its_disk_and_leaves_nothing_behind(tmp_path: P
         await two.stage.driver.ensure_running(arriving), "it starts as any other"
         await two.stage.driver.ensure_removed(spec.machine, 1, kept_network=False)
         assert [] == await two.stage.leftovers()
+
+
+async def runs_once(one: End, two: End, spec: MachineSpec) -> MachineSeen:
+    """It is called back, and runs where it was; the other end gives up what had come."""
+    assert {disk.volume for disk in spec.disks} == {disk.volume for disk in two.mover.landing(spec.machine, 1)}
+    await two.stage.driver.ensure_removed(spec.machine, 1, kept_network=False)
+    for disk in spec.disks:
+        volume_file(two.pool, disk.volume, "qcow2").unlink()
+    assert [] == await two.stage.leftovers()
+    async for _ in until(CLOCK, "it runs on"):
+        try:
+            await one.stage.driver.ensure_created(spec)
+            await one.stage.driver.ensure_running(spec)
+            break
+        except (NotYet, DriverUnavailable):
+            continue
+    seen = await one.seen(spec)
+    assert seen is not None
+    assert (Moving.NO, Power.RUNNING, "") == (seen.moving, seen.power, seen.why)
+    return seen
+
+
+async def copying(two: End, spec: MachineSpec) -> None:
+    """Bytes of its disk have come."""
+    file = volume_file(two.pool, spec.disks[0].volume, "qcow2")
+    async for _ in until(CLOCK, "some of the disk has come"):
+        if file.stat().st_blocks * 512 > 24 * MIB:
+            return
+
+
+async def a_large_guest(one: End, number: int) -> MachineSpec:
+    """Its disk takes a while to be copied."""
+    order = EnsureVolume(pool=one.pool, volume="large", size=1024 * MIB, format="qcow2")
+    await ensure_volume(order)
+    write(one.pool, "large", *(f"write -P {part + 1} {part * 100}M 100M" for part in range(PARTS)))
+    disk = Disk(volume="large", pool=one.pool, size=1024 * MIB, device=0)
+    spec = one.stage.spec(number, kind=Kind.GUEST, disks=(disk,))
+    await one.stage.driver.ensure_running(spec)
+    return spec
+
+
+def kill_daemon(end: End) -> None:
+    """libvirtd of this host, not its guests."""
+    os.kill(int((end.stage.layout.run / "libvirt/libvirtd.pid").read_text()), signal.SIGKILL)
+
+
+def sender_dies(one: End, two: End, spec: MachineSpec) -> None:
+    kill_daemon(one)
+
+
+def receiver_dies(one: End, two: End, spec: MachineSpec) -> None:
+    kill_daemon(two)
+
+
+def agent_dies(one: End, two: End, spec: MachineSpec) -> None:
+    """The sender's host agent, and with it the way between the hosts."""
+    for task in asyncio.all_tasks():
+        if task.get_name() == f"send {spec.name}":
+            task.cancel()
+
+
+def arriving_qemu_dies(one: End, two: End, spec: MachineSpec) -> None:
+    os.kill(two.stage.pid_of(spec), signal.SIGKILL)
+
+
+async def test_whatever_dies_meanwhile_it_runs_once_and_whole(tmp_path: Path):
+    """One after the other befalls the same guest, which goes on as the same process; then it moves."""
+    async with two_ends(tmp_path) as (one, two):
+        spec = await a_large_guest(one, 31)
+        pid = one.stage.pid_of(spec)
+        for befall in (sender_dies, receiver_dies, agent_dies, arriving_qemu_dies):
+            await send(one, spec, two, befall.__name__)
+            await copying(two, spec)
+            befall(one, two, spec)
+            seen = await ended(one, spec)
+            assert (Moving.FAILED, Power.RUNNING) == (seen.moving, seen.power), (befall, seen)
+            await runs_once(one, two, spec)
+            assert pid == one.stage.pid_of(spec), befall
+        arriving = await send(one, spec, two, "moves-at-last")
+        assert Moving.SENT is (await ended(one, spec)).moving
+        await two.stage.driver.ensure_running(arriving)
+        await one.stage.driver.ensure_removed(spec.machine, 1, kept_network=False)
+        assert [] == await one.stage.leftovers()
+        await two.stage.driver.ensure_stopped(spec.machine, 1, 0.0)
+        file = volume_file(two.pool, "large", "qcow2")
+        assert all(reads_as(file, f"read -P {part + 1} {part * 100}M 100M") for part in range(PARTS))
+
+
+async def test_a_host_that_is_not_the_sender_is_not_let_in(tmp_path: Path):
+    async with two_ends(tmp_path) as (one, two):
+        spec = await a_guest(one.stage, one.pool, 32)
+        arriving = there(spec, two.pool)
+        seen = await landed(two, arriving, one, "attempt-1")
+        two.mover._doors.open("attempt-1", Guest("host-9", {"libvirt": two.stage.driver.libvirt_socket}, lambda: True))
+        assert seen.landing is not None
+        order = EnsureSent(spec=spec, there=arriving, place=seen.landing, attempt="attempt-1", copied=("root",))
+        await one.mover.ensure_sent(order)
+        assert Moving.FAILED is (await ended(one, spec)).moving
+        await runs_once(one, two, spec)

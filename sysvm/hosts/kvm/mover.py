@@ -68,7 +68,8 @@ class KvmMover:
         places = await self._driver.make_room(spec)
         sockets = self._sockets(order.attempt)
         sockets["memory"].parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        port = self._doors.open(order.attempt, Guest(order.sender, {**sockets, "libvirt": self._driver.libvirt_socket}))
+        leads_to = {**sockets, "libvirt": self._driver.libvirt_socket}
+        port = self._doors.open(order.attempt, Guest(order.sender, leads_to, lambda: self._expects(key, order.attempt)))
         self._driver.marks.places[key] = LandingPlace(
             address=self._doors.address,
             port=port,
@@ -79,6 +80,10 @@ class KvmMover:
             ports={str(device): name for device, name in places.ports.items()},
             iso=str(places.iso) if places.iso is not None else "",
         )
+
+    def _expects(self, key: Key, attempt: str) -> bool:
+        mark = self._driver.marks.landing(key)
+        return mark is not None and mark.attempt == attempt
 
     def landing(self, machine: str, incarnation: int) -> tuple[Disk, ...]:
         """See Mover."""
