@@ -1,5 +1,7 @@
 """Without WireGuard: what is acceptable, what `wg` is told and says, and what the ruleset opens for peers."""
 
+import base64
+import secrets
 from typing import Any
 
 import msgspec
@@ -7,7 +9,16 @@ import pytest
 
 from sysvm.agent.roles.router import rules, wireguard_peers
 from sysvm.agent.roles.router.service import Wrong
-from sysvm.agent.roles.router.wireguard_peers import Live, differing, parse_dump, said_by_socket
+from sysvm.agent.roles.router.wireguard_peers import (
+    Live,
+    differing,
+    endpoints,
+    greeting,
+    parse_dump,
+    said_by_socket,
+    unsent,
+)
+from sysvm.agent.roles.router.wireguard_whereabouts import Whereabouts
 from sysvm.wire.wireguard import WireGuard, WireGuardPeer
 from tests.agent.documents import PUBLIC, dns, router
 
@@ -95,6 +106,46 @@ def test_traffic_and_handshakes_are_no_change() -> None:
     said = "private_key=00\nlisten_port=1\npublic_key=11\nendpoint=[::1]:9\nrx_bytes={}\nallowed_ip=10.253.0.2/32\nerrno=0\n\n"
     assert said_by_socket(said.format(1)) == said_by_socket(said.format(2))
     assert said_by_socket(said.format(1)) != said_by_socket(said.format(1).replace("=11", "=12"))
+
+
+# ---------------------------------------------------------------- where peers are
+HEX = {key: base64.b64decode(key).hex() for key in (B, C)}
+SAID = f"listen_port=1\npublic_key={HEX[C]}\ntx_bytes=0\npublic_key={HEX[B]}\nendpoint=203.0.113.1:40000\ntx_bytes=9\n\n"
+
+
+def test_who_was_seen_where() -> None:
+    assert {B: "203.0.113.1:40000"} == endpoints(SAID)
+    assert {} == endpoints("")
+
+
+def test_who_was_sent_nothing_yet() -> None:
+    assert (True, False, False) == (unsent(SAID, {C, B}), unsent(SAID, {B}), unsent("", {B}))
+
+
+def test_peers_are_greeted_where_they_were_seen() -> None:
+    """Who is wanted no more is not, nor whose place is no place."""
+    known = {B: "203.0.113.1:40000", A: "203.0.113.2:40000"}
+    lines = f"[Peer]\nPublicKey = {B}\nAllowedIPs = 10.253.0.2/32\nEndpoint = 203.0.113.1:40000\nPersistentKeepalive = 1\n"
+    assert lines == greeting(wanted(), known, keepalive="1")
+    for place in ("", "203.0.113.1", "example.org:1", "203.0.113.1:0", "203.0.113.1:65536", "1.2.3.4:1\n[Peer]"):
+        assert "" == greeting(wanted(), {B: place}, keepalive="1"), place
+    assert "[2001:db8::1]:9" in greeting(wanted(), {B: "[2001:db8::1]:9"}, keepalive="1")
+
+
+def test_the_next_incarnation_is_told_where_peers_are() -> None:
+    """Once; with many of them, too; and with nobody there, nobody is told."""
+    name = f"\0sysvm-test-{secrets.token_hex(6)}"
+    one, other = Whereabouts(name), Whereabouts(name)
+    one.tell({B: "192.0.2.1:1"})
+    other.listen()
+    other.listen()
+    one.listen()
+    assert {} == one.heard(), "somebody else listens"
+    many = {f"key {number}": "192.0.2.1:1" for number in range(1200)}
+    one.tell(many)
+    assert (many, {}) == (other.heard(), other.heard())
+    one.listen()
+    assert {} == one.heard()
 
 
 def test_one_port_is_open_and_peers_see_guests_names_and_each_other_only() -> None:

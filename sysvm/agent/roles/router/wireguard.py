@@ -2,11 +2,12 @@
 
 The interface `wg0` is the kernel's where the kernel can make one, else wireguard-go's, over a tun device; which one it is, is the
 note of the service. Either way `wg syncconf` tells it who may come in, so that a peer who comes or goes disturbs nobody else, and
-`wg show dump` tells what is there. Only a client knows when to speak: nothing is ever begun from here.
+`wg show dump` tells what is there.
 
 A container's next incarnation is in the same network namespace. There the kernel's interface stays, with all its sessions; that
-of wireguard-go ends with its process, and clients shake hands again within 15 seconds, as the protocol has it, because the keys
-are the same.
+of wireguard-go ends with its process. Peers would miss an answer for 15 seconds before they shake hands again, so they are
+greeted where they were last seen: by the next incarnation, which is told (wireguard_whereabouts.py), and by a wireguard-go
+that was started again. The next incarnation of a VM is told nothing; the keys are the same, so peers come by themselves.
 
 Races: wireguard-go may die between two questions. s6 starts it again and it knows nothing; the router's watch sees that within
 two seconds and tells it again. What somebody changes by hand in the kernel is seen within ten seconds: there is nothing
@@ -28,10 +29,14 @@ from sysvm.agent.roles.router.wireguard_peers import (
     DEVICE,
     Wanted,
     differing,
+    endpoints,
+    greeting,
     parse_dump,
     render,
     said_by_socket,
+    unsent,
 )
+from sysvm.agent.roles.router.wireguard_whereabouts import Whereabouts
 from sysvm.agent.supervision import Daemon, Supervision
 from sysvm.basics.log import get_logger
 from sysvm.wire.channel import ServiceSeen
@@ -40,6 +45,7 @@ from sysvm.wire.documents import RouterDocument
 _SOCKET = Path("/var/run/wireguard") / f"{DEVICE}.sock"  # wireguard-go and wg know no other place
 _SCRIPT = f"#!/bin/sh\nexec 2>&1\nexport LOG_LEVEL=error\nexec wireguard-go -f {DEVICE}\n"
 _ATTEMPTS, _PAUSE = 250, 0.02
+_GREETS = 25  # pauses in which what is sent to peers must have left
 _BY_HAND_S = 10.0  # how often the kernel's peers are looked at
 log = get_logger()
 
@@ -53,6 +59,8 @@ class Wireguard:
         self._folder = paths.run / self.name
         self._supervision = supervision
         self._kernel = False
+        self._whereabouts = Whereabouts()
+        self._seen: dict[str, str] = {}  # key -> endpoint, of wireguard-go alone
 
     def render(self, document: RouterDocument) -> Wanted | None:
         """Who may come in. Raises Wrong."""
@@ -60,6 +68,7 @@ class Wireguard:
 
     def apply(self, rendering: Wanted | None) -> None:
         """The interface knows exactly these peers. Raises CommandFailed or OSError."""
+        self._seen |= self._whereabouts.heard()
         if rendering is None:
             self._remove()
             return
@@ -72,6 +81,13 @@ class Wireguard:
         lines = _steps(rendering)
         if lines:
             run("ip", "-batch", "-", said="\n".join(lines) + "\n")
+        if not self._kernel:
+            self._greet(rendering)
+
+    def stage(self, rendering: Wanted | None) -> None:
+        """Hears from the incarnation that serves where its peers are, when that ends."""
+        if rendering is not None:
+            self._whereabouts.listen()
 
     def difference(self, rendering: Wanted | None) -> str:
         """What `wg` says, and the interface's address."""
@@ -88,7 +104,7 @@ class Wireguard:
         """The process, what it has been told, and the kernel's routes."""
         if not self._folder.exists():
             return _is_there()
-        known: Hashable = int(time.monotonic() / _BY_HAND_S) if self._kernel else _told()
+        known: Hashable = int(time.monotonic() / _BY_HAND_S) if self._kernel else said_by_socket(self._ask())
         return self._supervision.pid(self.name), _is_there(), known, netlink.addresses_and_routes()
 
     def daemons(self) -> tuple[ServiceSeen, ...]:
@@ -102,9 +118,34 @@ class Wireguard:
 
     def stop(self) -> None:
         """wireguard-go ends, and its interface with it; the kernel's is the next incarnation's."""
+        if not self._kernel:
+            self._ask()
+            self._whereabouts.tell(self._seen)
         self._supervision.stop(self.name)
 
+    def _ask(self) -> str:
+        """What wireguard-go says; empty when it does not answer. Where its peers are is kept."""
+        said = _told()
+        self._seen |= endpoints(said)
+        return said
+
+    def _greet(self, wanted: Wanted) -> None:
+        """Shakes hands with peers that were seen before this wireguard-go was there."""
+        met = endpoints(_told())
+        lost = {key: place for key, place in self._seen.items() if key not in met}
+        text = greeting(wanted, lost, keepalive="1")
+        if not text:
+            return
+        run("wg", "addconf", DEVICE, "/dev/stdin", said=text)
+        for _ in range(_GREETS):
+            if not unsent(_told(), lost):
+                break
+            time.sleep(_PAUSE)
+        run("wg", "addconf", DEVICE, "/dev/stdin", said=greeting(wanted, lost, keepalive="off"))
+        log.info("wireguard_peers_greeted", peers=len(lost))
+
     def _remove(self) -> None:
+        self._seen.clear()
         self._supervision.remove(self.name)
         if _is_there():
             run("ip", "link", "del", DEVICE)
@@ -126,14 +167,14 @@ def _made_by_kernel() -> bool:
 def _wait() -> None:
     """wireguard-go, which may just have been started, has its interface and listens. Raises CommandFailed."""
     for _ in range(_ATTEMPTS):
-        if _is_there() and _told() is not None:
+        if _is_there() and _told():
             return
         time.sleep(_PAUSE)
     raise CommandFailed("wireguard-go", f"made no interface {DEVICE}")
 
 
-def _told() -> tuple[str, ...] | None:
-    """What wireguard-go knows; None when it does not answer. Its socket is asked, which takes no program."""
+def _told() -> str:
+    """What wireguard-go knows; empty when it does not answer. Its socket is asked, which takes no program."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as handle:
             handle.settimeout(2.0)
@@ -143,8 +184,8 @@ def _told() -> tuple[str, ...] | None:
             while not data.endswith(b"\n\n") and (part := handle.recv(1 << 16)):
                 data += part
     except OSError:
-        return None
-    return said_by_socket(data.decode(errors="replace"))
+        return ""
+    return data.decode(errors="replace")
 
 
 def _steps(wanted: Wanted) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from ipaddress import IPv4Interface
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Interface, ip_address
 
 import msgspec
 
@@ -102,6 +103,47 @@ def differing(wanted: Wanted, live: Live | None) -> str:
     if live.port != wanted.port:
         return f"{DEVICE} listens at port {live.port}, not {wanted.port}"
     return "" if live.peers == wanted.peers else f"{DEVICE} has other peers"
+
+
+def endpoints(text: str) -> dict[str, str]:
+    """Key -> where it was last seen, of what wireguard-go's own socket says."""
+    found, key = {}, ""
+    for word, _, value in (line.partition("=") for line in text.splitlines()):
+        if word == "public_key":
+            key = base64.b64encode(bytes.fromhex(value)).decode()
+        elif word == "endpoint":
+            found[key] = value
+    return found
+
+
+def unsent(text: str, keys: Collection[str]) -> bool:
+    """Whether nothing has been sent yet to one of these peers, as wireguard-go's own socket says."""
+    key = ""
+    for word, _, value in (line.partition("=") for line in text.splitlines()):
+        if word == "public_key":
+            key = base64.b64encode(bytes.fromhex(value)).decode()
+        elif word == "tx_bytes" and value == "0" and key in keys:
+            return True
+    return False
+
+
+def greeting(wanted: Wanted, known: Mapping[str, str], *, keepalive: str) -> str:
+    """What `wg addconf` reads of peers that are wanted and whose endpoint is known."""
+    lines = []
+    for key, home in wanted.peers:
+        if key in known and _is_endpoint(known[key]):
+            lines += ["[Peer]", f"PublicKey = {key}", f"AllowedIPs = {home}/32", f"Endpoint = {known[key]}"]
+            lines.append(f"PersistentKeepalive = {keepalive}")
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _is_endpoint(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
 
 
 def said_by_socket(text: str) -> tuple[str, ...]:
