@@ -120,7 +120,7 @@ class L2tpClient:
 
     def call(self) -> str:
         """Logs in; the address, or empty when it is refused or nobody answers."""
-        self._port.ask(f"kill $(pidof xl2tpd); until ! {_SHOW} | grep -q peer; do sleep 0.1; done; rm -f {_CONTROL}")
+        self._port.ask(f"kill $(pidof xl2tpd); while pidof xl2tpd pppd; do sleep 0.1; done; rm -f {_CONTROL}")
         self._port.ask(f"setsid xl2tpd -D -c /sysvm/boot/xl2tpd.conf > {_LOG} 2>&1 &")
         self._port.ask(f"until [ -p {_CONTROL} ]; do sleep 0.1; done; echo 'c home' > {_CONTROL}")
         over = f"{_SHOW} | grep -q peer || grep -q '{_REFUSED}' {_LOG}"
