@@ -42,6 +42,9 @@ def main(argv: list[str] | None = None) -> None:
         # uvloop reads from what it shall only write to, and takes the host's words from a virtio port.
         import asyncio
 
+        # Files are read by threads: sendfile would read on the loop's own, and wait there for a dead NFS server.
+        os.environ["AIOHTTP_NOSENDFILE"] = "1"
+
         asyncio.run(serve(paths, boot))
     else:
         # These two move bytes, which uvloop does with less CPU.

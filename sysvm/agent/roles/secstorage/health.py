@@ -18,6 +18,7 @@ from sysvm.wire.machines import ServiceFault
 
 PROBE = ".sysvm-probe-"
 FULL_BYTES = 256 * 1024 * 1024
+TELL_AGAIN_S = 300.0  # what was told on a link that had just broken is told again
 _TIME = re.compile(r" for \d+ s$")  # how long it is so already
 
 Mounts = Callable[[], set[str]]

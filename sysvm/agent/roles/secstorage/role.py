@@ -81,6 +81,7 @@ class SecStorageRole(Role):
         notes = context.paths.run / "shares"
         self._shares = Shares(context.paths.stores, notes, self._is_stale, self._settled, mounts)
         self._told: tuple[StoreSeen, ...] = ()
+        self._told_at = 0.0
         self._keeper: asyncio.Task[None] | None = None
         self._resolve = resolve
         self._patience = patience or Patience()
@@ -280,9 +281,10 @@ class SecStorageRole(Role):
     async def _tell_stores(self) -> tuple[StoreSeen, ...]:
         wanted = self._document.stores if self._document is not None else ()
         seen = tuple([health.told(store, await self._looks.at(store)) for store in wanted])
-        if seen and health.is_news(self._told, seen, up=self._context.line.is_up):
+        up, now = self._context.line.is_up, self._context.clock.now()
+        if seen and (health.is_news(self._told, seen, up=up) or now - self._told_at >= health.TELL_AGAIN_S):
             await self._context.line.notify(StoresReport(stores=seen))
-            self._told = seen if self._context.line.is_up else ()
+            self._told, self._told_at = seen if up else (), now
         return seen
 
     # ------------------------------------------------------------ tasks
