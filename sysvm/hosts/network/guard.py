@@ -139,6 +139,8 @@ def _rules(port: str, nic: Nic) -> Iterator[str]:
         yield f"ether type ip6 icmpv6 type nd-neighbor-advert @th,64,128 != {{ {targets} }} {drop('nd')}"
     yield from _source_rules(nic, own4, own6, bound)
     yield f"ether type {{ ip, ip6 }} {drop('ip')}"
+    # RARP from its own MAC: QEMU says for a guest that has come from another host where it is now.
+    yield "ether type 0x8035 accept"
     yield drop("type")
 
 
