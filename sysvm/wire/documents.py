@@ -228,6 +228,17 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     password: str = ""  # on the text console; empty: nobody
 
 
+class Bucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bucket of an S3 server, and who may use it."""
+
+    url: str  # https://s3.example.org:9000
+    name: str
+    access_key: str
+    secret_key: str
+    region: str = "us-east-1"
+    ca: str = ""  # PEM: who vouches for the server, instead of the public authorities
+
+
 class Store(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An image store that a secondary storage VM serves; it is mounted at `path` inside the machine: by its host, or by itself
     where it is a share."""
@@ -236,6 +247,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str
     read_only: bool = False
     nfs: NfsShare | None = None
+    bucket: Bucket | None = None  # what is kept is kept there, and `path` is where it waits until it is whole
 
 
 class SecStorageDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="secstorage"):

@@ -1,4 +1,4 @@
-"""A secondary storage VM's role in a process of its own, to be killed: `storage_worker.py FOLDER URL`, which says the result."""
+"""A secondary storage VM's role in its own process, to be killed: `storage_worker.py FOLDER URL [BUCKET]` says the result."""
 
 import asyncio
 import sys
@@ -13,17 +13,17 @@ from sysvm.agent.roles.secstorage.role import SecStorageRole
 from sysvm.agent.seal import Seal
 from sysvm.basics.clock import SystemClock
 from sysvm.wire.channel import Download
-from sysvm.wire.documents import SecStorageDocument, Store
+from sysvm.wire.documents import Bucket, SecStorageDocument, Store
 from sysvm.wire.machines import BootData, Kind, Runtime
 
 
-async def main(folder: Path, url: str) -> None:
+async def main(folder: Path, url: str, bucket: Bucket | None) -> None:
     boot = BootData(
         machine="m", incarnation=1, name="s", kind=Kind.SECONDARY_STORAGE, runtime=Runtime.CONTAINER, hostname="s"
     )
     store = str(folder / "store")
     role = SecStorageRole(Context(boot, Paths(folder), SystemClock(), Seal("k"), Line()), mounts=lambda: {store})
-    stores = (Store(store="store-1", path=store),)
+    stores = (Store(store="store-1", path=store, bucket=bucket),)
     await role.apply(SecStorageDocument(machine="m", name="s", stores=stores, allowed_internal=("127.0.0.0/8",)))
 
     async def progress(_: float) -> None:
@@ -33,4 +33,5 @@ async def main(folder: Path, url: str) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(got))
 
 
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+WHERE = msgspec.json.decode(sys.argv[3], type=Bucket) if sys.argv[3:] else None
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2], WHERE))

@@ -35,7 +35,7 @@ def test_a_share_is_in_the_document_and_a_directory_is_handed_over():
         store = await add(tale, "nfs://server/export")
         await tale.ask("updateConfiguration", name="secstorage.nfs.version", value="4.2", imagestoreuuid=store["id"])
         zone = tale.zone_id
-        served = await tale.cloud.store.read(lambda tx: image_stores.to_serve(tx, zone))
+        served = await tale.cloud.store.read(lambda tx: image_stores.to_serve(tx, zone, tale.cloud.vault))
         assert [None, NfsShare(server="server", path="/export", options=("vers=4.2",))] == [each.nfs for each in served]
         await tale.job("rebootSystemVm", id=(await worker(tale)).uuid)
         (life,) = [life for host in tale.cloud.earth.hosts.values() for life in host.driver.lives() if life.spec.stores]

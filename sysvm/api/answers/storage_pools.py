@@ -40,6 +40,9 @@ def pool(row: Row) -> dict[str, Any]:
     return without_empty(answer)
 
 
+NOTES = {"s3": "experimental: tested with an emulator of S3 only"}
+
+
 def image_store(row: Row) -> dict[str, Any]:
     """One image store."""
     answer = {
@@ -55,6 +58,6 @@ def image_store(row: Row) -> dict[str, Any]:
         "disksizetotal": row.capacity_bytes,
         "disksizeused": row.used_bytes,
         "hasannotations": False,
-        "message": row.note or None,
+        "message": row.note or NOTES.get(row.protocol),
     }
     return without_empty(answer)

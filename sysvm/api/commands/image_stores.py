@@ -29,7 +29,8 @@ def _answer(tx: Tx, store_id: int) -> dict[str, Any]:
 def add_image_store(call: Call) -> Reply:
     """A zone gets a place for images."""
     kind = rules.kind_of(call["provider"])
-    url = rules.read(kind, call.get("url"))
+    details = pairs(call.get("details"))
+    url = rules.read(kind, call.get("url"), details)
     zone = call.row(tables.zone, "zoneid")
     if zone is None:
         raise Refused("Please give zoneid: an image store of this kind belongs to a zone")
@@ -47,7 +48,7 @@ def add_image_store(call: Call) -> Reply:
         url=url.url,
         protocol=url.protocol,
         provider=kind.provider,
-        details=pairs(call.get("details")),
+        details=details if url.bucket is None else image_stores.sealed(url.bucket.bucket, url.bucket.staging, call.vault),
         created=call.now,
     )
     if first:
@@ -73,6 +74,10 @@ def _can_be_added(call: Call, zone: Row, url: rules.ImageStoreUrl) -> None:
         same = same.where(store.c.zone_id == zone.id)
     if (other := call.tx.one(same)) is not None:
         raise Refused(f"The url {url.place} is image store {other.name} already")
+    directory = url.bucket.staging if url.bucket is not None else url.url.removeprefix("file://")
+    for row in image_stores.in_zone(call.tx, zone.id):
+        if image_stores.directory(row) == directory:
+            raise Refused(f"The directory {directory} is that of image store {row.name} already")
     if url.protocol == image_stores.NFS and image_stores.can_mount(call.tx, zone.id) is False:
         raise Refused(
             f"No host of zone {zone.name} can run a secondary storage VM that mounts NFS: containers cannot, and none of "

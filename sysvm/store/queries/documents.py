@@ -93,7 +93,7 @@ def _worker_facts(tx: Tx, machine: Row, keys: Keys) -> secstorage.WorkerFacts:
     return secstorage.WorkerFacts(
         machine=machine.uuid,
         name=machine.name,
-        stores=image_stores.to_serve(tx, zone.id),
+        stores=image_stores.to_serve(tx, zone.id, keys.vault),
         management_address=management,
         public_address=public,
         certificate=certificate,

@@ -1,6 +1,7 @@
 """Image stores: how each kind comes into a secondary storage VM, and what those machines tell of them.
 
-A directory is handed over by the host, as a mount. An NFS share is mounted by the machine itself, for which it needs a kernel of
+A directory is handed over by the host, as a mount; of a bucket the directory in which images wait, and its keys are in the
+document. An NFS share is mounted by the machine itself, for which it needs a kernel of
 its own: a container's root may not mount it, whatever the host's kernel can do.
 Races thought of: several machines of a zone serve one store and each tells what it sees; the last one to speak is believed, and a
 store that only one of them cannot reach is told as such by that one, anew at each change.
@@ -9,25 +10,35 @@ store that only one of them cannot reach is told as such by that one, anew at ea
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, hosts, machines, settings
 from sysvm.store.queries.alerts import AlertType
+from sysvm.store.secrets import Vault
 from sysvm.store.store import Row, Tx
 from sysvm.wire.channel import StoreSeen, StoresReport
-from sysvm.wire.documents import Store
+from sysvm.wire.documents import Bucket, Store
 from sysvm.wire.machines import Kind
 from sysvm.wire.nfs import NfsShare, parse_share
 
-NFS = "nfs"
+NFS, DIRECTORY, S3 = "nfs", "file", "s3"
 OWN_KERNEL = ("KVM",)  # hypervisors whose machines have one
 SIMULATED = ("Simulator",)
 
 
+
 def directories() -> sa.ColumnElement[Any]:
     """A condition on `image_store`: the host hands it over."""
-    return tables.image_store.c.protocol == "file"
+    return tables.image_store.c.protocol.in_((DIRECTORY, S3))
+
+
+def directory(row: Row) -> str:
+    """Which one; empty where there is none."""
+    if row.protocol == S3:
+        return str(row.details["staging"])
+    return str(row.url).removeprefix("file://") if row.protocol == DIRECTORY else ""
 
 
 def in_zone(tx: Tx, zone_id: int) -> list[Row]:
@@ -35,10 +46,16 @@ def in_zone(tx: Tx, zone_id: int) -> list[Row]:
     return list(tx.rows(tables.image_store, "zone_id = :zone and removed is null order by id", zone=zone_id))
 
 
-def to_serve(tx: Tx, zone_id: int) -> tuple[Store, ...]:
+def to_serve(tx: Tx, zone_id: int, vault: Vault) -> tuple[Store, ...]:
     """The stores in the document of a secondary storage VM."""
     return tuple(
-        Store(store=row.uuid, path=f"/sysvm/store/{row.uuid}", read_only=row.read_only, nfs=_share(tx, row))
+        Store(
+            store=row.uuid,
+            path=f"/sysvm/store/{row.uuid}",
+            read_only=row.read_only,
+            nfs=_share(tx, row),
+            bucket=_bucket(row, vault),
+        )
         for row in in_zone(tx, zone_id)
     )
 
@@ -47,6 +64,19 @@ def _share(tx: Tx, row: Row) -> NfsShare | None:
     if row.protocol != NFS:
         return None
     return parse_share(row.url).with_version(str(settings.value(tx, "secstorage.nfs.version", store_id=row.id) or ""))
+
+
+def sealed(bucket: Bucket, staging: str, vault: Vault) -> dict[str, str]:
+    """A bucket as the row's details: nobody reads its secret key there."""
+    found = msgspec.to_builtins(msgspec.structs.replace(bucket, secret_key=vault.seal(bucket.secret_key)))
+    return {**found, "staging": staging}
+
+
+def _bucket(row: Row, vault: Vault) -> Bucket | None:
+    if row.protocol != S3:
+        return None
+    found = msgspec.convert(row.details, type=Bucket)
+    return msgspec.structs.replace(found, secret_key=vault.open(found.secret_key))
 
 
 # ---------------------------------------------------------------- who can mount

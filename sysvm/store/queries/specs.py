@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
 from sysvm.store.queries import nics, security_groups, volumes, zones
-from sysvm.store.queries.image_stores import directories
+from sysvm.store.queries.image_stores import directories, directory
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -99,11 +99,7 @@ def stores_of(tx: Tx, zone_id: int) -> tuple[ImageStoreMount, ...]:
     table = tables.image_store
     here = (table.c.zone_id == zone_id, table.c.removed.is_(None), directories())
     rows = tx.all(sa.select(table).where(*here).order_by(table.c.id))
-    return tuple(ImageStoreMount(store=row.uuid, path=_path(row.url)) for row in rows)
-
-
-def _path(url: str) -> str:
-    return url.removeprefix("file://")
+    return tuple(ImageStoreMount(store=row.uuid, path=directory(row)) for row in rows)
 
 
 def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:

@@ -14,9 +14,8 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
-from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
+from sysvm.agent.roles.secstorage.store import ImageStore, Readable, write_whole
 
 LEAST, MOST = 8 * 1024, 256 * 1024
 ENTRY = struct.Struct(">16sI")
@@ -25,9 +24,9 @@ FOLDER = "chunks"
 _READ = 4 * 1024 * 1024
 
 
-def cut(place: Path) -> Iterator[bytes]:
+def cut(opened: Readable) -> Iterator[bytes]:
     """The chunks of a file, in order."""
-    with place.open("rb") as file:
+    with opened as file:
         held, more = b"", True
         while held or more:
             at = 0
@@ -47,9 +46,9 @@ def name_of(chunk: bytes) -> bytes:
     return hashlib.sha256(chunk).digest()[:16]
 
 
-def entries_of(place: Path) -> Iterator[bytes]:
+def entries_of(opened: Readable) -> Iterator[bytes]:
     """The list of a file's chunks, entry by entry."""
-    for chunk in cut(place):
+    for chunk in cut(opened):
         yield ENTRY.pack(name_of(chunk), len(chunk))
 
 
@@ -66,7 +65,7 @@ def keep(store: ImageStore, sha256: str, entries: bytes) -> None:
     with contextlib.suppress(OSError):
         (store.path / FOLDER).mkdir(mode=0o755, exist_ok=True)
         for old in (store.path / FOLDER).iterdir():
-            if not store.object(old.name).exists():
+            if not store.has(old.name):
                 old.unlink(missing_ok=True)
         write_whole(store.path / FOLDER / store.object(sha256).name, entries)
 
@@ -75,7 +74,7 @@ def list_of(store: ImageStore, sha256: str) -> bytes:
     """The list of an object's chunks. Reads the object when there was none."""
     found = known(store, sha256)
     if found is None:
-        found = b"".join(entries_of(store.object(sha256)))
+        found = b"".join(entries_of(store.open(sha256)))
         keep(store, sha256, found)
     return found
 

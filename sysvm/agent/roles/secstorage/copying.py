@@ -53,7 +53,7 @@ class Copying:
         name = digest([self.order.image, self.order.source, image.sha256])
         incoming = Incoming(self.target.incoming(self.order.image), name, checksum)
         try:
-            if not self.target.object(image.sha256).exists():
+            if not await asyncio.to_thread(self.target.has, image.sha256):
                 await self._fill(incoming, image)
             await asyncio.to_thread(self._accept, image)
         except (Refused, OSError) as error:
@@ -76,7 +76,7 @@ class Copying:
         await asyncio.to_thread(self._keep, incoming, image)
 
     def _piece(self, incoming: Incoming, image: Image) -> bool:
-        with self.source.object(image.sha256).open("rb") as file:
+        with self.source.open(image.sha256) as file:
             file.seek(incoming.size)
             piece = file.read(BATCH)
         incoming.append([piece])

@@ -65,7 +65,7 @@ class Deliveries:
         ticket = self._ticket(request)
         store = await self._store(ticket)
         async with self._doors.alone(ticket.image):
-            if not _is_kept(store, ticket):
+            if not await asyncio.to_thread(_is_kept, store, ticket):
                 await _Delivery(ticket, store, request).run()
             return await asyncio.to_thread(_how_far, store, ticket)
 

@@ -5,16 +5,16 @@ are read strictly and in order; whoever asks for others learns only that.
 """
 
 import asyncio
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from aiohttp import web
 
 from sysvm.agent.roles.secstorage import chunks
 from sysvm.agent.roles.secstorage.patching import RANGES
-from sysvm.agent.roles.secstorage.store import ImageStore
+from sysvm.agent.roles.secstorage.store import ImageStore, Readable
 
 _RANGE = re.compile(r"(\d{1,18})-(\d{1,18})")
 _AT_ONCE = 512  # chunks
@@ -23,13 +23,13 @@ _PIECE = 1024 * 1024
 
 async def give_chunks(request: web.Request, store: ImageStore, sha256: str) -> web.StreamResponse:
     """The answer to GET /chunks/<link>."""
-    place = store.object(sha256)
     wanted = request.headers.get(RANGES)
     answer = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
     if wanted is not None:
-        runs = read_ranges(wanted, place.stat().st_size)
-        await answer.prepare(request)
-        await _give_runs(answer, place, runs)
+        with await asyncio.to_thread(store.open, sha256) as file:
+            runs = read_ranges(wanted, file.seek(0, os.SEEK_END))
+            await answer.prepare(request)
+            await _give_runs(answer, file, runs)
     else:
         await answer.prepare(request)
         await _give_list(answer, store, sha256)
@@ -55,7 +55,7 @@ async def _give_list(answer: web.StreamResponse, store: ImageStore, sha256: str)
         await answer.write(found)
         return
     made: list[bytes] = []
-    coming = chunks.entries_of(store.object(sha256))
+    coming = chunks.entries_of(await asyncio.to_thread(store.open, sha256))
     while some := await asyncio.to_thread(_some, coming):
         made.append(some)
         await answer.write(some)
@@ -66,11 +66,10 @@ def _some(coming: Iterator[bytes]) -> bytes:
     return b"".join(islice(coming, _AT_ONCE))
 
 
-async def _give_runs(answer: web.StreamResponse, place: Path, runs: list[tuple[int, int]]) -> None:
-    with place.open("rb") as file:
-        for at, length in runs:
-            file.seek(at)
-            while length:
-                data = await asyncio.to_thread(file.read, min(length, _PIECE))
-                await answer.write(data)
-                length -= len(data)
+async def _give_runs(answer: web.StreamResponse, file: Readable, runs: list[tuple[int, int]]) -> None:
+    for at, length in runs:
+        file.seek(at)
+        while length:
+            data = await asyncio.to_thread(file.read, min(length, _PIECE))
+            await answer.write(data)
+            length -= len(data)

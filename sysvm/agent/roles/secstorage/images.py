@@ -4,10 +4,12 @@ A ticket is for one store, image and SHA-256, and lives for minutes; it is check
 written, listed or guessed here: whatever is wrong with a request, a caller without a good ticket learns only that.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
 
+from sysvm.agent.roles.secstorage.handing import handed
 from sysvm.agent.roles.secstorage.store import ImageStore
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
@@ -38,7 +40,7 @@ class ImageServer:
                 "image_refused", store=request.match_info["store"], image=request.match_info["image"], why=str(error)
             )
             raise web.HTTPForbidden(text=f"the ticket is not good: {error}\n") from error
-        return self._image(ticket)
+        return await self._image(request, ticket)
 
     def _ticket(self, request: web.Request) -> FetchTicket:
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
@@ -49,13 +51,15 @@ class ImageServer:
             raise BadGrant("it is for another image")
         return ticket
 
-    def _image(self, ticket: FetchTicket) -> web.StreamResponse:
+    async def _image(self, request: web.Request, ticket: FetchTicket) -> web.StreamResponse:
         store = self._stores().get(ticket.store)
         try:
-            image = store.image(ticket.image) if store is not None else None
+            image = await asyncio.to_thread(store.image, ticket.image) if store is not None else None
         except Refused:
             image = None
+        except OSError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error.strerror}\n") from error
         if store is None or image is None or (ticket.sha256 and image.sha256 != ticket.sha256):
             raise web.HTTPNotFound(text="this image is not in this store\n")
         headers = {"Content-Type": "application/octet-stream", "X-SHA256": image.sha256, "X-Format": image.format}
-        return web.FileResponse(store.object(image.sha256), headers=headers, chunk_size=1024 * 1024)
+        return await handed(request, store, image.sha256, headers)

@@ -6,13 +6,14 @@ is written. Races thought of: killed between the two, the record names the objec
 
 import asyncio
 import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.agent.roles.secstorage import formats, unpack
 from sysvm.agent.roles.secstorage.checksum import Checksum
 from sysvm.agent.roles.secstorage.incoming import Incoming
-from sysvm.agent.roles.secstorage.store import Image, ImageStore
+from sysvm.agent.roles.secstorage.store import Image, ImageStore, Readable
 from sysvm.basics.errors import Refused
 from sysvm.wire.channel import Downloaded
 
@@ -41,7 +42,7 @@ class Keeping:
 
     def is_kept(self, incoming: Incoming) -> bool:
         """An earlier life has made its bytes an object."""
-        return bool(incoming.record.kept) and self.store.object(incoming.record.kept).exists()
+        return bool(incoming.record.kept) and self.store.has(incoming.record.kept)
 
     def check_size(self, size: int, incoming: Incoming) -> None:
         """Raises Refused when `size` bytes are too many."""
@@ -52,7 +53,7 @@ class Keeping:
 
     async def keep(self, incoming: Incoming) -> Image:
         """The image is in the store afterwards. Raises Refused when these bytes are none."""
-        if self.is_kept(incoming):
+        if await asyncio.to_thread(self.is_kept, incoming):
             return await asyncio.to_thread(self._refer, incoming.record.kept)
         if not incoming.fulfils():
             promised = self.checksum.hex if self.checksum else ""
@@ -68,18 +69,20 @@ class Keeping:
         return min(self.max_bytes, max(0, self.store.free() - HEADROOM))
 
     def _accept(self, incoming: Incoming, data: Path, sha256: str) -> Image:
-        self._look(data)
+        with data.open("rb") as file:
+            self._virtual_size(file)
         incoming.note_kept(sha256)
         self.store.keep(data, sha256)
         return self._refer(sha256)
 
     def _refer(self, sha256: str) -> Image:
-        place = self.store.object(sha256)
+        with self.store.open(sha256) as file:
+            size, virtual = file.seek(0, os.SEEK_END), self._virtual_size(file)
         image = Image(
             image=self.image,
             sha256=sha256,
-            size=place.stat().st_size,
-            virtual_size=self._look(place),
+            size=size,
+            virtual_size=virtual,
             format=self.format,
             source=self.fingerprint,
         )
@@ -87,15 +90,14 @@ class Keeping:
         self.store.drop_incoming(self.image)
         return image
 
-    def _look(self, place: Path) -> int:
-        """The virtual size of the image in a file that is complete."""
-        with place.open("rb") as file:
+    def _virtual_size(self, file: Readable) -> int:
+        """Of the image in a file that is complete."""
 
-            def at(offset: int, length: int) -> bytes:
-                file.seek(offset)
-                return file.read(length)
+        def at(offset: int, length: int) -> bytes:
+            file.seek(offset)
+            return file.read(length)
 
-            virtual = formats.virtual_size(self.format, at, place.stat().st_size)
+        virtual = formats.virtual_size(self.format, at, file.seek(0, os.SEEK_END))
         if virtual > self.max_bytes:
             raise Refused(f"the image is a disk of {virtual} bytes; {self.max_bytes} are allowed")
         return virtual

@@ -134,7 +134,7 @@ class Patching:
         incoming = self.keeping.incoming()
         try:
             await asyncio.to_thread(incoming.open, lambda _: None)
-            if not self.keeping.is_kept(incoming) and not incoming.is_complete:
+            if not incoming.is_complete and not await asyncio.to_thread(self.keeping.is_kept, incoming):
                 await self._bring(incoming)
                 await asyncio.to_thread(incoming.sync)
         except SourceFailed as error:

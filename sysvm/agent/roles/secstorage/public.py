@@ -9,12 +9,14 @@ Two doors serve the same: plain, and TLS with the uploaded certificate (that of 
 certificate is shown with the next handshake; what is under way goes on (`serving/door.py`).
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable
 
 from aiohttp import web
 
 from sysvm.agent.roles.secstorage.giving import give_chunks
+from sysvm.agent.roles.secstorage.handing import handed
 from sysvm.agent.roles.secstorage.store import Image, ImageStore
 from sysvm.agent.roles.secstorage.uploads import Uploads
 from sysvm.agent.roles.serving.door import Door
@@ -26,7 +28,6 @@ from sysvm.wire.documents import SecStorageDocument
 from sysvm.wire.grants import BadGrant, FetchTicket, check_link
 from sysvm.wire.machines import ServiceFault
 
-CHUNK = 1024 * 1024
 log = get_logger()
 
 
@@ -76,17 +77,17 @@ class PublicDoors:
 
     # ------------------------------------------------------------ downloads
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        store, image = self._image(self._ticket(request))
+        store, image = await self._image(self._ticket(request))
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": "attachment",
             "X-Content-Type-Options": "nosniff",
             "X-SHA256": image.sha256,
         }
-        return web.FileResponse(store.object(image.sha256), headers=headers, chunk_size=CHUNK)
+        return await handed(request, store, image.sha256, headers)
 
     async def _get_chunks(self, request: web.Request) -> web.StreamResponse:
-        store, image = self._image(self._ticket(request))
+        store, image = await self._image(self._ticket(request))
         return await give_chunks(request, store, image.sha256)
 
     def _ticket(self, request: web.Request) -> FetchTicket:
@@ -96,12 +97,14 @@ class PublicDoors:
             log.warning("link_refused", client=request.remote, why=str(error))
             raise web.HTTPForbidden(text=f"this address is not good: {error}\n") from error
 
-    def _image(self, ticket: FetchTicket) -> tuple[ImageStore, Image]:
+    async def _image(self, ticket: FetchTicket) -> tuple[ImageStore, Image]:
         store = self._stores().get(ticket.store)
         try:
-            image = store.image(ticket.image) if store is not None else None
+            image = await asyncio.to_thread(store.image, ticket.image) if store is not None else None
         except Refused:
             image = None
+        except OSError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error.strerror}\n") from error
         if store is None or image is None or image.sha256 != ticket.sha256:
             raise web.HTTPNotFound(text="this image is here no longer\n")
         return store, image

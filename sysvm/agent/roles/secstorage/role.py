@@ -9,14 +9,13 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 
 from sysvm.agent import login
 from sysvm.agent.command import CommandFailed
 from sysvm.agent.roles import Context, Progress, Role
-from sysvm.agent.roles.secstorage import archives, formats, health, mounting, selfcheck
+from sysvm.agent.roles.secstorage import archives, formats, health, kinds, mounting, selfcheck
 from sysvm.agent.roles.secstorage.addresses import gate
 from sysvm.agent.roles.secstorage.checking import CheckDoor
 from sysvm.agent.roles.secstorage.checksum import parse_checksum
@@ -239,7 +238,8 @@ class SecStorageRole(Role):
         return []
 
     async def _open_stores(self, document: SecStorageDocument) -> None:
-        self._stores = {store.store: ImageStore(Path(store.path)) for store in document.stores}
+        now = self._context.clock.now
+        self._stores = {store.store: kinds.opened(store, now) for store in document.stores}
         self._shares.want(document.stores)
         faulty = {fault.service for fault in await self._store_faults()}
         for store in document.stores:
@@ -260,7 +260,8 @@ class SecStorageRole(Role):
         return tuple(look.fault for look in looks if look.fault is not None)
 
     def _look(self, store: Store) -> health.Look:
-        return health.look(store, self._mounts(), self._shares.why.get(store.store, ""))
+        seen = health.look(store, self._mounts(), self._shares.why.get(store.store, ""))
+        return kinds.looked(store, seen, self._context.clock.now)
 
     # ------------------------------------------------------------ keeping stores
     async def _keep_stores(self) -> None:
@@ -276,7 +277,7 @@ class SecStorageRole(Role):
 
     async def _settled(self, store: Store) -> None:
         if not store.read_only and (await self._looks.at(store)).fault is None:
-            await asyncio.to_thread(self._settle, ImageStore(Path(store.path)))
+            await asyncio.to_thread(self._settle, kinds.opened(store, self._context.clock.now))
 
     async def _tell_stores(self) -> tuple[StoreSeen, ...]:
         wanted = self._document.stores if self._document is not None else ()

@@ -49,9 +49,12 @@ class Scrubbing:
         return Scrubbed(objects=len(by_object), bytes=read, damaged=tuple(sorted(damaged)), swept=len(swept))
 
     async def _is_whole(self, sha256: str, images: list[Image]) -> bool:
-        place = self.store.object(sha256)
+        place = self.store.file(sha256)
         try:
-            found = await _digest(place)
+            if place is not None:
+                found = await _digest(place)
+            else:
+                found = await asyncio.to_thread(self.store.glance, sha256, images[0].size)
         except FileNotFoundError:
             still = await asyncio.to_thread(self.store.everything)
             return not any(image.sha256 == sha256 for image in still)

@@ -12,9 +12,12 @@ the two right now). Calls block: callers use a thread for all that writes or wal
 """
 
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol
 
 import msgspec
 
@@ -36,8 +39,26 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""  # fingerprint of the order that brought it
 
 
+class Readable(Protocol):
+    """A file that is open for reading."""
+
+    def read(self, length: int = -1, /) -> bytes:
+        """Fewer bytes at its end only."""
+        ...
+
+    def seek(self, at: int, whence: int = 0, /) -> int:
+        """Where the next bytes are read."""
+        ...
+
+    def __enter__(self) -> "Readable": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
 class ImageStore:
-    """A folder that is laid out as above."""
+    """A folder that is laid out as above. Another kind of store does what is done here in its own way (`bucket.py`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,18 +74,39 @@ class ImageStore:
     def image(self, image: str) -> Image | None:
         """What is known of an image; None when it is not here, whole."""
         try:
-            found = msgspec.json.decode((self._images / f"{_plain(image)}.json").read_bytes(), type=Image)
+            found = msgspec.json.decode((self._images / f"{plain(image)}.json").read_bytes(), type=Image)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
-        return found if self.object(found.sha256).exists() else None
+        return found if self.has(found.sha256) else None
 
     def object(self, sha256: str) -> Path:
         """Where these bytes are, if they are."""
-        return self._objects / _plain(sha256)
+        return self._objects / plain(sha256)
+
+    def file(self, sha256: str) -> Path | None:
+        """These bytes as a file; None where they are none."""
+        return self.object(sha256)
+
+    def has(self, sha256: str) -> bool:
+        """Whether the bytes are here."""
+        return self.object(sha256).exists()
+
+    def size(self, sha256: str) -> int:
+        """How many bytes; raises FileNotFoundError."""
+        return self.object(sha256).stat().st_size
+
+    def open(self, sha256: str) -> Readable:
+        """The bytes; raises FileNotFoundError."""
+        return self.object(sha256).open("rb")
+
+    def glance(self, sha256: str, size: int) -> str:
+        """The digest of what should be `size` bytes, by whoever knows it best: here by reading all; raises FileNotFoundError."""
+        with self.object(sha256).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def incoming(self, image: str) -> Path:
         """The folder of an unfinished download."""
-        return self._incoming / _plain(image)
+        return self._incoming / plain(image)
 
     def free(self) -> int:
         """Bytes that can still be written."""
@@ -85,11 +127,11 @@ class ImageStore:
 
     def refer(self, image: Image) -> None:
         """The image exists from now on."""
-        write_whole(self._images / f"{_plain(image.image)}.json", msgspec.json.encode(image))
+        write_whole(self._images / f"{plain(image.image)}.json", msgspec.json.encode(image))
 
     def forget(self, image: str) -> None:
         """The image is gone, and its bytes when no other image is made of them."""
-        place = self._images / f"{_plain(image)}.json"
+        place = self._images / f"{plain(image)}.json"
         try:
             sha256 = msgspec.json.decode(place.read_bytes(), type=Image).sha256
         except FileNotFoundError:
@@ -119,7 +161,7 @@ class ImageStore:
     def set_aside(self, sha256: str) -> None:
         """The object is none any more."""
         self._damaged.mkdir(mode=0o700, exist_ok=True)
-        place = self._damaged / _plain(sha256)
+        place = self._damaged / plain(sha256)
         self.object(sha256).rename(place)
         os.utime(place)
         _sync(self._objects)
@@ -185,7 +227,7 @@ def _sync(place: Path) -> None:
         os.close(descriptor)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """`name` as a file name; raises Refused for anything that could be a path."""
     if not (0 < len(name) <= 128) or not name.replace("-", "").isalnum() or not name.isascii():
         raise Refused("an image is named by its UUID")

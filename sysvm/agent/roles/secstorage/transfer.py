@@ -119,7 +119,7 @@ class Transfer:
         except OSError as error:
             raise as_refused(error) from error
         try:
-            if not self.keeping.is_kept(incoming) and not incoming.is_complete:
+            if not incoming.is_complete and not await asyncio.to_thread(self.keeping.is_kept, incoming):
                 await self._bring(incoming)
             image = await self.keeping.keep(incoming)
         except (Refused, OSError) as error:
