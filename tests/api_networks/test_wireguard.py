@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from sysvm.api.rules.wireguard import pair
 from sysvm.store import tables
-from sysvm.store.queries import documents, keys
+from sysvm.store.queries import documents, jobs, keys
 from sysvm.store.store import Tx
 from sysvm.wire.documents import RouterDocument
 from sysvm.wire.wireguard import WireGuard, WireGuardPeer
@@ -50,21 +50,27 @@ async def told(land: Land) -> WireGuard | None:
 
 
 async def add(land: Land, **params: Any) -> dict[str, Any]:
-    """A peer on the source NAT address."""
-    return await land.job("addWireGuardPeer", publicipid=(await source_nat(land))["id"], **params)
+    """A peer on the source NAT address, when the router knows it."""
+    return await served(land, await land.admin("addWireGuardPeer", publicipid=(await source_nat(land))["id"], **params))
+
+
+async def served(land: Land, peer: dict[str, Any]) -> dict[str, Any]:
+    """The peer, when the router has said that it knows it."""
+    for row in await land.rows(sa.select(tables.job).where(tables.job.c.status == jobs.PENDING)):
+        await land.serve(row.uuid)
+    return {**peer, "state": "Active"}
 
 
 # ---------------------------------------------------------------- what is made
 async def test_a_peer_comes_in_when_the_router_knows_it(land: Land, network: dict[str, Any]):
     address = await source_nat(land)
-    accepted = await land.admin("addWireGuardPeer", publicipid=address["id"], **ALICE)
-    assert [("machine", "live")] == await land.open_parts(accepted["jobid"])
-    (row,) = await land.admin("listWireGuardPeers", id=accepted["id"])
-    assert ("Add", "10.253.0.2", 51820) == (row["state"], row["address"], row["port"])
-    await land.serve(accepted["jobid"])
-    over = await land.admin("queryAsyncJobResult", jobid=accepted["jobid"])
-    peer = over["jobresult"]["wireguardpeer"]
+    peer = await land.admin("addWireGuardPeer", publicipid=address["id"], **ALICE)
+    (job,) = await land.admin("listAsyncJobs")
+    assert [("machine", "live")] == await land.open_parts(job["jobid"])
+    assert [peer] == await land.admin("listWireGuardPeers", id=peer["id"])
+    assert ("Add", "10.253.0.2", 51820) == (peer["state"], peer["address"], peer["port"])
     assert_row_matches_catalogue("addWireGuardPeer", peer)
+    peer = await served(land, peer)
     assert ("Active", ALICE["publickey"], "10.1.1.0/24,10.253.0.0/24") == (
         peer["state"], peer["publickey"], peer["allowedips"],
     )  # fmt: skip
@@ -124,7 +130,7 @@ async def test_an_address_that_is_free_again_is_given_again(land: Land, network:
 
 
 # ---------------------------------------------------------------- private keys
-async def test_a_private_key_that_is_made_is_in_the_jobs_answer_alone(land: Land, network: dict[str, Any]):
+async def test_a_private_key_that_is_made_is_in_one_answer(land: Land, network: dict[str, Any]):
     peer = await add(land, name="phone")
     private = base64.urlsafe_b64encode(base64.b64decode(peer["privatekey"])).decode()
     assert pair(private).public == peer["publickey"]
@@ -134,13 +140,21 @@ async def test_a_private_key_that_is_made_is_in_the_jobs_answer_alone(land: Land
 
 
 async def test_no_private_key_is_readable_in_the_database(land: Land, network: dict[str, Any]):
-    """Neither the router's nor the one that was made for a peer, its job included."""
+    """Nor is that of a peer there sealed."""
     peer = await add(land, name="phone")
     server = await told(land)
     assert server is not None
     for table in (tables.wireguard_server, tables.wireguard_peer, tables.job, tables.event):
         rows = str(await land.rows(sa.select(table)))
         assert (table.name, False, False) == (table.name, peer["privatekey"] in rows, server.private_key in rows)
+    (job,) = await land.rows(sa.select(tables.job).where(tables.job.c.command == "addWireGuardPeer"))
+    assert ({}, False) == (job.params, "privatekey" in job.result)
+
+
+async def test_an_event_says_who_was_let_in(land: Land, network: dict[str, Any]):
+    await add(land, **ALICE)
+    (event,) = await land.admin("listEvents", type="VPN.WIREGUARD.PEER.ADD")
+    assert event["description"].startswith("Add WireGuard peer alice for ip ")
 
 
 async def test_no_key_is_made_for_who_brings_one(land: Land, network: dict[str, Any]):
@@ -290,7 +304,7 @@ async def test_a_user_has_peers_of_his_own_network(land: Land):
     user = await land.stage.user("someone")
     network = await land.implemented((await land.network(user))["id"])
     (address,) = await user("listPublicIpAddresses", issourcenat=True, associatednetworkid=network["id"])
-    peer = await land.job("addWireGuardPeer", who=user, publicipid=address["id"], **ALICE)
+    peer = await served(land, await user("addWireGuardPeer", publicipid=address["id"], **ALICE))
     assert ("someone", "alice") == (peer["account"], peer["name"])
     assert [peer["id"]] == [row["id"] for row in await user("listWireGuardPeers")]
 

@@ -1,4 +1,4 @@
-"""WireGuard peers, as answers show them. A private key is in the answer of the job that made it, and nowhere else."""
+"""WireGuard peers, as answers show them. A private key is in the answer to the call that made it, and nowhere else."""
 
 from typing import Any
 

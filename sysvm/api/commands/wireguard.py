@@ -1,15 +1,16 @@
 """WireGuard, beside the VPNs of CloudStack: peers outside have a key each and are on an isolated network.
 
 The first peer of a network makes its server: the router's key, the port at the source NAT address, the range of the peers. The
-last one that is removed takes all of it along. A private key is made here only for a peer that brings no public key; it is in
-the result of that job, sealed as passwords are, and in no list and no row of a peer.
+last one that is removed takes all of it along.
+
+A private key is made here only for a peer that brings no public key. It is in that one answer and kept nowhere, which the result
+of a job would be: so the answer does not wait for the router, and the peer's state is what tells that it has been told.
 """
 
 from typing import Any
 
-from sysvm.api import results
 from sysvm.api.answers import wireguard as answers
-from sysvm.api.call import Accepted, Call, Reply
+from sysvm.api.call import Accepted, Call, One, Reply
 from sysvm.api.commands import rule_lists
 from sysvm.api.commands.public_ips import the_address
 from sysvm.api.commands.vpns import opened
@@ -20,14 +21,13 @@ from sysvm.api.rules import wireguard as judge
 from sysvm.api.rules.firewall import Match, Standing
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import machines, rules, settings, vpns, wireguard
+from sysvm.store.queries import jobs, machines, rules, settings, vpns, wireguard
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
 ABOUT = "WireGuardPeer"
 RANGE = "remote.access.wireguard.client.iprange"
 PORT = "remote.access.wireguard.port"
-SEALED = "sealed_private_key"  # a parameter of jobs that made a key
 
 
 @handler("addWireGuardPeer")
@@ -45,10 +45,22 @@ def add_wireguard_peer(call: Call) -> Reply:
         raise Refused(f"The peers of this network have addresses of {server.cidr}; remove them to change that")
     row = _add(call, ip, server, name, key)
     machines.need_reachable_router(call.tx, network.id)
-    parts = machines.wish_documents(call.tx, network.id)
-    sealed = {SEALED: call.vault.seal(made.private)} if made is not None else {}
+    _when_live(call, row)
+    found = wireguard.one(call.tx, row.id)
+    assert found is not None
     text = f"Add WireGuard peer {name} for ip {unpack_address(ip.address)}"
-    return Accepted(parts, call.about(ABOUT, row), text, sealed, secret=made is not None)
+    return One(answers.peer(found, made.private if made is not None else ""), call.about(ABOUT, row), text)
+
+
+def _when_live(call: Call, row: Row) -> None:
+    """The network's routers are told, and a job of nobody's waits for them to say so."""
+    server = call.tx.get(tables.wireguard_server, row.server_id)
+    assert server is not None
+    new = jobs.NewJob(
+        command=call.command.name, actor=call.caller.actor, parts=machines.wish_documents(call.tx, server.network_id),
+        params={}, about=call.about(ABOUT, row), event_type="", description="",
+    )  # fmt: skip
+    jobs.open_job(call.tx, new)
 
 
 def _network(call: Call, ip: Row) -> Row:
@@ -137,8 +149,7 @@ def _peer_result(tx: Tx, job: Row) -> dict[str, Any]:
     if row.state != "Active":
         wireguard.set_active(tx, row)
         return _peer_result(tx, job)
-    sealed = (job.params or {}).get(SEALED)
-    return answers.peer(row, results.open_secret(sealed) if sealed else "")
+    return answers.peer(row)
 
 
 @handler("listWireGuardPeers")

@@ -61,8 +61,10 @@ def peers_of(tx: Tx, server_id: int) -> list[Row]:
 
 
 def set_active(tx: Tx, peer: Row) -> None:
-    """Its routers let it in, at a port that is their own."""
-    tx.update(tables.wireguard_peer, peer.id, state="Active")
+    """Its routers let it in, and who came before it, at a port that is their own."""
+    for each in peers_of(tx, peer.server_id):
+        if each.id <= peer.id and each.state != "Active":
+            tx.update(tables.wireguard_peer, each.id, state="Active")
     server = tx.get(tables.wireguard_server, peer.server_id)
     assert server is not None
     for rule in rules.of_address(tx, server.public_ip_id, PURPOSE):
