@@ -29,8 +29,13 @@ def ensure(places: Places) -> None:
 def remove(places: Places) -> None:
     """Neither end is there."""
     for name in places.uplink:
-        if _exists(name) and _is_veth(name):
-            _ip("link", "del", name)
+        try:
+            if _exists(name) and _is_veth(name):
+                _ip("link", "del", name)
+        except Refused:
+            # The namespace of the other end may be on its way out, and take both with it.
+            if _exists(name):
+                raise
 
 
 def _exists(name: str) -> bool:
