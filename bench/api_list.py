@@ -12,6 +12,7 @@ it caches, so the two take turns in short blocks, and the medians count.
 
 import asyncio
 import base64
+import gc
 import hashlib
 import hmac
 import http.client
@@ -156,6 +157,7 @@ def serve(kind: str, path: Path) -> None:
         app = make_app(store, SystemIds(), VAULT, Passwords())
         if kind == "bare":
             app = _bare(path, await _size_of_ours(app))
+        gc.freeze()  # as the server does when it stands
         config = uvicorn.Config(app, http="httptools", lifespan="off", log_level="error", access_log=False,
                                 timeout_keep_alive=600)  # fmt: skip
         await uvicorn.Server(config).serve([listening])

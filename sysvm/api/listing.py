@@ -22,7 +22,7 @@ from sysvm.api.params import NONE_UUID, pairs
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
 from sysvm.store.prepared import Condition, Prepared, constant, equals, rare
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Row, Tx, among
 
 Column = sa.ColumnElement[Any]
 Answer = Callable[[Tx, Sequence[Row]], list[dict[str, Any]]]
@@ -281,7 +281,8 @@ def tags_of(tx: Tx, type_: str, ids: Sequence[int]) -> dict[int, list[dict[str, 
     found: dict[int, list[dict[str, Any]]] = {}
     if not ids:
         return found
-    rows = tx.sql(TAGS.format(ids=",".join(str(int(id_)) for id_ in ids)), type=type_)
+    places, values = among(ids)
+    rows = tx.sql(TAGS.format(ids=places), **values, type=type_)
     for row in map(TagRow._make, rows):
         found.setdefault(row.resource_id, []).append(tag_answer(row))
     return found

@@ -37,9 +37,9 @@ from sqlalchemy.util import LRUCache
 from sysvm.basics.clock import Clock
 from sysvm.basics.errors import DatabaseAway
 from sysvm.store.away import LONGEST_S, PAUSE_S, Absence, connection_options, is_away, sqlite_fault
-from sysvm.store.transaction import Row, Tx, Wake
+from sysvm.store.transaction import Row, Tx, Wake, among
 
-__all__ = ["MISSED", "PostgresStore", "Row", "SqliteStore", "Store", "Tx", "Wake", "lock_state_folder"]
+__all__ = ["MISSED", "PostgresStore", "Row", "SqliteStore", "Store", "Tx", "Wake", "among", "lock_state_folder"]
 
 T = TypeVar("T")
 MISSED: Wake = ("missed", 0)  # wakes may have been lost

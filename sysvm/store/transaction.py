@@ -7,7 +7,7 @@ once. Nothing outlives the transaction. Not kept: turns, which are read to be wr
 """
 
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from sysvm.store.plain import are_values, plain
 T = TypeVar("T")
 Row = sa.Row[Any]
 Wake = tuple[str, int]
+MOST_PLACES = 1024
 TURN = "turn"  # what is read of it is never kept: it is read to be written
 
 _named = re.compile(r"(?<![:\w]):(\w+)")
@@ -39,6 +40,25 @@ def _written_by(text: str) -> str | None:
         return None
     found = _writes.match(text)
     return found[1] if found is not None else ""
+
+
+@lru_cache(maxsize=64)
+def _places(count: int) -> str:
+    return ", ".join(f":id{at}" for at in range(count))
+
+
+def among(ids: Collection[int]) -> tuple[str, dict[str, int]]:
+    """What stands between the brackets of `id in (...)`, and its values; there must be some.
+
+    Their number is rounded up with the first one again: few texts arise, and the database finds them compiled, which
+    costs as much as running them. Very many are written out: a statement has room for so many values only.
+    """
+    if len(ids) > MOST_PLACES:
+        return ", ".join(str(int(id_)) for id_ in ids), {}
+    count = 1 << (len(ids) - 1).bit_length()
+    values = dict.fromkeys((f"id{at}" for at in range(count)), next(iter(ids)))
+    values.update((f"id{at}", id_) for at, id_ in enumerate(ids))
+    return _places(count), values
 
 
 class Tx:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
 from sysvm.store.queries import addresses
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Row, Tx, among
 from sysvm.store.tables import pack_address, unpack_address
 
 _ids: Ids = SystemIds()
@@ -178,7 +178,7 @@ def of_machine(tx: Tx, machine_id: int) -> Sequence[NicRow]:
     )
 
 
-# Pages of machines read all their NICs and addresses: written once, run by the driver. The ids are integers of ours.
+# Pages of machines read all their NICs and addresses: written once, run by the driver.
 LIVE = """
 select n.id, n.uuid, n.machine_id, n.network_id, n.traffic, n.device, n.mac, n.gateway, n.gateway6, n.netmask,
     n.public_range_id, n.mtu, n.rate_mbit, n.is_default, a.id, a.uuid, a.address, a.prefix, a.is_primary
@@ -195,7 +195,8 @@ def of_machines(tx: Tx, machine_ids: Sequence[int]) -> dict[int, list[NicRow]]:
     found: dict[int, list[NicRow]] = {}
     last = 0
     new = tuple.__new__  # past the constructors of named tuples: a page of routers makes a hundred of them
-    for line in tx.sql(LIVE.format(ids=",".join(str(int(id_)) for id_ in machine_ids))):
+    places, ids = among(machine_ids)
+    for line in tx.sql(LIVE.format(ids=places), **ids):
         id_, uuid, packed, prefix, is_primary = line[NIC_COLUMNS:]
         held = () if id_ is None else (new(NicAddress, (id_, uuid, unpack_address(packed), prefix, bool(is_primary))),)
         if line[0] == last:

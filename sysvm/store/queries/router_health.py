@@ -14,7 +14,7 @@ from sysvm.store.queries import alerts, events, machines, router_versions, setti
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.machines import machine_by_uuid
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Row, Tx, among
 from sysvm.systemvms.versions import is_older
 from sysvm.wire.health import Checked, Checks, Health, HealthReport
 
@@ -75,7 +75,8 @@ def counts(tx: Tx, ids: Sequence[int]) -> dict[int, Found]:
     """By machine, how many have failed and nothing more: what a page of routers shows."""
     if not ids:
         return {}
-    rows = tx.sql(COUNTS.format(ids=",".join(str(int(id_)) for id_ in ids)))
+    places, values = among(ids)
+    rows = tx.sql(COUNTS.format(ids=places), **values)
     return {id_: Found(failed) for id_, failed in rows}
 
 

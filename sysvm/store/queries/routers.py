@@ -9,7 +9,7 @@ from sysvm.store import tables
 from sysvm.store.prepared import Prepared
 from sysvm.store.queries import machine_rows, nics
 from sysvm.store.queries.nics import NicRow
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Row, Tx, among
 
 
 class NetworkName(NamedTuple):
@@ -68,5 +68,6 @@ def network_names(tx: Tx, ids: set[int]) -> dict[int, NetworkName]:
     """Names of networks by id."""
     if not ids:
         return {}
-    rows = tx.sql(NAMES.format(ids=",".join(str(int(id_)) for id_ in sorted(ids))))
+    places, values = among(ids)
+    rows = tx.sql(NAMES.format(ids=places), **values)
     return {row[0]: NetworkName._make(row) for row in rows}

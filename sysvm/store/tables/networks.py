@@ -75,6 +75,7 @@ public_ip = sa.Table(
     instant("allocated"),
     instant("created", null=False),
     sa.UniqueConstraint("ip_range_id", "address"),
+    sa.Index("ix_public_ip_free", "ip_range_id", "state", "address"),  # the lowest free one, however many are taken
     comment="every address of every public range has a row; taking one is an UPDATE",
 )
 
