@@ -55,6 +55,7 @@ class Exchange:
     headers: dict[str, str]
     writer: asyncio.StreamWriter
     path: str
+    method: str = "GET"
 
     @property
     def start(self) -> int | None:
@@ -106,7 +107,7 @@ class Source:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = dict(re.split(r":\s*", line.lower(), maxsplit=1) for line in head[1:] if line)
-            ask = Exchange(headers, writer, head[0].split(" ")[1])
+            ask = Exchange(headers, writer, head[0].split(" ")[1], head[0].split(" ")[0])
             self.asked.append(ask)
             await self.answers[ask.path](ask)
         writer.close()

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trustme
 from s3_server import Relay, Server, files_of, served
-from storage_stage import KEY, PATIENCE, Source, Stage, noise, partial, raw, stage, whole
+from storage_stage import KEY, PATIENCE, Exchange, Source, Stage, noise, partial, qcow2, raw, stage, whole
 
 from sysvm.agent.roles.secstorage import kinds, s3
 from sysvm.agent.roles.secstorage.bucket import PART, BucketStore
@@ -299,8 +299,6 @@ async def test_hosts_and_users_read_what_was_downloaded_to_a_bucket(ssvm: Stage)
 
 
 async def test_a_host_delivers_into_a_bucket_and_what_is_deleted_or_damaged_is_gone(ssvm: Stage, server: Server) -> None:
-    from storage_stage import qcow2
-
     data = qcow2(tail=noise(1000))
     ticket = KeepTicket(store="store-1", image=UUID, sha256=sha(data), size=str(len(data)), expires=NOW() + 60)
     bearer = {"Authorization": f"Bearer {sign_keep_ticket(KEY, ticket)}"}
@@ -317,6 +315,41 @@ async def test_a_host_delivers_into_a_bucket_and_what_is_deleted_or_damaged_is_g
     assert isinstance(found, Scrubbed)
     assert (UUID,) == found.damaged
     await ssvm.role.run_task("d", DeleteImage(store="store-1", image=UUID), nothing)
+
+
+async def test_a_server_that_is_away_damages_nothing_and_work_is_tried_again(
+    ssvm: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What begins with "the image store cannot be" is tried again by the server; a scrub that cannot look deletes nothing."""
+    monkeypatch.setattr(s3, "PAUSES_S", (0.0,))
+    source = Source()
+    await source.start()
+    (there,) = ssvm.role._document.stores  # type: ignore[union-attr]
+    image = Image(image=UUID, sha256="a" * 64, size=1, virtual_size=1, format="RAW")
+    entry = "<Contents><Key>images/{}.json</Key><LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+
+    async def away(ask: Exchange) -> None:
+        await ask.say("503 Slow Down", "Content-Length: 0")
+
+    source.serve("/b", whole(b""))
+    source.serve("/b?list-type=2&max-keys=1000&prefix=images%2F", whole(f"<A>{entry.format(UUID)}</A>".encode()))
+    source.serve(f"/b/images/{UUID}.json", whole(msgspec.json.encode(image)))
+    source.serve(f"/b/objects/{'a' * 64}", away)
+    source.serve("/b/images/image-2.json", away)
+    bucket = Bucket(url=f"http://127.0.0.1:{source.port}", name="b", access_key="k", secret_key="s")
+    await ssvm.role.apply(ssvm.document(stores=(msgspec.structs.replace(there, bucket=bucket),)))
+    with pytest.raises(Refused, match=r"^the image store cannot be used: .* answers 503"):
+        await ssvm.role.run_task("s", Scrub(store="store-1", mend=True), nothing)
+    with pytest.raises(Refused, match=r"^the image store cannot be used: .* answers 503"):
+        await ssvm.fetch(ssvm.source.serve("/a", whole(LARGE)), "image-2")
+    ticket = KeepTicket(store="store-1", image=UUID, sha256="a" * 64, size="1", expires=NOW() + 60)
+    bearer = {"Authorization": f"Bearer {sign_keep_ticket(KEY, ticket)}"}
+    async with aiohttp.ClientSession() as client:
+        url = f"https://127.0.0.9:{ssvm.role.port}/deliveries/store-1/{UUID}"
+        async with client.get(url, headers=bearer, ssl=False) as answer:
+            assert 503 == answer.status
+    assert {"HEAD", "GET"} == {ask.method for ask in source.asked}, "nothing was deleted"
+    source.stop()
 
 
 # ---------------------------------------------------------------- killed

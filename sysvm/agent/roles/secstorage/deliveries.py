@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -32,6 +33,7 @@ PLACE = "/deliveries/{store}/{image}"
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _SILENCE_S = 60.0
 _BATCH = 4 * 1024 * 1024
+T = TypeVar("T")
 log = get_logger()
 
 
@@ -59,15 +61,15 @@ class Deliveries:
     async def _get(self, request: web.Request) -> web.Response:
         ticket = self._ticket(request)
         store = await self._store(ticket)
-        return await asyncio.to_thread(_how_far, store, ticket)
+        return await _asked(_how_far, store, ticket)
 
     async def _put(self, request: web.Request) -> web.Response:
         ticket = self._ticket(request)
         store = await self._store(ticket)
         async with self._doors.alone(ticket.image):
-            if not await asyncio.to_thread(_is_kept, store, ticket):
+            if not await _asked(_is_kept, store, ticket):
                 await _Delivery(ticket, store, request).run()
-            return await asyncio.to_thread(_how_far, store, ticket)
+            return await _asked(_how_far, store, ticket)
 
     def _ticket(self, request: web.Request) -> KeepTicket:
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
@@ -91,6 +93,14 @@ class Deliveries:
         except (Refused, OSError) as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
         return store
+
+
+async def _asked(ask: Callable[[ImageStore, KeepTicket], T], store: ImageStore, ticket: KeepTicket) -> T:
+    """What the store says. One that does not answer may do so later."""
+    try:
+        return await asyncio.to_thread(ask, store, ticket)
+    except OSError as error:
+        raise web.HTTPServiceUnavailable(text=f"the image store cannot be used: {error.strerror}\n") from error
 
 
 def _is_kept(store: ImageStore, ticket: KeepTicket) -> bool:

@@ -5,9 +5,12 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from sysvm.agent.roles.secstorage.s3 import BucketFailed
 from sysvm.agent.roles.secstorage.store import ImageStore
+from sysvm.basics.log import get_logger
 
 CHUNK = 1024 * 1024
+log = get_logger()
 
 
 async def handed(
@@ -31,7 +34,13 @@ async def handed(
         answer.headers["Content-Range"] = f"bytes {first}-{last - 1}/{size}"
     await answer.prepare(request)
     if request.method != "HEAD":
-        await _pour(answer, store, sha256, (first, last))
+        try:
+            await _pour(answer, store, sha256, (first, last))
+        except BucketFailed as error:  # who reads sees that bytes are missing, and asks for them again
+            log.warning("bucket_broke_off", sha256=sha256, why=error.strerror)
+            if request.transport is not None:
+                request.transport.abort()
+            return answer
     await answer.write_eof()
     return answer
 

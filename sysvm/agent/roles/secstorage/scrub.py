@@ -14,7 +14,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sysvm.agent.roles.secstorage.s3 import BucketFailed
 from sysvm.agent.roles.secstorage.store import Image, ImageStore
+from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.wire.channel import Scrubbed
 
@@ -54,7 +56,7 @@ class Scrubbing:
             if place is not None:
                 found = await _digest(place)
             else:
-                found = await asyncio.to_thread(self.store.glance, sha256, images[0].size)
+                found = await self._told(sha256, images[0].size)
         except FileNotFoundError:
             still = await asyncio.to_thread(self.store.everything)
             return not any(image.sha256 == sha256 for image in still)
@@ -66,6 +68,14 @@ class Scrubbing:
         if self.mend:
             await asyncio.to_thread(self.store.set_aside, sha256)
         return False
+
+
+    async def _told(self, sha256: str, size: int) -> str:
+        """What the server of a bucket says. One that says nothing has damaged nothing."""
+        try:
+            return await asyncio.to_thread(self.store.glance, sha256, size)
+        except BucketFailed as error:
+            raise Refused(f"the image store cannot be used: {error.strerror}") from error
 
 
 async def _digest(place: Path) -> str:
