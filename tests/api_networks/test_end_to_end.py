@@ -92,7 +92,7 @@ async def story(cloud: Cloud) -> None:
     assert "Destroyed" == (await job("destroyVirtualMachine", id=second["id"]))["state"]
     await expunged_by_itself(client, second)
     await job("deleteNetwork", id=network["id"])
-    nouns = ("RemoteAccessVpns", "VirtualMachines", "Routers", "Networks", "PublicIpAddresses", "Volumes")
+    nouns = ("RemoteAccessVpns", "WireGuardPeers", "VirtualMachines", "Routers", "Networks", "PublicIpAddresses", "Volumes")
     for command in (f"list{noun}" for noun in nouns):
         assert [] == await ask(command, listall=True), command
 
@@ -128,6 +128,12 @@ async def vpn_and_users(client: Client) -> None:
     vpn = await client.job("createRemoteAccessVpn", publicipid=address["id"])
     user = await client.job("addVpnUser", username="alice", password="wonder.land")
     assert ("Running", "Active") == (vpn["state"], user["state"])
+    peer = await client.ask("addWireGuardPeer", publicipid=address["id"], name="phone")
+    for _ in range(60):
+        if (await client.one("listWireGuardPeers", id=peer["id"]))["state"] == "Active":
+            return
+        await client.cloud.clock.sleep(1)
+    raise AssertionError("the router does not say that it knows the peer")
 
 
 async def replaced_router(client: Client, network: dict[str, Any]) -> dict[str, Any]:
