@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from sysvm.basics.errors import Refused, Why
 
-LARGEST_PREFIX, SMALLEST_PREFIX = 16, 30
+LARGEST_PREFIX, SMALLEST_PREFIX = 22, 30  # a router looks at a thousand peers in some milliseconds
 _BYTES = 32
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9 @._-]{0,62}[a-zA-Z0-9@._-])?")
 _SPECIAL = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")
