@@ -211,7 +211,7 @@ async def test_the_servers_certificate_is_checked_against_the_given_ca_alone(mon
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("127.0.0.1").configure_cert(context)
     await source.start(context)
-    source.serve("/b", whole(b""))
+    source.serve("/b?list-type=2&max-keys=1", whole(b""))
     bucket = Bucket(url=f"https://127.0.0.1:{source.port}", name="b", access_key="k", secret_key="s")
     for pem, good in ((ca.cert_pem.bytes(), True), (other.cert_pem.bytes(), False), (b"", False)):
         client = S3(msgspec.structs.replace(bucket, ca=pem.decode()), NOW)
@@ -232,17 +232,22 @@ async def test_a_busy_server_is_asked_again_and_one_that_refuses_is_not(monkeypa
     async def busy(ask: object) -> None:
         await ask.say(next(said), "Content-Length: 2", body=b"ok")  # type: ignore[attr-defined]
 
+    async def none(ask: object) -> None:
+        await ask.say("501 Not Implemented", "Content-Length: 0")  # type: ignore[attr-defined]
+
     async def no(ask: object) -> None:
         text = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
         await ask.say("403 Forbidden", f"Content-Length: {len(text)}", body=text)  # type: ignore[attr-defined]
 
+    source.serve("/b?prefix=x&uploads=", none)
     source.serve("/b/busy", busy)
     source.serve("/b/no", no)
     client = S3(Bucket(url=f"http://127.0.0.1:{source.port}", name="b", access_key="k", secret_key="s"), NOW)
+    assert [] == await asyncio.to_thread(lambda: list(client.uploads("x"))), "this server does not keep such a list"
     assert b"ok" == await asyncio.to_thread(client.get, "busy")
     with pytest.raises(BucketFailed, match="answers 403, AccessDenied: no"):
         await asyncio.to_thread(client.get, "no")
-    assert 4 == len(source.asked)
+    assert 5 == len(source.asked)
     source.stop()
 
 
@@ -331,7 +336,7 @@ async def test_a_server_that_is_away_damages_nothing_and_work_is_tried_again(
     async def away(ask: Exchange) -> None:
         await ask.say("503 Slow Down", "Content-Length: 0")
 
-    source.serve("/b", whole(b""))
+    source.serve("/b?list-type=2&max-keys=1", whole(b""))
     source.serve("/b?list-type=2&max-keys=1000&prefix=images%2F", whole(f"<A>{entry.format(UUID)}</A>".encode()))
     source.serve(f"/b/images/{UUID}.json", whole(msgspec.json.encode(image)))
     source.serve(f"/b/objects/{'a' * 64}", away)

@@ -75,8 +75,8 @@ class S3:
 
     # ------------------------------------------------------------ objects
     def look(self) -> None:
-        """Raises BucketFailed, after one try, when the bucket is not to be used."""
-        self._once("HEAD", "", (), b"", {}).close()
+        """Raises BucketFailed, after one try, when the bucket is not to be used. Listing shows that the key is good, too."""
+        self._once("GET", "", (("list-type", "2"), ("max-keys", "1")), b"", {}).close()
 
     def head(self, key: str) -> Head | None:
         """None: there is no such object."""
@@ -154,10 +154,15 @@ class S3:
                 raise
 
     def uploads(self, prefix: str) -> Iterator[Entry]:
-        """Those that have been begun and neither completed nor aborted."""
+        """Those that have been begun and neither completed nor aborted; none where the server cannot tell."""
         more: Query = ()
         while True:
-            found = self._xml("GET", "", (("uploads", ""), ("prefix", prefix), *more))
+            try:
+                found = self._xml("GET", "", (("uploads", ""), ("prefix", prefix), *more))
+            except BucketFailed as error:
+                if error.status == 501:
+                    return
+                raise
             for one in found.iterfind("{*}Upload"):
                 yield Entry(_text(one, "Key"), _instant(_text(one, "Initiated")), _text(one, "UploadId"))
             if _text(found, "IsTruncated") != "true":
