@@ -12,6 +12,7 @@ from sysvm.store.store import Tx
 from sysvm.wire.channel import StoreSeen, StoresReport
 from sysvm.wire.machines import Runtime
 from sysvm.wire.nfs import NfsShare
+from tests.api.stage import ApiError
 from tests.orchestrator.tale import Tale, tell
 
 URL = "nfs://server/export?vers=4.1"
@@ -122,3 +123,30 @@ def test_what_a_secondary_storage_vm_tells_of_a_store_is_shown_and_alerted_once(
     tell(story)
 
 
+
+
+def test_a_zone_whose_hosts_run_containers_only_is_told_so():
+    """At the adding, in words; and where the hosts that could have gone since, by an alert."""
+
+    async def story(tale: Tale) -> None:
+        await tale.system_vms(2)
+
+        def containers_only(tx: Tx) -> None:
+            for each in tx.rows(tables.host, "removed is null"):
+                tx.update(tables.host, each.id, facts={**each.facts, "hypervisors": ["LXC"]})
+
+        await add(tale)
+        await tale.cloud.store.run(containers_only)
+        with pytest.raises(ApiError, match="none of them runs virtual machines"):
+            await add(tale, "nfs://server/another")
+        row = await worker(tale)
+
+        def placed(tx: Tx) -> None:
+            tx.update(tables.machine, row.id, hypervisor="KVM", incarnation=row.incarnation + 7)
+            placing.place(tx, tale.cloud.server_now.context, row.id)
+
+        await tale.cloud.store.run(placed)
+        (text,) = [text for text in await tale.alerts() if "Image store share cannot be used" in text]
+        assert "no host of the zone runs virtual machines" in text
+
+    tell(story)
