@@ -150,6 +150,9 @@ async def test_a_guest_moves_with_its_disk_and_leaves_nothing_behind(tmp_path: P
         seen = await two.seen(arriving)
         assert seen is not None
         assert (Moving.NO, Power.RUNNING, spec_digest(arriving)) == (seen.moving, seen.power, seen.spec)
+        async for _ in until(CLOCK, "nothing is on its way any more"):
+            if not one.mover._driver.marks.sending and "send v-30-VM" not in {task.get_name() for task in asyncio.all_tasks()}:
+                break
         assert {"vda": str(volume_file(two.pool, "root", "qcow2"))} == (await live(two.stage, arriving)).disks
         assert (two.stage.layout.channel(spec.machine, 1) / "vnc.sock").is_socket()
         await one.stage.driver.ensure_removed(spec.machine, 1, kept_network=False)

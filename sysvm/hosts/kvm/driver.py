@@ -96,7 +96,8 @@ class KvmDriver:
         key = (seen.machine, seen.incarnation)
         if self.marks.landing(key) is None and self.marks.leaving(key) is None:
             return seen
-        life = await self._libvirt.call(lambda connection: moving.life_of(connection, domain.domain_name(*key)))
+        name, leaving = domain.domain_name(*key), self.marks.leaving(key) is not None
+        life = await self._libvirt.call(lambda connection: moving.life_of(connection, name, leaving=leaving))
         return self.marks.told(seen, life)
 
     def _with_fault(self, seen: MachineSeen) -> MachineSeen:

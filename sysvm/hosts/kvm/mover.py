@@ -177,8 +177,11 @@ def _let_run(socket: str, name: str) -> None:
     connection = libvirt.open(f"qemu+unix:///system?socket={socket}")
     try:
         one = connection.lookupByName(name)
-        if one.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+        try:
             one.resume()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # its host has let it run already
+                raise
         libvirt_qemu.qemuMonitorCommand(one, domain.ANNOUNCE, 0)
     finally:
         connection.close()

@@ -7,15 +7,15 @@ from sysvm.hosts.kvm.connection import load
 from sysvm.hosts.kvm.marks import Life
 
 
-def life_of(connection: Any, name: str) -> Life:
-    """What there is of it."""
+def life_of(connection: Any, name: str, *, leaving: bool) -> Life:
+    """What there is of it; `leaving`: it was sent from here."""
     libvirt = load()
     one = _find(connection, name)
     if one is None:
         return Life()
     try:
         paused = one.state()[0] == libvirt.VIR_DOMAIN_PAUSED
-        return Life(defined=True, paused=paused, busy=one.isActive() and _is_sent(one))
+        return Life(defined=True, paused=paused, busy=leaving and bool(one.isActive()) and _is_sent(one))
     except libvirt.libvirtError as error:
         if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
             raise NotYet(1, "the guest is just leaving") from error
