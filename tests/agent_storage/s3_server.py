@@ -1,4 +1,5 @@
-"""An S3 server that is not ours: moto's, in a process of its own. What it has is in memory and goes with it.
+"""An S3 server that is not ours: moto's, in a process of its own. What it has is in memory and goes with it. It checks the
+signature of each request, with code that is not ours either (botocore's).
 
 It can be told to stand behind a relay that breaks off, or is killed, in the middle of an upload: `Relay`.
 """
@@ -17,11 +18,20 @@ from sysvm.basics.clock import SystemClock
 from sysvm.wire.documents import Bucket
 
 SERVE = """
-import sys
-from werkzeug.serving import make_server
+import json
+from moto import settings
+from moto.iam.models import iam_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+accounts = iam_backends["123456789012"]["aws"]
+accounts.create_user(region_name="us-east-1", user_name="store")
+everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+accounts.put_user_policy("store", "all", json.dumps(everything))
+key = accounts.create_access_key("store")
+settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from the first request on
 server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
-print(server.server_port, flush=True)
+print(server.server_port, key.access_key_id, key.secret_access_key, flush=True)
 server.serve_forever()
 """
 
@@ -31,14 +41,16 @@ class Server:
     """Where it is, and a client for what only a test does."""
 
     port: int
+    access_key: str
+    secret_key: str
     buckets: int = 0
 
     def bucket(self, **changes: str) -> Bucket:
         """A new, empty one."""
         self.buckets += 1
         made = Bucket(**{  # type: ignore[arg-type]
-            "url": f"http://127.0.0.1:{self.port}", "name": f"images-{self.buckets}", "access_key": "key",
-            "secret_key": "secret", **changes,
+            "url": f"http://127.0.0.1:{self.port}", "name": f"images-{self.buckets}",
+            "access_key": self.access_key, "secret_key": self.secret_key, **changes,
         })  # fmt: skip
         S3(made, SystemClock().now).put("", b"")
         return made
@@ -51,7 +63,8 @@ def served() -> Iterator[Server]:
     process = subprocess.Popen((sys.executable, "-c", SERVE), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=quiet)
     try:
         assert process.stdout is not None
-        yield Server(int(process.stdout.readline()))
+        port, access_key, secret_key = process.stdout.readline().decode().split()
+        yield Server(int(port), access_key, secret_key)
     finally:
         process.kill()
         process.wait()

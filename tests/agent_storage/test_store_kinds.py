@@ -190,6 +190,8 @@ def test_more_objects_than_an_answer_holds_are_listed(server: Server) -> None:
 
 FAULTS = {
     "another bucket": ({"name": "not-there"}, "answers 404"),
+    "another key": ({"access_key": "nobody"}, "answers 403, InvalidAccessKeyId"),
+    "another secret": ({"secret_key": "guessed"}, "answers 403, SignatureDoesNotMatch"),
     "nobody": ({"url": "http://127.0.0.1:1"}, "127.0.0.1:1 does not answer"),
 }
 
