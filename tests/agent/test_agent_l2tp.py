@@ -101,5 +101,27 @@ def test_whatever_is_in_a_name_or_password_is_one_word(name: str, password: str)
     assert [name, "*", password, "*"] == words_of(line)
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "stays"),
+    [
+        ("one", "one", True),
+        ("one", "two", False),
+        ("one", None, False),
+        (None, None, False),
+        (None, "one", True),  # came in before it was noted who may
+    ],
+)
+def test_who_is_removed_or_has_another_password_is_cut_off(before: str | None, now: str | None, stays: bool) -> None:
+    """And nobody else: not who is called alike."""
+    bob, alike = VpnUser(name="bob", password="b"), VpnUser(name="alice.b", password="c")
+
+    def lns(password: str | None) -> l2tp.Lns:
+        alice = (VpnUser(name="alice", password=password),) if password else ()
+        return msgspec.structs.replace(l2tp.render(access()), users=(bob, alike, *alice))
+
+    admitted, wanted = lns(before).secrets(), lns(now)
+    assert (stays, True, True) == tuple(l2tp.may_stay(name, admitted, wanted) for name in ("alice", "bob", "alice.b"))
+
+
 def test_a_machine_without_ppp_says_so(tmp_path: Path) -> None:
     assert "no PPP here" == l2tp.kernel_lacks(tmp_path)

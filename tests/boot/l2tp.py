@@ -93,7 +93,7 @@ except OSError:
 READ = "import sys, urllib.request as web; print(web.urlopen(sys.argv[1], timeout=10).read().decode())"
 _CONTROL, _LOG = "/run/xl2tpd/l2tp-control", "/tmp/xl2tpd.log"
 _SHOW = "ip -4 -br address show dev ppp0 2> /dev/null"
-_REFUSED = "authentication failed\\|Connection terminated\\|Maximum retries"
+_OVER = "remote IP address\\|authentication failed\\|Connection terminated\\|Maximum retries"
 _BEGIN = (
     f"ip address add {HERE}/24 dev eth0; ip link set lo up; ip link set eth0 up; ip route add default via {GATEWAY};"
     " install -m 600 /sysvm/boot/chap-secrets /etc/ppp/chap-secrets; mkdir -p /run/xl2tpd;"
@@ -123,8 +123,7 @@ class L2tpClient:
         self._port.ask(f"kill $(pidof xl2tpd); while pidof xl2tpd pppd; do sleep 0.1; done; rm -f {_CONTROL}")
         self._port.ask(f"setsid xl2tpd -D -c /sysvm/boot/xl2tpd.conf > {_LOG} 2>&1 &")
         self._port.ask(f"until [ -p {_CONTROL} ]; do sleep 0.1; done; echo 'c home' > {_CONTROL}")
-        over = f"{_SHOW} | grep -q peer || grep -q '{_REFUSED}' {_LOG}"
-        self._port.ask(f"for _ in $(seq 100); do {{ {over}; }} && break; sleep 0.3; done")
+        self._port.ask(f"for _ in $(seq 100); do grep -q '{_OVER}' {_LOG} && break; sleep 0.3; done")
         return self.address
 
     @property
@@ -187,7 +186,8 @@ def bob_is_in(demo: World, place: Outside) -> Iterator[Callable[[], None]]:
             other.logout()
             assert "" == other.login(NAME, PASSWORD, public=public, key=key, network=str(network["cidr"])), other.log()
             assert "completed successfully" in caller.protect(), caller.log()
-            assert ("10.1.2.2", "10.1.2.5") == (other.address, caller.call()), caller.log()
+            addresses = (other.address, caller.call())
+            assert ("10.1.2.2", "10.1.2.5") == addresses, f"{addresses}\n{caller.log()}"
             demo.until(lambda: "tiny guest one" in caller.page(demo.machine("one")["ipaddress"]), "guest one to answer")
             demo.until(lambda: greets(demo, place), "guest one to answer by IKEv2")
             assert "" == place.run(place.outside, sys.executable, "-c", PLAIN, public).stdout, "somebody speaks without IPsec"

@@ -126,6 +126,13 @@ def kernel_lacks(devices: Path) -> str:
     return ""
 
 
+def may_stay(name: str, admitted: str, lns: Lns) -> bool:
+    """Whether a user who is in may be in. `admitted` are the secrets with which whoever is in may have come."""
+    wanted = set(lns.secrets().splitlines())
+    came_by = {line for line in admitted.splitlines() if line.startswith(f"{quoted(name)} ")}
+    return came_by <= wanted and name in {user.name for user in lns.users}
+
+
 class L2tp:
     """The part of the service. What it is given is None when nobody is served by L2TP."""
 
@@ -222,12 +229,8 @@ class L2tp:
 
     def _unwelcome(self, lns: Lns) -> list[tuple[int, str]]:
         """Who is in and may not be, or came in with a password that is not valid any more."""
-        admitted = self._admitted.read_text().splitlines() if self._admitted.exists() else []
-        valid = set(lns.secrets().splitlines())
-        lost = {line for line in admitted if line not in valid}
-        gone = {name for _, name in self._seen() if any(line.startswith(f"{quoted(name)} ") for line in lost)}
-        known = {user.name for user in lns.users}
-        return [(number, name) for number, name in self._seen() if name in gone or name not in known]
+        admitted = self._admitted.read_text() if self._admitted.exists() else ""
+        return [(number, name) for number, name in self._seen() if not may_stay(name, admitted, lns)]
 
     def _cut_off(self, lns: Lns) -> None:
         """Raises CommandFailed when one stays."""
