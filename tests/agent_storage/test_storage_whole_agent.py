@@ -122,7 +122,7 @@ async def test_a_killed_agent_takes_its_download_up_again_unasked(root: Path) ->
         checked = await host.outcome("check")
         assert checked.result is not None
         said = msgspec.msgpack.decode(checked.result, type=Diagnosed).stdout
-        assert "Good: store: store-1 is mounted and writable" in said
+        assert f"Good: store: {root / 'sysvm/store/store-1'} is mounted and writable" in said
         assert "Good: server" in said
         agent.terminate()
         await agent.wait()

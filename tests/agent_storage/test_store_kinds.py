@@ -23,7 +23,7 @@ from sysvm.agent.roles.secstorage.s3 import S3, BucketFailed
 from sysvm.agent.roles.secstorage.store import SWEEP_AGE_S, Image, ImageStore
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import Refused
-from sysvm.wire.channel import DeleteImage, Scrub, Scrubbed
+from sysvm.wire.channel import CheckSelf, DeleteImage, Diagnosed, Scrub, Scrubbed
 from sysvm.wire.documents import Bucket, Store
 from sysvm.wire.grants import FetchTicket, KeepTicket, sign_keep_ticket, sign_link, sign_ticket
 
@@ -322,6 +322,23 @@ async def test_a_host_delivers_into_a_bucket_and_what_is_deleted_or_damaged_is_g
     assert isinstance(found, Scrubbed)
     assert (UUID,) == found.damaged
     await ssvm.role.run_task("d", DeleteImage(store="store-1", image=UUID), nothing)
+
+
+async def test_a_folder_that_is_not_there_is_told_as_such_and_not_as_the_buckets_fault(ssvm: Stage) -> None:
+    checked = await ssvm.role.run_task("c", CheckSelf(), nothing)
+    assert isinstance(checked, Diagnosed)
+    assert f"/{(await buckets_of(ssvm))[0]} is mounted and writable" in checked.stdout
+    ssvm.mounted.clear()
+    (fault,) = await ssvm.role.faults()
+    assert fault.why == (
+        f"the folder in which images wait for bucket {(await buckets_of(ssvm))[0]}: {ssvm.store} is not mounted"
+    )
+
+
+async def buckets_of(ssvm: Stage) -> list[str]:
+    document = ssvm.role._document
+    assert document is not None
+    return [store.bucket.name for store in document.stores if store.bucket is not None]
 
 
 async def test_a_server_that_is_away_damages_nothing_and_work_is_tried_again(

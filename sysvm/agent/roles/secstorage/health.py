@@ -63,6 +63,8 @@ def store_fault(store: Store, mounts: set[str]) -> ServiceFault | None:
 
 def name_of(store: Store) -> str:
     """As operators know it."""
+    if store.bucket is not None:
+        return f"{store.bucket.url}/{store.bucket.name}"
     return store.nfs.place if store.nfs is not None else store.path
 
 

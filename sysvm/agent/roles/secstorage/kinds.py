@@ -27,6 +27,11 @@ def opened(store: Store, now: Callable[[], float]) -> ImageStore:
     return BucketStore(Path(store.path), S3(store.bucket, now))
 
 
+def folder_of(store: Store) -> Store:
+    """What is mounted at its path, as a store of its own."""
+    return msgspec.structs.replace(store, bucket=None)
+
+
 def looked(store: Store, seen: Look, now: Callable[[], float]) -> Look:
     """What there is to see of it beyond its folder."""
     if store.bucket is None:

@@ -267,7 +267,7 @@ class SecStorageRole(Role):
         return tuple(look.fault for look in looks if look.fault is not None)
 
     def _look(self, store: Store) -> health.Look:
-        seen = health.look(store, self._mounts(), self._shares.why.get(store.store, ""))
+        seen = health.look(kinds.folder_of(store), self._mounts(), self._shares.why.get(store.store, ""))
         return kinds.looked(store, seen, self._context.clock.now)
 
     # ------------------------------------------------------------ keeping stores
