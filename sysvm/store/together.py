@@ -2,7 +2,7 @@
 
 A commit costs the database more than what such an op writes (PostgreSQL waits for the disk). So an op does not begin a
 transaction of its own while others are under way: it waits for one of them to end, and then goes along with all that wait.
-When nothing is under way it goes at once, with those that come in the same lap of the event loop.
+When nothing is under way it goes at once, alone.
 
 Nothing is lost by that: an op is done when the commit that has it was acknowledged, as with the store. When one of several
 raises, none of them is done; then each is run alone, and only the guilty one's caller hears of it. When the database goes
@@ -41,7 +41,6 @@ class Together:
         """See Store.run."""
         mine = _Waiting(op, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)
-        await asyncio.sleep(0)  # whoever else is ready in this lap of the loop comes along
         async with self._room:
             if mine in self._waiting:
                 await self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))])
