@@ -44,6 +44,7 @@ from sysvm.wire.documents import RouterDocument
 
 _SOCKET = Path("/var/run/wireguard") / f"{DEVICE}.sock"  # wireguard-go and wg know no other place
 _SCRIPT = f"#!/bin/sh\nexec 2>&1\nexport LOG_LEVEL=error\nexec wireguard-go -f {DEVICE}\n"
+_SAID = "/proc/self/fd/0"  # what a program is told on its standard input; VMs have no /dev/stdin
 _ATTEMPTS, _PAUSE = 250, 0.02
 _GREETS = 25  # pauses in which what is sent to peers must have left
 _BY_HAND_S = 10.0  # how often the kernel's peers are looked at
@@ -72,12 +73,21 @@ class Wireguard:
         if rendering is None:
             self._remove()
             return
+        fresh = not self._folder.exists()
+        try:
+            self._make(rendering)
+        except (CommandFailed, OSError):
+            if fresh:
+                self._remove()  # there was nothing, and a half is not left to be found as somebody else's
+            raise
+
+    def _make(self, rendering: Wanted) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._kernel = _made_by_kernel()
         if not self._kernel:
             self._supervision.ensure(Daemon(self.name, _SCRIPT))
             _wait()
-        run("wg", "syncconf", DEVICE, "/dev/stdin", said=rendering.text())
+        run("wg", "syncconf", DEVICE, _SAID, said=rendering.text())
         lines = _steps(rendering)
         if lines:
             run("ip", "-batch", "-", said="\n".join(lines) + "\n")
@@ -136,12 +146,12 @@ class Wireguard:
         text = greeting(wanted, lost, keepalive="1")
         if not text:
             return
-        run("wg", "addconf", DEVICE, "/dev/stdin", said=text)
+        run("wg", "addconf", DEVICE, _SAID, said=text)
         for _ in range(_GREETS):
             if not unsent(_told(), lost):
                 break
             time.sleep(_PAUSE)
-        run("wg", "addconf", DEVICE, "/dev/stdin", said=greeting(wanted, lost, keepalive="off"))
+        run("wg", "addconf", DEVICE, _SAID, said=greeting(wanted, lost, keepalive="off"))
         log.info("wireguard_peers_greeted", peers=len(lost))
 
     def _remove(self) -> None:
