@@ -1,0 +1,147 @@
+"""A second host comes to the demo, and guest one goes there while it runs and answers: real host agents, QEMU, VXLAN."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from sysvm.cli.demo import tenant
+from sysvm.cli.demo.supervisor import Supervisor, program
+from sysvm.hosts.layout import Layout
+from tests.boot.conftest import world
+from tests.boot.patience import NotYet
+from tests.boot.world import World, answers, sysvm
+
+pytestmark = [pytest.mark.root, pytest.mark.template]
+WIRE = ("198.51.100.1/30", "198.51.100.2/30")
+
+
+@contextmanager
+def two_hosts(demo: World) -> Iterator[Layout]:
+    """A second host with storage of its own, and a wire between the two."""
+    folder = demo.state.with_name("second")
+    layout = Layout.of(folder)
+    ends = [f"w{demo.layout.hash8}", f"w{layout.hash8}"]
+    subprocess.run(["ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1]], check=True)
+    try:
+        first = _with_words(demo, "--underlay-link", ends[0], "--underlay", WIRE[0])
+        Supervisor(demo.state).add("host", first)
+        folder.mkdir()
+        (folder / "primary").mkdir()
+        Supervisor(demo.state).add("second", _second(demo, folder, ends[1]))
+        demo.until(lambda: _up(demo), "both hosts are up, and reach each other")
+        yield layout
+    finally:
+        Supervisor(demo.state).stop()
+        subprocess.run(["ip", "link", "del", ends[0]], check=False, capture_output=True)  # if nobody has taken it
+        done = sysvm("down", "--state", str(folder))
+        assert done.returncode == 0, done.stderr
+
+
+def _with_words(demo: World, *words: str) -> list[str]:
+    """How the demo's host agent was started, and more."""
+    places = demo.places
+    return [
+        program(), "agent", "host", "--state", str(demo.state), "--server", f"127.0.0.1:{places.hub_port}",
+        "--uplink", places.uplink[1], *words,
+    ]  # fmt: skip
+
+
+def _second(demo: World, folder: Path, wire: str) -> list[str]:
+    """The line of the second host."""
+    (first,) = demo.client.rows("listHosts", "host", type="Routing")
+    answer = demo.client.call(
+        "addHost", clusterid=first["clusterid"], podid=first["podid"], zoneid=first["zoneid"], hypervisor="KVM",
+        url="http://192.0.2.77",
+    )["host"]  # fmt: skip
+    row = answer[0] if isinstance(answer, list) else answer
+    demo.client.call(
+        "createStoragePool", name="second", zoneid=first["zoneid"], podid=first["podid"], clusterid=first["clusterid"],
+        url=f"file://192.0.2.77{folder}/primary", scope="HOST",
+    )  # fmt: skip
+    token = row["details"]["join"].split("--token ", 1)[1]
+    return [
+        program(), "agent", "host", "--state", str(folder), "--server", f"127.0.0.1:{demo.places.hub_port}",
+        "--token", token, "--underlay-link", wire, "--underlay", WIRE[1],
+    ]  # fmt: skip
+
+
+def _up(demo: World) -> bool:
+    found = demo.client.rows("listHosts", "host", type="Routing")
+    if [host["state"] for host in found] != ["Up", "Up"]:
+        raise NotYet(str([(host["name"], host["state"]) for host in found]))
+    (there,) = demo.client.rows("findHostsForMigration", "host", virtualmachineid=demo.uuid("one"))
+    if not there["suitableformigration"]:
+        raise NotYet("the second host cannot take guests in yet")
+    return True
+
+
+class Visitor:
+    """Somebody outside who asks guest one for its page, again and again; the longest time without an answer."""
+
+    def __init__(self, address: str) -> None:
+        self.answered, self.longest = 0, 0.0
+        self._address = address
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> "Visitor":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(0.02):
+            try:
+                said = answers(self._address, 80, seconds=1.0)
+            except OSError:
+                continue
+            if "tiny guest" in said:
+                self.answered += 1
+                self.longest, last = max(self.longest, time.monotonic() - last), time.monotonic()
+
+
+def a_guest_on_a_wide_network(demo: World) -> tuple[str, str]:
+    """A guest that serves its page, on a network that both hosts can have; its id, and where its page is."""
+    (first, *_) = demo.client.rows("listVirtualMachines", "virtualmachine", id=demo.uuid("one"))
+    zone_id = first["zoneid"]
+    (physical,) = demo.client.rows("listPhysicalNetworks", "physicalnetwork")
+    demo.client.job("updatePhysicalNetwork", id=physical["id"], vlan="5000-5010")
+    (offering,) = demo.client.rows("listNetworkOfferings", "networkoffering", name=tenant.OFFERING)
+    network = demo.client.call(
+        "createNetwork", name="wide", displaytext="wide", networkofferingid=offering["id"], zoneid=zone_id
+    )["network"]  # fmt: skip
+    made = demo.client.job(
+        "deployVirtualMachine", name="wanderer", serviceofferingid=first["serviceofferingid"], zoneid=zone_id,
+        templateid=first["templateid"], networkids=network["id"],
+    )["virtualmachine"]  # fmt: skip
+    return made["id"], tenant.let_world_in(demo.client, network["id"], made["id"])
+
+
+def test_a_guest_goes_to_a_second_host_and_answers_on():
+    """Its page is there before, meanwhile and afterwards; nothing of it is left where it was."""
+    with world("--runtime", "container") as demo, ExitStack() as stack:
+        guest, address = a_guest_on_a_wide_network(demo)
+        demo.until(lambda: "tiny guest" in answers(address, 80), "the guest answers")
+        second = stack.enter_context(two_hosts(demo))
+        before = demo.client.rows("listVirtualMachines", "virtualmachine", id=guest)[0]["hostid"]
+        with Visitor(address) as visitor:
+            demo.client.job("migrateVirtualMachine", virtualmachineid=guest, autoselect="true")
+            seen = visitor.answered
+            demo.until(lambda: visitor.answered > seen + 20, "the guest answers on")
+        print(f"answered {visitor.answered} times, longest silence {visitor.longest:.3f} s")
+        now = demo.client.rows("listVirtualMachines", "virtualmachine", id=guest)[0]
+        assert ("Running", True) == (now["state"], now["hostid"] != before)
+        assert guest in [folder.name for folder in second.machines.iterdir()]
+        demo.until(lambda: not demo.layout.machine(guest).exists(), "nothing of it is left where it was")
+        (volume,) = demo.client.rows("listVolumes", "volume", virtualmachineid=guest)
+        assert (second.state / f"primary/volumes/{volume['id']}.qcow2").exists()
+        demo.until(lambda: not (demo.state / f"primary/volumes/{volume['id']}.qcow2").exists(), "nor of its volume")
