@@ -4,6 +4,7 @@ Read only; connections.py, which writes, uses its parts. The numbers and hashes 
 `nft` and `ip` say what.
 """
 
+import contextlib
 import errno
 import hashlib
 import socket
@@ -14,7 +15,10 @@ _ROUTE, NETFILTER = 0, 12
 _GETADDR, _GETROUTE, _GETQDISC, _DONE, ERROR = 22, 26, 38, 3, 2
 REQUEST, DUMP = 0x1, 0x300
 _GETGEN = (10 << 8) | 16
+_NEWGEN = (10 << 8) | 15
 _GEN_ID = 1
+_RULESET_GROUP = 7
+_ATTACH_FILTER = 26
 _GETOBJ = (10 << 8) | 19
 _GETTABLE = (10 << 8) | 1
 _TABLE_NAME = 1
@@ -40,6 +44,36 @@ def ruleset_generation() -> int:
     if _GEN_ID not in values:
         raise Unanswered("the kernel tells no nftables generation")
     return int.from_bytes(values[_GEN_ID], "big")
+
+
+def ruleset_news() -> socket.socket:
+    """A socket with something to read after each nftables transaction in this network namespace. Raises OSError."""
+    import ctypes  # needed when a router stands: its start does not wait for it
+
+    handle = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETFILTER)
+    # Of each rule and element there is a message: the kernel throws away all but the one that ends a transaction
+    # (load the message's type; is it that; take it whole; take nothing).
+    steps = ((0x28, 0, 0, 4), (0x15, 0, 1, socket.htons(_NEWGEN)), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    try:
+        program = struct.pack("HP", len(steps), ctypes.addressof(code))
+        handle.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
+        handle.bind((0, 1 << (_RULESET_GROUP - 1)))
+    except OSError:
+        handle.close()
+        raise
+    return handle
+
+
+def forget_news(handle: socket.socket) -> None:
+    """Reads away what has come; that some was lost says nothing new either."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            try:
+                handle.recv(4096)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
 
 
 def has_table(table: str) -> bool:

@@ -5,13 +5,14 @@ whose part of the document is wrong, or that fails, keeps what it had; the other
 has been read back and equals what the last document renders to.
 
 Order: the ruleset before addresses and forwarding, so that nothing is forwarded unfiltered; daemons when their addresses
-are there. The watch compares cheap fingerprints every two seconds and reads a service back only when one has changed; a
-daemon that s6 has started again is told as mended.
+are there. The watch compares cheap fingerprints every two seconds, and whenever the kernel says that rules have changed, and
+reads a service back only when one has changed; a daemon that s6 has started again is told as mended.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,7 @@ import msgspec
 
 from sysvm.agent.command import CommandFailed
 from sysvm.agent.roles import Context, Progress, Role
+from sysvm.agent.roles.router import bell
 from sysvm.agent.roles.router.checking import Checking
 from sysvm.agent.roles.router.dnsmasq import Dnsmasq
 from sysvm.agent.roles.router.haproxy import Haproxy
@@ -227,6 +229,7 @@ class RouterRole(Role):
         if self._prepare is not None:
             tasks.start(self._on_thread(self._prepare), "prepare")
         tasks.start(self._watch(), "watch")
+        tasks.start(self._listen(), "bell")
         tasks.start(self._meter(), "meter")
         tasks.start(self._checking.watch(), "checks")
 
@@ -377,6 +380,19 @@ class RouterRole(Role):
             await self._context.clock.sleep(_WATCH_EVERY)
             for report in await self._on_thread(self._mend):
                 await self._context.line.notify(report)
+
+    async def _listen(self) -> None:
+        """What somebody else changes in the kernel's rules is looked at when the kernel says so."""
+        async with aclosing(bell.rings(self._context.clock)) as rings:
+            async for _ in rings:
+                for report in await self._on_thread(self._drifts):
+                    await self._context.line.notify(report)
+
+    def _drifts(self) -> list[DriftReport]:
+        if self._ending or self._resting or self._document is None:
+            return []
+        found = [report for holder in self._holders if (report := holder.drift()) is not None]
+        return [] if self._hidden else found
 
     def _mend(self) -> list[DriftReport | MembersReport | TunnelsReport]:
         if self._ending or self._resting or self._document is None:
