@@ -120,15 +120,10 @@ class KvmMover:
     async def _try(self, key: Key, order: EnsureSent, other: str) -> str:
         """Why it is still here; `other`: the way to the other host's libvirtd."""
         name = domain.domain_name(*key)
-        try:
-            await asyncio.to_thread(_migrate, str(self._driver.libvirt_socket), name, order)
-        except load().libvirtError as error:
-            return str(error)
-        try:
-            await asyncio.to_thread(_let_run, other, name)
-        except load().libvirtError as error:
-            log.warning("machine_not_let_run", machine=key[0], why=str(error))  # its host does that when it is told to
-        return ""
+        why = await asyncio.to_thread(_said, lambda: _migrate(str(self._driver.libvirt_socket), name, order))
+        if not why and (late := await asyncio.to_thread(_said, lambda: _let_run(other, name))):
+            log.warning("machine_not_let_run", machine=key[0], why=late)  # its host does that when it is told to
+        return why
 
     def _sockets(self, attempt: str) -> dict[str, Path]:
         folder = self._driver.libvirt_socket.parent / "moving" / attempt[:8]
@@ -136,6 +131,16 @@ class KvmMover:
 
 
 # ---------------------------------------------------------------- in threads of their own
+def _said(act: Callable[[], None]) -> str:
+    """What libvirt says against it. No error leaves the thread: with its frames it keeps the connection, whose end would be
+    waited for by the loop that carries its bytes."""
+    try:
+        act()
+    except load().libvirtError as error:
+        return str(error)
+    return ""
+
+
 def _migrate(socket: str, name: str, order: EnsureSent) -> None:
     """Copies everything; afterwards the guest is gone here and paused there. Raises libvirtError when it is still here."""
     libvirt = load()
