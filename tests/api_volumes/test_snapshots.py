@@ -44,6 +44,21 @@ async def test_a_snapshot_is_wished_and_listed(land: Land):
         await land.admin("deleteVolume", id=disk["id"])
 
 
+async def test_a_store_with_a_snapshot_is_kept(land: Land):
+    """Also one that nobody sees any more, until its bytes are gone."""
+    disk = await volume(land)
+    await made(land, disk["id"])
+    (store,) = await land.admin("listImageStores")
+    found = await snapshot(land, disk["id"])
+    await land.cloud.change(tables.snapshot, found["id"], store_id=(await row(land, tables.image_store, store["id"])).id)
+    for removed in (None, 1.0):
+        await land.cloud.change(tables.snapshot, found["id"], removed=removed)
+        with refusal(536, "there are 1 snapshots on it"):
+            await land.admin("deleteImageStore", id=store["id"])
+    await land.cloud.change(tables.snapshot, found["id"], stored=False)
+    assert {"success": True} == await land.admin("deleteImageStore", id=store["id"])
+
+
 async def test_limits_count_snapshots(land: Land):
     user = await land.stage.user("small")
     (account,) = await land.admin("listAccounts", name="small", listall=True)

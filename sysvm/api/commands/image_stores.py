@@ -131,8 +131,12 @@ def _scrubbed(tx: Tx, job: Row) -> dict[str, Any]:
 
 @handler("deleteImageStore")
 def delete_image_store(call: Call) -> Reply:
-    """Removes a store on which no image is wanted. Nothing in its directory is deleted."""
+    """Removes a store on which nothing is that anybody wants. Nothing in its directory is deleted."""
     store = call.need(tables.image_store, "id")
+    if count := storage_pools.snapshots_on(call.tx, store.id):
+        raise Refused(
+            f"Cannot delete image store {store.name}: there are {count} snapshots on it; delete them first", Why.IN_USE
+        )
     if count := storage_pools.copies_on(call.tx, store.id):
         raise Refused(
             f"Cannot delete image store {store.name}: there are {count} templates or ISOs on it; delete them first",

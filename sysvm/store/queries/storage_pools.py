@@ -105,6 +105,13 @@ def copies_on(tx: Tx, store_id: int) -> int:
     return count
 
 
+def snapshots_on(tx: Tx, store_id: int) -> int:
+    """How many snapshots an image store has, or may have, bytes of; those that are deleted count until their bytes are."""
+    snapshot = tables.snapshot
+    here = sa.select(sa.func.count()).select_from(snapshot).where(snapshot.c.store_id == store_id, snapshot.c.stored.is_(True))
+    return int(tx.value(here))
+
+
 def images_on(tx: Tx, store_id: int) -> Sequence[Row]:
     """The wanted copies on an image store that are not moving, arrived or not."""
     copy = tables.template_copy
