@@ -11,14 +11,15 @@ from tests.boot.screen import picture
 from tests.boot.test_self_care import page
 from tests.boot.traffic import Seen, forward, replaced, visiting
 from tests.boot.vpn import alice_comes_and_goes
+from tests.boot.wireguard import phone_is_in
 from tests.boot.world import World, answers
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
 
 
 async def test_the_demo_with_all_system_vms_as_machines():
-    """Template downloaded, router serves, the world comes in, a screen is seen, clients of a VPN are let in by IKEv2 and
-    by L2TP, the router is replaced, and they come in again."""
+    """Template downloaded, router serves, the world comes in, a screen is seen, clients of a VPN are let in by WireGuard,
+    IKEv2 and L2TP, the router is replaced, and they come in again."""
     with world("--runtime", "vm") as demo:
         demo.until(demo.all_run, "everything runs")
         rows = demo.machines()
@@ -31,6 +32,8 @@ async def test_the_demo_with_all_system_vms_as_machines():
         _, pixels = await picture(answer["url"])
         assert len(set(pixels[::4])) > 1
         with place_outside(demo) as place:
+            with phone_is_in(demo, place):
+                assert "WireGuard by the kernel" == demo.machine("router")["servicenotes"]
             assert "ESP by the kernel; users by L2TP and IKEv2" == alice_comes_and_goes(demo, place)
             with bob_is_in(demo, place) as log_in:
                 seen = await asyncio.to_thread(router_replaced, demo)  # it has loops of its own
