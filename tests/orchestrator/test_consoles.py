@@ -144,6 +144,20 @@ def test_a_session_that_was_lost_comes_back_for_a_while_and_not_for_ever():
     tell(story)
 
 
+def test_a_session_follows_a_guest_that_moves_while_it_runs():
+    """The page comes back with its secret, and is led to the relay of the other host."""
+
+    async def story(tale: Tale) -> None:
+        eye, (proxy,) = await console(tale)
+        first = await eye.redeem(proxy, await eye.ticket())
+        await tale.job("migrateVirtualMachine", virtualmachineid=first.guest, autoselect="true")
+        again = await eye.resume(proxy, first.resume)
+        assert (again.session, again.guest) == (first.session, first.guest)
+        assert again.relay_host not in ("", first.relay_host)
+
+    tell(story, hosts=2)
+
+
 def test_a_proxy_that_died_without_a_word_leaves_no_session_open_for_ever():
     """Its next life reports without it."""
 
