@@ -16,7 +16,7 @@ only when there are several of them: a single one is one thing that looks dead, 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sysvm.systemvms.machine import Drop, MachineStep, PlacementAct, PlacementSeen, Prepare, Start, Stop
+from sysvm.systemvms.machine import Drop, PlacementAct, PlacementSeen, Prepare, Start, Stop
 
 WINDOW_S = 300.0  # what died and was healed within it counts
 AGAIN_S = 30.0  # until what the brake holds up is looked at again
@@ -76,9 +76,10 @@ def is_revival(act: PlacementAct, *, lived: bool) -> bool:
     return lived and isinstance(act, Prepare | Start | Stop)
 
 
-def is_rebuilding(step: MachineStep, wanted: str, incarnation: int, placements: tuple[PlacementSeen, ...]) -> bool:
+def is_rebuilding(step: object, wanted: str, incarnation: int, placements: tuple[PlacementSeen, ...]) -> bool:
     """Whether the step lets a machine be made anew elsewhere because its host is lost."""
     if wanted != "running" or not isinstance(step, Drop):
         return False
     dropped = next(placement for placement in placements if placement.id == step.placement)
-    return dropped.host_lost and dropped.incarnation == incarnation and dropped.settled > 0
+    lived = dropped.incarnation == incarnation and dropped.settled > 0 and dropped.wanted not in ("incoming", "gone")
+    return dropped.host_lost and lived

@@ -109,6 +109,9 @@ REBUILDS = [
     (plans.Drop(1), "running", at(host_lost=False), False),  # it moves
     (plans.Drop(1), "running", at(incarnation=2), False),  # somebody asked for the next one
     (plans.Drop(1), "running", at(settled=0), False),  # it has never been
+    (plans.Drop(1), "running", at(wanted="away"), True),  # it was leaving, and has not left
+    (plans.Drop(1), "running", at(wanted="incoming"), False),  # it lives on another host
+    (plans.Drop(1), "running", at(wanted="gone"), False),  # it has left
     (plans.Place(), "running", at(), False),
     (plans.Tell(1, "gone"), "running", at(), False),
 ]

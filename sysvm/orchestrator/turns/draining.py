@@ -9,15 +9,17 @@ look and the step (the page then attaches again by itself); the others may vanis
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sysvm.store import tables
 from sysvm.store.queries import consoles, fleets
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import consoleproxy
 from sysvm.systemvms.consoleproxy import Emptying
-from sysvm.systemvms.machine import MachineStep, Tell, Wait
+from sysvm.systemvms.machine import Tell, Wait
 from sysvm.wire.machines import Kind
 
+S = TypeVar("S")
 LOOK_S = 0.5
 EMPTYING: dict[Kind, tuple[Callable[[Tx, Row], Emptying], str]] = {
     Kind.CONSOLE_PROXY: (consoles.emptying, "its console sessions are moving to another proxy"),
@@ -32,7 +34,7 @@ class Drain:
     machine: int
 
 
-def first(tx: Tx, machine: Row, step: MachineStep) -> MachineStep | Drain:
+def first(tx: Tx, machine: Row, step: S) -> S | Drain | Wait:
     """The step, or what comes before it."""
     if machine.kind not in EMPTYING or not _ends(tx, step):
         return step
@@ -46,7 +48,7 @@ def first(tx: Tx, machine: Row, step: MachineStep) -> MachineStep | Drain:
             return step
 
 
-def _ends(tx: Tx, step: MachineStep) -> bool:
+def _ends(tx: Tx, step: object) -> bool:
     """Whether a placement that was to run is not to run any more."""
     if not isinstance(step, Tell) or step.wanted == "running":
         return False

@@ -60,16 +60,18 @@ def decide(tx: Tx, turn: Turn) -> migration.MoveStep | draining.Drain | None:
         beside=_beside(tx, machine),
     )
     placed = tuple(_seen(tx, machine, row) for row in machines.placements_of(tx, machine.id))
-    if machine.kind == Kind.GUEST:
-        moves = migration.Moves(machine.wanted, machine.incarnation, turn.wish, machine.host_id, machine.migrate_host_id)
-        if (move := migration.plan(moves, placed)) is not None:
-            return move
-        placed = migration.beside(moves, placed)
-    step = plans.plan_machine(want, placed)
+    step = _next(machine, want, placed)
     if safety.is_rebuilding(step, machine.wanted, machine.incarnation, placed):
         why = brakes.why_not(tx, machine.zone_id, elsewhere=True)
         return plans.Wait(safety.AGAIN_S, why) if why else step
     return draining.first(tx, machine, step)
+
+
+def _next(machine: Row, want: MachineWanted, placed: tuple[PlacementSeen, ...]) -> migration.MoveStep:
+    if want.kind is not Kind.GUEST:
+        return plans.plan_machine(want, placed)
+    moves = migration.Moves(want.wanted, want.incarnation, want.wish, machine.host_id, machine.migrate_host_id)
+    return migration.plan(moves, placed) or plans.plan_machine(want, migration.beside(moves, placed))
 
 
 def _seen(tx: Tx, machine: Row, row: Row) -> PlacementSeen:
