@@ -3,8 +3,6 @@
 import contextlib
 import itertools
 
-import sqlalchemy as sa
-
 from sysvm.basics.errors import DatabaseAway
 from sysvm.orchestrator import expiry, stuck
 from sysvm.orchestrator.context import Context
@@ -15,7 +13,6 @@ from sysvm.store.store import Row, Tx
 
 EVERY_S = 5.0
 SLOW_EVERY = 12  # rounds
-KEPT_S = 24 * 3600.0
 
 
 async def run(context: Context) -> None:
@@ -39,7 +36,7 @@ def sweep(tx: Tx) -> None:
     stuck.sweep(tx)
     for guest in guests.due_for_expunge(tx):
         guests.expunge(tx, guest)
-    _forget_old_jobs(tx)
+    jobs.forget_old(tx)
 
 
 # Whose rows say why they are not what they should be.
@@ -81,9 +78,3 @@ def _withdraw(tx: Tx, machine_id: int, why: str) -> None:
         return
     tx.update(tables.machine, machine_id, wanted="stopped", error=why)
     turns.wish(tx, "machine", machine_id)
-
-
-def _forget_old_jobs(tx: Tx) -> None:
-    table = tables.job
-    old = sa.update(table).where(table.c.completed < tx.now - KEPT_S, table.c.removed.is_(None))
-    tx.change(old.values(removed=tx.now, result=None))

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import SystemIds
 from sysvm.store import seed, tables
-from sysvm.store.queries import jobs
+from sysvm.store.queries import jobs, settings
 from sysvm.store.queries.events import SYSTEM, About
 from sysvm.store.queries.jobs import NewJob, Part
 from sysvm.store.secrets import Vault
@@ -120,12 +120,36 @@ async def test_events_tell_the_job_once(stage: Stage):
 
 
 async def test_overdue_jobs_are_found(stage: Stage):
-    """After their deadline, while they are pending."""
+    """After the time that they are given when they are opened, while they are pending."""
     await sown(stage)
-    late = await open_job(stage, Part("machine", 1, 1, "running"), deadline_s=10.0)
-    await open_job(stage, Part("machine", 2, 1, "running"), deadline_s=1000.0)
+    await given(stage, jobs.DEADLINE, 1)
+    late = await open_job(stage, Part("machine", 1, 1, "running"))
+    await given(stage, jobs.DEADLINE, 2)
+    await open_job(stage, Part("machine", 2, 1, "running"))
     assert [] == await stage.store.read(jobs.overdue)
-    await stage.pass_time(11)
+    await stage.pass_time(61)
     assert [late] == [row.uuid for row in await stage.store.read(jobs.overdue)]
     await settle(stage, 1, 1, "running")
     assert [] == await stage.store.read(jobs.overdue)
+
+
+async def given(stage: Stage, name: str, minutes: int) -> None:
+    """A setting of so many minutes."""
+    setting = settings.find(name)
+    assert setting is not None
+    await stage.store.run(lambda tx: settings.store(tx, setting, str(minutes)))
+
+
+async def test_what_an_old_job_said_is_forgotten(stage: Stage):
+    """Whatever it was: a password, say."""
+    await sown(stage)
+    uuid = await open_job(stage)
+    assert jobs.DONE == await status(stage, uuid)
+    found = []
+    for minutes in (10, 1):
+        await given(stage, jobs.EXPIRES, minutes)
+        await stage.store.run(lambda tx: tx.sql("update job set completed = completed - 90"))
+        await stage.store.run(jobs.forget_old)
+        row = await job(stage, uuid)
+        found.append((row.removed is not None, row.result is not None))
+    assert [(False, True), (True, False)] == found

@@ -18,13 +18,13 @@ import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
-from sysvm.store.queries import events
+from sysvm.store.queries import events, settings
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.store import Row, Tx
 
 PENDING, DONE, FAILED = 0, 1, 2
 OPEN, SATISFIED, FAILED_PART = 0, 1, 2
-DEADLINE_S = 3600.0
+DEADLINE, EXPIRES = "job.cancel.threshold.minutes", "job.expire.minutes"
 
 _ids: Ids = SystemIds()
 
@@ -51,7 +51,6 @@ class NewJob:
     event_type: str
     description: str
     uuid: str = ""  # chosen by the caller (injectedjobid), or empty
-    deadline_s: float = DEADLINE_S
     secret: bool = False  # the result holds a secret: it is encrypted and expires
 
 
@@ -85,7 +84,7 @@ def open_job(tx: Tx, new: NewJob) -> str:
         instance_uuid=new.about.uuid,
         instance_id=new.about.id,
         secret=new.secret,
-        deadline=tx.now + new.deadline_s,
+        deadline=tx.now + _seconds(tx, DEADLINE),
         start_event=start,
         event_type=new.event_type,
         created=tx.now,
@@ -174,6 +173,17 @@ def _freeze(tx: Tx, job: Row, status: int, result: dict[str, Any], code: int) ->
     )
 
 
+def forget_old(tx: Tx) -> None:
+    """Jobs that ended long ago are not found any more, and what they said is kept nowhere."""
+    table = tables.job
+    old = sa.update(table).where(table.c.completed < tx.now - _seconds(tx, EXPIRES), table.c.removed.is_(None))
+    tx.change(old.values(removed=tx.now, result=None))
+
+
+def _seconds(tx: Tx, minutes: str) -> float:
+    return 60.0 * float(settings.value(tx, minutes))
+
+
 def overdue(tx: Tx) -> list[Row]:
     """Pending jobs whose deadline has passed."""
     table = tables.job
@@ -182,11 +192,12 @@ def overdue(tx: Tx) -> list[Row]:
 
 def prolong(tx: Tx, kind: str, id_: int) -> None:
     """What (kind, id) has to do is going on: the jobs that wait for it have as long again. No copy is too large for that."""
-    later = tx.now + DEADLINE_S
+    given = _seconds(tx, DEADLINE)
+    later = tx.now + given
     tx.sql(
         "update job set deadline = :later where status = 0 and deadline < :soon and id in"
         " (select job_id from job_part where kind = :kind and thing_id = :id and state = 0)",
-        later=later, soon=later - DEADLINE_S / 4, kind=kind, id=id_,
+        later=later, soon=later - given / 4, kind=kind, id=id_,
     )  # fmt: skip
 
 
