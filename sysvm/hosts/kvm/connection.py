@@ -36,6 +36,17 @@ def load() -> Any:
     return libvirt
 
 
+def find(connection: Any, name: str) -> Any:
+    """The domain of this name; None where there is none."""
+    libvirt = load()
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
 def _run_events(libvirt: Any) -> None:
     while True:
         libvirt.virEventRunDefaultImpl()
@@ -68,9 +79,15 @@ class Connection:
         libvirt = load()
         await self._ensure_open(libvirt, seconds)
         connection, thread = self._connection, self._thread
+        asked = asyncio.get_running_loop().run_in_executor(thread, work, connection)
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.get_running_loop().run_in_executor(thread, work, connection)
+                return await asked
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is None or me.cancelling() or self._connection is connection:
+                raise
+            raise DriverUnavailable("the connection to libvirtd broke before it was asked") from None
         except TimeoutError as error:
             self._drop(connection)
             raise DriverUnavailable(f"libvirtd has not answered for {seconds:g} s") from error

@@ -1,0 +1,43 @@
+"""The connection to libvirtd, when libvirtd dies: whoever asks hears of it, and the next one asks another libvirtd."""
+
+import asyncio
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from sysvm.hosts.driver import DriverUnavailable
+from sysvm.hosts.kvm.connection import Connection
+from sysvm.hosts.kvm.daemon import Daemon
+from tests.hosts_kvm.stage import kvm
+
+pytestmark = pytest.mark.root
+
+
+async def test_who_waits_behind_another_question_when_libvirtd_dies_is_told_so(tmp_path: Path):
+    """A task that nobody has cancelled must not end as if somebody had."""
+    async with kvm(tmp_path) as stage:
+        daemon = Daemon(stage.layout)
+        connection = Connection(daemon)
+        asked, free = threading.Event(), threading.Event()
+        ended = asyncio.create_task(connection.watch(lambda name: None))
+        await connection.call(lambda line: line.isAlive())
+
+        def slowly(line: object) -> None:
+            asked.set()
+            free.wait()
+
+        first = asyncio.create_task(connection.call(slowly))
+        await asyncio.to_thread(asked.wait)
+        second = asyncio.create_task(connection.call(lambda line: line.getLibVersion()))
+        await asyncio.sleep(0)
+        os.kill(int((stage.layout.run / "libvirt/libvirtd.pid").read_text()), signal.SIGKILL)
+        await ended
+        with pytest.raises(DriverUnavailable, match="broke before it was asked"):
+            await second
+        free.set()
+        await first
+        assert await connection.call(lambda line: line.getLibVersion()) > 0
+        connection.close()
