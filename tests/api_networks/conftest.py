@@ -3,6 +3,7 @@
 import copy
 import sqlite3
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,10 @@ async def land() -> AsyncIterator[Land]:
     cloud.stage = stage
     yield Land(cloud, original.offering, original.template)
     await stage.close()
+
+
+@pytest.fixture
+async def network(land: Land) -> dict[str, Any]:
+    """An implemented network."""
+    made = await land.network()
+    return await land.implemented(made["id"])

@@ -96,6 +96,11 @@ class Land:
         (row,) = await self.admin("listNetworks", id=network_id, listall=True)
         return row
 
+    async def source_nat(self) -> dict[str, Any]:
+        """The source NAT address of the only network."""
+        (row,) = await self.admin("listPublicIpAddresses", issourcenat=True)
+        return dict(row)
+
     async def public_ip(self, network: dict[str, Any], who: Asker | None = None, **params: Any) -> dict[str, Any]:
         """An address of the network."""
         return await self.job("associateIpAddress", who=who, networkid=network["id"], **params)

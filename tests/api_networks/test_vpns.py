@@ -16,18 +16,6 @@ from tests.api_networks.land import Land
 ALICE = {"username": "alice", "password": "wonder.land"}
 
 
-@pytest.fixture
-async def network(land: Land) -> dict[str, Any]:
-    """An implemented network."""
-    made = await land.network()
-    return await land.implemented(made["id"])
-
-
-async def source_nat(land: Land) -> dict[str, Any]:
-    (row,) = await land.admin("listPublicIpAddresses", issourcenat=True)
-    return row
-
-
 async def told(land: Land) -> RemoteAccess | None:
     """What the network's router is told."""
 
@@ -40,12 +28,12 @@ async def told(land: Land) -> RemoteAccess | None:
 
 async def made(land: Land, **params: Any) -> dict[str, Any]:
     """A VPN on the source NAT address."""
-    return await land.job("createRemoteAccessVpn", publicipid=(await source_nat(land))["id"], **params)
+    return await land.job("createRemoteAccessVpn", publicipid=(await land.source_nat())["id"], **params)
 
 
 # ---------------------------------------------------------------- VPNs
 async def test_a_vpn_runs_when_the_router_has_it(land: Land, network: dict[str, Any]):
-    address = await source_nat(land)
+    address = await land.source_nat()
     accepted = await land.admin("createRemoteAccessVpn", publicipid=address["id"])
     assert [("machine", "live")] == await land.open_parts(accepted["jobid"])
     (row,) = await land.admin("listRemoteAccessVpns", publicipid=address["id"])
@@ -72,7 +60,7 @@ async def test_the_ports_are_opened_and_closed_with_it(land: Land, network: dict
     assert {(500, "udp", "Active"), (4500, "udp", "Active"), (1701, "udp", "Active")} == {
         (row["startport"], row["protocol"], row["state"]) for row in opened
     }
-    await land.job("deleteRemoteAccessVpn", publicipid=(await source_nat(land))["id"])
+    await land.job("deleteRemoteAccessVpn", publicipid=(await land.source_nat())["id"])
     assert ([], []) == (await land.admin("listFirewallRules"), await land.admin("listRemoteAccessVpns"))
     assert None is await told(land)
     await made(land, openfirewall=False)
@@ -81,7 +69,7 @@ async def test_the_ports_are_opened_and_closed_with_it(land: Land, network: dict
 
 async def test_a_port_that_is_open_already_stays_so(land: Land, network: dict[str, Any]):
     """The user's own rule is not doubled, and not closed with the VPN."""
-    address = await source_nat(land)
+    address = await land.source_nat()
     own = await land.job("createFirewallRule", ipaddressid=address["id"], protocol="udp", startport=400, endport=600)
     await made(land)
     assert 3 == len(await land.admin("listFirewallRules"))
@@ -105,7 +93,7 @@ async def test_only_the_source_nat_address_has_one(land: Land, network: dict[str
 async def test_ports_of_a_vpn_and_of_forwards_exclude_each_other(land: Land, network: dict[str, Any], port: int):
     await land.deploy(networkids=network["id"], name="web")
     (guest,) = await land.admin("listVirtualMachines", name="web")
-    address = await source_nat(land)
+    address = await land.source_nat()
     forward = {
         "ipaddressid": address["id"], "protocol": "udp", "publicport": port - 1, "publicendport": port,
         "privateport": 1, "privateendport": 2, "virtualmachineid": guest["id"],
@@ -150,7 +138,7 @@ async def test_the_range_is_the_accounts_setting_unless_said(land: Land, network
     name = "remote.access.vpn.client.iprange"
     await land.admin("updateConfiguration", name=name, value="10.7.0.1-10.7.0.5", accountid=account["id"])
     assert "10.7.0.2-10.7.0.5" == (await made(land))["iprange"]
-    await land.job("deleteRemoteAccessVpn", publicipid=(await source_nat(land))["id"])
+    await land.job("deleteRemoteAccessVpn", publicipid=(await land.source_nat())["id"])
     assert "10.8.0.2-10.8.0.3" == (await made(land, iprange="10.8.0.1-10.8.0.3"))["iprange"]
 
 
@@ -171,7 +159,7 @@ async def test_a_network_without_the_service_has_none(land: Land):
 
 async def test_deleting_what_is_not_there_is_refused(land: Land, network: dict[str, Any]):
     with refusal(431, "no remote access VPN"):
-        await land.admin("deleteRemoteAccessVpn", publicipid=(await source_nat(land))["id"])
+        await land.admin("deleteRemoteAccessVpn", publicipid=(await land.source_nat())["id"])
 
 
 async def test_who_is_shown_it_is_changed(land: Land, network: dict[str, Any]):
@@ -265,4 +253,4 @@ async def test_another_account_has_users_of_its_own(land: Land, network: dict[st
     assert [("alice", "wonder.land")] == [(user.name, user.password) for user in (await told(land)).users]
     assert (1, []) == (len(await other("listVpnUsers")), await other("listRemoteAccessVpns", listall=True))
     with refusal(531):
-        await other("deleteRemoteAccessVpn", publicipid=(await source_nat(land))["id"])
+        await other("deleteRemoteAccessVpn", publicipid=(await land.source_nat())["id"])

@@ -25,18 +25,6 @@ def key(number: int) -> str:
 ALICE = {"name": "alice", "publickey": key(1)}
 
 
-@pytest.fixture
-async def network(land: Land) -> dict[str, Any]:
-    """An implemented network."""
-    made = await land.network()
-    return await land.implemented(made["id"])
-
-
-async def source_nat(land: Land) -> dict[str, Any]:
-    (row,) = await land.admin("listPublicIpAddresses", issourcenat=True)
-    return row
-
-
 async def told(land: Land) -> WireGuard | None:
     """What stands in the document of the network's router."""
 
@@ -51,7 +39,7 @@ async def told(land: Land) -> WireGuard | None:
 
 async def add(land: Land, **params: Any) -> dict[str, Any]:
     """A peer on the source NAT address, when the router knows it."""
-    return await served(land, await land.admin("addWireGuardPeer", publicipid=(await source_nat(land))["id"], **params))
+    return await served(land, await land.admin("addWireGuardPeer", publicipid=(await land.source_nat())["id"], **params))
 
 
 async def served(land: Land, peer: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +51,7 @@ async def served(land: Land, peer: dict[str, Any]) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- what is made
 async def test_a_peer_comes_in_when_the_router_knows_it(land: Land, network: dict[str, Any]):
-    address = await source_nat(land)
+    address = await land.source_nat()
     peer = await land.admin("addWireGuardPeer", publicipid=address["id"], **ALICE)
     (job,) = await land.admin("listAsyncJobs")
     assert [("machine", "live")] == await land.open_parts(job["jobid"])
@@ -249,7 +237,7 @@ async def test_only_the_source_nat_address_of_an_isolated_network_has_peers(land
 
 async def test_its_port_and_forwards_exclude_each_other(land: Land, network: dict[str, Any]):
     guest = await land.deploy(networkids=network["id"], name="web")
-    address = await source_nat(land)
+    address = await land.source_nat()
     forward = {
         "ipaddressid": address["id"], "protocol": "udp", "publicport": 51819, "publicendport": 51821,
         "privateport": 1, "privateendport": 3, "virtualmachineid": guest["id"],
@@ -267,7 +255,7 @@ async def test_its_port_and_forwards_exclude_each_other(land: Land, network: dic
 
 async def test_it_stands_beside_the_other_vpn_with_another_range(land: Land, network: dict[str, Any]):
     """Whichever comes first."""
-    address = await source_nat(land)
+    address = await land.source_nat()
     await land.job("createRemoteAccessVpn", publicipid=address["id"])
     with refusal(431, "overlaps with the range of remote access VPN"):
         await add(land, iprange="10.1.2.0/24", **ALICE)
@@ -281,7 +269,7 @@ async def test_a_port_that_is_the_users_to_open(land: Land, network: dict[str, A
     """With openfirewall=false nothing is opened; what was open already is not opened twice, and stays."""
     await add(land, openfirewall=False, **ALICE)
     assert [] == await land.admin("listFirewallRules")
-    address = await source_nat(land)
+    address = await land.source_nat()
     (peer,) = await land.admin("listWireGuardPeers")
     await land.job("removeWireGuardPeer", id=peer["id"])
     own = await land.job("createFirewallRule", ipaddressid=address["id"], protocol="udp", startport=1, endport=60000)
@@ -291,7 +279,7 @@ async def test_a_port_that_is_the_users_to_open(land: Land, network: dict[str, A
 
 # ---------------------------------------------------------------- whose they are
 async def test_another_account_neither_sees_nor_changes_them(land: Land, network: dict[str, Any]):
-    peer, address = await add(land, **ALICE), await source_nat(land)
+    peer, address = await add(land, **ALICE), await land.source_nat()
     other = await land.stage.user("other")
     assert [] == await other("listWireGuardPeers", listall=True)
     with refusal(531):

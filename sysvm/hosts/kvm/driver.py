@@ -23,7 +23,7 @@ from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
 from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.hosts.kvm import disks, domain, media, moving, probe
-from sysvm.hosts.kvm.connection import Connection, load
+from sysvm.hosts.kvm.connection import Connection, find, load
 from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
 from sysvm.hosts.kvm.lines import GuestLine
 from sysvm.hosts.kvm.marks import Marks
@@ -212,7 +212,7 @@ class KvmDriver:
 
     async def _with_domain(self, name: str, act: Callable[[Any], T]) -> T:
         def work(connection: Any) -> T:
-            found = _find(connection, name)
+            found = find(connection, name)
             if found is None:
                 raise NotYet(2, "the guest has ended meanwhile")
             return act(found)
@@ -262,7 +262,7 @@ class KvmDriver:
         accelerated = (await probe.proof(self._layout)).works
 
         def define(connection: Any) -> None:
-            known = _find(connection, domain.domain_name(spec.machine, spec.incarnation))
+            known = find(connection, domain.domain_name(spec.machine, spec.incarnation))
             uuid = known.UUIDString() if known is not None else ""  # that of the host which it has come from
             mark = self._layout.hash8
             connection.defineXML(domain.domain_xml(spec, places, host=mark, accelerated=accelerated, uuid=uuid))
@@ -380,7 +380,7 @@ class KvmDriver:
         name = domain.domain_name(machine, incarnation)
 
         def work(connection: Any) -> None:
-            found = _find(connection, name)
+            found = find(connection, name)
             if found is not None:
                 act(found)
 
@@ -461,16 +461,6 @@ def _set_label(one: Any, label: str) -> None:
     libvirt = load()
     where = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
     one.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, label, "sysvm", domain.METADATA, where)
-
-
-def _find(connection: Any, name: str) -> Any:
-    libvirt = load()
-    try:
-        return connection.lookupByName(name)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
 
 
 def _unless_stopped(act: Callable[[], object]) -> None:

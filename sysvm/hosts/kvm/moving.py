@@ -3,14 +3,14 @@
 from typing import Any
 
 from sysvm.basics.errors import NotYet
-from sysvm.hosts.kvm.connection import load
+from sysvm.hosts.kvm.connection import find, load
 from sysvm.hosts.kvm.marks import Life
 
 
 def life_of(connection: Any, name: str, *, leaving: bool) -> Life:
     """What there is of it; `leaving`: it was sent from here."""
     libvirt = load()
-    one = _find(connection, name)
+    one = find(connection, name)
     if one is None:
         return Life()
     try:
@@ -32,7 +32,7 @@ def _is_sent(one: Any) -> bool:
 def end(connection: Any, name: str, *, sent: bool) -> None:
     """What is paused runs on; what is on its way is called back. NotYet while it is, or when it has gone for good."""
     libvirt = load()
-    one = _find(connection, name)
+    one = find(connection, name)
     if one is None and sent:
         raise NotYet(2, "it has left for another host")
     if one is None or not one.isActive():
@@ -42,13 +42,3 @@ def end(connection: Any, name: str, *, sent: bool) -> None:
         raise NotYet(1, "it is called back from its way to another host")
     if one.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
         one.resume()
-
-
-def _find(connection: Any, name: str) -> Any:
-    libvirt = load()
-    try:
-        return connection.lookupByName(name)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
