@@ -87,6 +87,7 @@ class Connection:
             me = asyncio.current_task()
             if me is None or me.cancelling() or self._connection is connection:
                 raise
+            # What waits in a connection's queue goes with it, as if its caller had been cancelled.
             raise DriverUnavailable("the connection to libvirtd broke before it was asked") from None
         except TimeoutError as error:
             self._drop(connection)
