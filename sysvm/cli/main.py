@@ -121,6 +121,7 @@ def agent_host(
     token: str = "",
     token_file: Path | None = None,
     uplink: str = "",
+    management_link: str = "",
     underlay_link: str = "",
     underlay: str = "",
 ) -> None:
@@ -133,6 +134,7 @@ def agent_host(
     token: TOKEN@FINGERPRINT as addHost answers it; needed for the first contact only
     token_file: a file with the same
     uplink: interface to plug into the public bridge
+    management_link: interface to plug into the management bridge
     underlay_link: interface that leads to other hosts
     underlay: this host's address/prefix on it
     """
@@ -155,6 +157,7 @@ def agent_host(
         token=secret,
         fingerprint=fingerprint,
         uplink=uplink or None,
+        management_link=management_link or None,
         underlay_link=underlay_link or None,
         underlay=underlay,
     )

@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fingerprint", default="", help="SHA-256 of the cloud's CA, for the first contact")
     parser.add_argument("--ca-file", type=Path, help="the CA itself, instead of its fingerprint")
     parser.add_argument("--uplink", help="interface to plug into the public bridge")
+    parser.add_argument("--management-link", help="interface to plug into the management bridge")
     parser.add_argument("--underlay-link", help="interface that leads to other hosts")
     parser.add_argument("--underlay", default="", metavar="ADDRESS/PREFIX", help="this host's address on it")
     return parser
@@ -42,6 +43,7 @@ def _config(words: argparse.Namespace) -> HostConfig:
         fingerprint=words.fingerprint,
         ca_file=words.ca_file,
         uplink=words.uplink,
+        management_link=words.management_link,
         underlay_link=words.underlay_link,
         underlay=words.underlay,
     )

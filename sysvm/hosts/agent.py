@@ -69,6 +69,7 @@ class HostConfig:
     fingerprint: str = ""  # SHA-256 of the CA certificate (DER), hex
     ca_file: Path | None = None  # instead of the fingerprint
     uplink: str | None = None
+    management_link: str | None = None
     underlay_link: str | None = None
     underlay: str = ""  # address/prefix
 
@@ -96,7 +97,8 @@ class HostAgent:
         self._ids = ids
         self._identity = Identity(layout.tls)
         self._memory = DurableMemory(layout.host / "fences", clock)
-        self._network = HostNetwork(layout, Underlay(config.uplink, config.underlay_link, config.underlay))
+        underlay = Underlay(config.uplink, config.management_link, config.underlay_link, config.underlay)
+        self._network = HostNetwork(layout, underlay)
         self._document = Document(layout, self._network)
         self._groups = SecurityGroups(layout, self._network)
         self._drivers: dict[Runtime, Driver] = {}

@@ -1,5 +1,6 @@
 """A second host comes to the demo, and guest one goes there while it runs and answers: real host agents, QEMU, VXLAN."""
 
+import asyncio
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from sysvm.cli.demo.supervisor import Supervisor, program
 from sysvm.hosts.layout import Layout
 from tests.boot.conftest import world
 from tests.boot.patience import NotYet
+from tests.boot.screen import picture
 from tests.boot.world import World, answers, sysvm
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
@@ -22,22 +24,24 @@ WIRE = ("198.51.100.1/30", "198.51.100.2/30")
 
 @contextmanager
 def two_hosts(demo: World) -> Iterator[Layout]:
-    """A second host with storage of its own, and a wire between the two."""
+    """A second host with storage of its own, and two wires between them: for guests, and for management."""
     folder = demo.state.with_name("second")
     layout = Layout.of(folder)
-    ends = [f"w{demo.layout.hash8}", f"w{layout.hash8}"]
-    subprocess.run(["ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1]], check=True)
+    ends, managed = ([f"{letter}{place.hash8}" for place in (demo.layout, layout)] for letter in "wm")
+    for one, other in (ends, managed):
+        subprocess.run(["ip", "link", "add", one, "type", "veth", "peer", "name", other], check=True)
     try:
-        first = _with_words(demo, "--underlay-link", ends[0], "--underlay", WIRE[0])
+        first = _with_words(demo, "--underlay-link", ends[0], "--underlay", WIRE[0], "--management-link", managed[0])
         Supervisor(demo.state).add("host", first)
         folder.mkdir()
         (folder / "primary").mkdir()
-        Supervisor(demo.state).add("second", _second(demo, folder, ends[1]))
+        Supervisor(demo.state).add("second", _second(demo, folder, ends[1], managed[1]))
         demo.until(lambda: _up(demo), "both hosts are up, and reach each other")
         yield layout
     finally:
         Supervisor(demo.state).stop()
-        subprocess.run(["ip", "link", "del", ends[0]], check=False, capture_output=True)  # if nobody has taken it
+        for link in (ends[0], managed[0]):  # if nobody has taken it
+            subprocess.run(["ip", "link", "del", link], check=False, capture_output=True)
         done = sysvm("down", "--state", str(folder))
         assert done.returncode == 0, done.stderr
 
@@ -51,7 +55,7 @@ def _with_words(demo: World, *words: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _second(demo: World, folder: Path, wire: str) -> list[str]:
+def _second(demo: World, folder: Path, wire: str, managed: str) -> list[str]:
     """The line of the second host."""
     (first,) = demo.client.rows("listHosts", "host", type="Routing")
     answer = demo.client.call(
@@ -66,7 +70,7 @@ def _second(demo: World, folder: Path, wire: str) -> list[str]:
     token = row["details"]["join"].split("--token ", 1)[1]
     return [
         program(), "agent", "host", "--state", str(folder), "--server", f"127.0.0.1:{demo.places.hub_port}",
-        "--token", token, "--underlay-link", wire, "--underlay", WIRE[1],
+        "--token", token, "--underlay-link", wire, "--underlay", WIRE[1], "--management-link", managed,
     ]  # fmt: skip
 
 
@@ -126,8 +130,18 @@ def a_guest_on_a_wide_network(demo: World) -> tuple[str, str]:
     return made["id"], tenant.let_world_in(demo.client, network["id"], made["id"])
 
 
+def a_settler(demo: World, like: str, host: str) -> str:
+    """A new guest on that host, which has to fetch the image from the secondary storage VM on the other one; its host then."""
+    (first,) = demo.client.rows("listVirtualMachines", "virtualmachine", id=like)
+    made = demo.client.job(
+        "deployVirtualMachine", name="settler", serviceofferingid=first["serviceofferingid"], zoneid=first["zoneid"],
+        templateid=first["templateid"], networkids=first["nic"][0]["networkid"], hostid=host,
+    )["virtualmachine"]  # fmt: skip
+    return str(demo.client.rows("listVirtualMachines", "virtualmachine", id=made["id"])[0]["hostid"])
+
+
 def test_a_guest_goes_to_a_second_host_and_answers_on():
-    """Its page is there before, meanwhile and afterwards; nothing of it is left where it was."""
+    """Its page is there before, meanwhile and afterwards, and its screen; nothing of it is left where it was."""
     with world("--runtime", "container") as demo, ExitStack() as stack:
         guest, address = a_guest_on_a_wide_network(demo)
         demo.until(lambda: "tiny guest" in answers(address, 80), "the guest answers")
@@ -141,6 +155,10 @@ def test_a_guest_goes_to_a_second_host_and_answers_on():
         now = demo.client.rows("listVirtualMachines", "virtualmachine", id=guest)[0]
         assert ("Running", True) == (now["state"], now["hostid"] != before)
         assert guest in [folder.name for folder in second.machines.iterdir()]
+        shown = demo.client.call("createConsoleEndpoint", virtualmachineid=guest)["consoleendpoint"]
+        name, pixels = asyncio.run(picture(shown["url"]))
+        assert guest in name and len(set(pixels)) > 1
+        assert a_settler(demo, guest, now["hostid"]) == now["hostid"]
         demo.until(lambda: not demo.layout.machine(guest).exists(), "nothing of it is left where it was")
         (volume,) = demo.client.rows("listVolumes", "volume", virtualmachineid=guest)
         assert (second.state / f"primary/volumes/{volume['id']}.qcow2").exists()

@@ -20,7 +20,7 @@ from sysvm.hosts.network.namespace import Namespace
 from sysvm.hosts.network.plans import Port
 from sysvm.hosts.network.tracking import tracking_ruleset
 from sysvm.hosts.programs import run
-from sysvm.wire.machines import Isolation, Segment
+from sysvm.wire.machines import Isolation, Segment, Traffic
 from sysvm.wire.security_groups import SecurityGroupsDocument
 
 
@@ -29,8 +29,13 @@ class Underlay:
     """How this host reaches other hosts and the world; interfaces are moved from the root namespace into ours."""
 
     uplink: str | None = None  # plugged into the public bridge
+    management: str | None = None  # plugged into the management bridge
     link: str | None = None  # carries VXLAN
     address: str = ""  # address/prefix on `link`
+
+    def of(self, segment: Segment) -> str | None:
+        """What leads out of this host for a segment."""
+        return self.management if segment.traffic is Traffic.MANAGEMENT else self.uplink
 
 
 class HostNetwork:
@@ -49,8 +54,8 @@ class HostNetwork:
         async with self._lock:
             await self.namespace.ensure()
             await self.namespace.nft(guard.base_ruleset() + security_groups.base_ruleset())
-            await self._ensure_inside(self._underlay.uplink)
-            await self._ensure_inside(self._underlay.link)
+            for link in (self._underlay.uplink, self._underlay.management, self._underlay.link):
+                await self._ensure_inside(link)
             if self._underlay.link and self._underlay.address:
                 await self.namespace.ip("addr", "replace", self._underlay.address, "dev", self._underlay.link)
 
@@ -113,7 +118,7 @@ class HostNetwork:
         new: Set[str] = frozenset(),
     ) -> str:
         """One transaction: the guard of these trunks and ports, and what may be said to the host itself."""
-        trunks = (plans.trunk_of(self._layout, segment, self._underlay.uplink) for segment in segments)
+        trunks = (plans.trunk_of(self._layout, segment, self._underlay.of(segment)) for segment in segments)
         parts = [guard.base_ruleset(), *(guard.trunk_ruleset(trunk) for trunk in trunks if trunk is not None)]
         parts += [guard.port_ruleset(port.name, port.nic) for port in ports]
         parts.append(
@@ -136,7 +141,7 @@ class HostNetwork:
     ) -> None:
         underlay, lines = self._underlay, []
         for segment in segments:
-            trunk = plans.plan_trunk(self._layout, segment, links, underlay.address, underlay.uplink)
+            trunk = plans.plan_trunk(self._layout, segment, links, underlay.address, underlay.of(segment))
             if trunk and segment.isolation is Isolation.VLAN:
                 await self._ensure_vlan_module(segment)
             lines += [*plans.plan_bridge(self._layout, segment, links), *trunk]

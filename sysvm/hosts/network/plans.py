@@ -103,7 +103,7 @@ def trunk_of(layout: Layout, segment: Segment, uplink: str | None) -> str | None
             return layout.trunk(segment.key)
         case Isolation.VLAN:
             return layout.trunk(segment.key)
-        case Isolation.NONE if segment.traffic is Traffic.PUBLIC or segment.outside:
+        case Isolation.NONE if segment.traffic in (Traffic.PUBLIC, Traffic.MANAGEMENT) or segment.outside:
             return uplink
         case _:
             return None
