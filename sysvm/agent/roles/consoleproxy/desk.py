@@ -17,7 +17,7 @@ import msgspec
 from sysvm.agent.roles.consoleproxy import control
 from sysvm.agent.roles.consoleproxy.control import Key, Refusal
 from sysvm.agent.roles.consoleproxy.picture import Painter, Unpaintable
-from sysvm.agent.roles.consoleproxy.relay import Screen, open_screen
+from sysvm.agent.roles.consoleproxy.relay import HEAD, Screen, open_screen
 from sysvm.agent.roles.consoleproxy.sessions import SessionTable
 from sysvm.agent.roles.consoleproxy.viewer import Viewer
 from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
@@ -177,6 +177,10 @@ class _Eye:
     def __init__(self, screen: Screen, painter: Painter) -> None:
         self.painted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._screen, self._painter = screen, painter
+
+    def screen_fills(self, frame: bytearray) -> None:
+        """The same."""
+        self.screen_says(memoryview(frame)[HEAD:])
 
     def screen_says(self, data: memoryview | bytes) -> None:
         """Bytes of RFB."""

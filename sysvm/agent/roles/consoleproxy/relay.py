@@ -4,7 +4,8 @@
     relay -> proxy   OK\\n   or   NO <why>\\n
 
 `RelayAnswer` is the sans-IO half. `Screen` is the protocol object: one buffer serves all screens of the process, because
-bytes are handed on within the call that read them and whoever cannot send them at once copies what is left.
+bytes are handed on within the call that read them and whoever cannot send them at once copies what is left. It has room in
+front, so that a whole buffer is a frame by itself.
 Races thought of: console bytes may arrive in the same segment as the answer; the relay may die before it answers.
 """
 
@@ -21,8 +22,10 @@ from sysvm.wire.channel import ConsoleTarget
 
 MAX_ANSWER = 512
 OPEN_SECONDS = 10.0
+HEAD = 14  # room for the header of a websocket's frame, as picows wants it
 _READ = 32 * 1024
-_shared = memoryview(bytearray(_READ))
+_frame = bytearray(HEAD + _READ)
+_shared = memoryview(_frame)[HEAD:]
 
 
 class RelayAnswer:
@@ -51,6 +54,10 @@ class ScreenHears(Protocol):
 
     def screen_says(self, data: memoryview | bytes) -> None:
         """Bytes for the browser; they are not kept."""
+        ...
+
+    def screen_fills(self, frame: bytearray) -> None:
+        """The same, after HEAD bytes that may be written over: what comes in bulk is not copied for its header's sake."""
         ...
 
     def screen_is_full(self, full: bool) -> None:
@@ -111,7 +118,9 @@ class Screen(asyncio.BufferedProtocol):
         return _shared
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._hears is not None:
+        if self._hears is not None and nbytes == _READ:
+            self._hears.screen_fills(_frame)
+        elif self._hears is not None:
             self._hears.screen_says(_shared[:nbytes])
         elif self._answer is not None:
             self._hear_answer(bytes(_shared[:nbytes]))

@@ -16,7 +16,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from sysvm.agent.roles.consoleproxy import control
 from sysvm.agent.roles.consoleproxy.control import Key, Refusal
 from sysvm.agent.roles.consoleproxy.knock import Knock, plausible
-from sysvm.agent.roles.consoleproxy.relay import Screen
+from sysvm.agent.roles.consoleproxy.relay import HEAD, Screen
 from sysvm.agent.roles.consoleproxy.rfb import Viewer as RfbViewer
 from sysvm.agent.roles.serving.memory import WAITING
 from sysvm.wire.channel import ConsoleTarget
@@ -132,6 +132,10 @@ class Viewer(WSListener):
     # ------------------------------------------------------------ the screen's side
     def screen_says(self, data: memoryview | bytes) -> None:
         self._send(WSMsgType.BINARY, data)
+
+    def screen_fills(self, frame: bytearray) -> None:
+        if self._transport is not None and not self.gone:
+            self._transport.send_reuse_external_bytearray(WSMsgType.BINARY, frame, HEAD)
 
     def screen_is_full(self, full: bool) -> None:
         self._read(not full)
