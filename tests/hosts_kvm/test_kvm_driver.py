@@ -38,9 +38,17 @@ async def kill_daemon(stage: KvmStage, name: str) -> None:
     """kill -9, and it is gone."""
     pid = int((stage.layout.run / "libvirt" / f"{name}.pid").read_text())
     os.kill(pid, signal.SIGKILL)
-    async for _ in until(SystemClock(), "the daemon is gone"):
-        if not Path(f"/proc/{pid}/exe").exists():
+    async for _ in until(SystemClock(), "the daemon is gone, and its sockets with it"):
+        if not is_there(pid):
             return
+
+
+def is_there(pid: int) -> bool:
+    """A process that has no program any more may still have its sockets; a zombie has none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def power(stage: KvmStage, machine: str) -> list[Power]:
