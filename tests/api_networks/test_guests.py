@@ -56,6 +56,22 @@ async def test_the_password_is_in_the_jobs_result_and_nowhere_else(land: Land):
     assert "password" not in guest
 
 
+async def test_what_a_job_made_is_shown_as_who_started_it_may_see_it(land: Land):
+    user = await land.stage.user("tenant")
+    shown = {}
+    for who, asker in (("admin", land.admin), ("user", user)):
+        network = await land.network(asker, name=f"of-{who}")
+        accepted = await asker(
+            "deployVirtualMachine", zoneid=land.zone, serviceofferingid=land.offering["id"], templateid=land.template["id"],
+            networkids=network["id"],
+        )  # fmt: skip
+        await land.serve(accepted["jobid"])
+        over = await land.admin("queryAsyncJobResult", jobid=accepted["jobid"])
+        shown[who] = over["jobresult"]["virtualmachine"]
+    assert shown["admin"]["instancename"].startswith("i-2-")
+    assert "instancename" not in shown["user"]
+
+
 async def test_an_account_without_a_network_gets_one(land: Land):
     user = await land.stage.user("newcomer")
     first = await land.deploy(user)

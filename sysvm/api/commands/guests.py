@@ -12,7 +12,7 @@ from sysvm.api.answers import guests as answers
 from sysvm.api.call import Accepted, Call, One, Reply
 from sysvm.api.commands.guest_keys import SEALED_PASSWORD
 from sysvm.api.commands.networks import usable_network
-from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, tags_of
 from sysvm.api.results import open_secret
@@ -247,4 +247,4 @@ def _guest_result(tx: Tx, job: Row) -> dict[str, Any]:
     tx.update(tables.machine, job.instance_id, wanted_host_id=None)  # a host is chosen for one start
     # Sealed in the job, for the guest may have fetched it by now.
     sealed = (job.params or {}).get(SEALED_PASSWORD) if job.secret else None
-    return answer(tx, job.instance_id, admin=False, password=open_secret(sealed) if sealed else None)
+    return answer(tx, job.instance_id, admin=is_admins(tx, job), password=open_secret(sealed) if sealed else None)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import networks as answers
 from sysvm.api.call import Accepted, Call, Reply, Rows
-from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.api.rules import subnets
@@ -254,7 +254,7 @@ def _other_offering(call: Call, row: Row, offering: Row) -> dict[str, Any]:
 
 @result("updateNetwork")
 def _network_result(tx: Tx, job: Row) -> dict[str, Any]:
-    return answer(tx, job.instance_id, admin=False)
+    return answer(tx, job.instance_id, admin=is_admins(tx, job))
 
 
 # ---------------------------------------------------------------- what CloudStack has beside

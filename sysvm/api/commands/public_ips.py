@@ -12,7 +12,7 @@ from sysvm.api.answers import public_ips as answers
 from sysvm.api.call import Accepted, Call, One, Owner, Reply, Rows, Success
 from sysvm.api.commands import vpc_tiers
 from sysvm.api.commands.networks import usable_network
-from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.basics.errors import Refused, Why
@@ -204,7 +204,7 @@ def _releasing(row: Row) -> str:
 
 @result("associateIpAddress", "updateIpAddress")
 def _address_result(tx: Tx, job: Row) -> dict[str, Any]:
-    return answer(tx, job.instance_id, admin=False)
+    return answer(tx, job.instance_id, admin=is_admins(tx, job))
 
 
 @result("disassociateIpAddress")

@@ -11,6 +11,7 @@ from typing import Any
 from sysvm.api.answers import vm_snapshots as answers
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands import guests
+from sysvm.api.commands.owned import is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows
 from sysvm.api.rules import volumes as rules
@@ -154,4 +155,4 @@ def revert_to_vm_snapshot(call: Call) -> Reply:
 
 @result("revertToVMSnapshot")
 def _reverted(tx: Tx, job: Row) -> dict[str, Any]:
-    return guests.answer(tx, job.instance_id, admin=False)
+    return guests.answer(tx, job.instance_id, admin=is_admins(tx, job))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sysvm.api.answers import volumes as answers
 from sysvm.api.call import Accepted, Call, Reply, Success
 from sysvm.api.commands.guests import the_guest
-from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.commands.snapshots import zone_of
 from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler, result
@@ -74,7 +74,7 @@ def _answer(tx: Tx, volume_id: int, *, admin: bool) -> dict[str, Any]:
     "uploadVolume",
 )  # fmt: skip
 def _volume_result(tx: Tx, job: Row) -> dict[str, Any]:
-    return _answer(tx, job.instance_id, admin=False)
+    return _answer(tx, job.instance_id, admin=is_admins(tx, job))
 
 
 # ---------------------------------------------------------------- create

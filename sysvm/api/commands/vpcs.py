@@ -9,7 +9,7 @@ from sysvm.api.answers import networks as network_answers
 from sysvm.api.answers import vpcs as answers
 from sysvm.api.call import Accepted, Call, Owner, Reply
 from sysvm.api.commands import network_making
-from sysvm.api.commands.owned import is_admin
+from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, list_rows, tags_of
 from sysvm.api.rules import subnets
@@ -92,7 +92,7 @@ def _wanted_address(call: Call, zone: Row) -> str:
 @result("createVPC", "updateVPC")
 def _vpc_result(tx: Tx, job: Row) -> dict[str, Any]:
     row = vpcs.one(tx, job.instance_id)
-    return _rows(tx, [row], admin=False)[0] if row is not None else {"id": job.instance_uuid}
+    return _rows(tx, [row], admin=is_admins(tx, job))[0] if row is not None else {"id": job.instance_uuid}
 
 
 # ---------------------------------------------------------------- list
