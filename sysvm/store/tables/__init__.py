@@ -52,7 +52,7 @@ from sysvm.store.tables.records import (
 from sysvm.store.tables.security_groups import security_group, security_group_member, security_group_rule
 from sysvm.store.tables.snapshots import snapshot, snapshot_copy, snapshot_policy, vm_snapshot
 from sysvm.store.tables.strays import adoption, stray
-from sysvm.store.tables.vpc import network_acl, network_acl_list, static_route, vpc
+from sysvm.store.tables.vpc import network_acl, network_acl_list, private_gateway, static_route, vpc
 from sysvm.store.tables.vpn import remote_access_vpn, vpn_connection, vpn_customer_gateway, vpn_gateway, vpn_user
 from sysvm.store.tables.wireguard import wireguard_peer, wireguard_server
 
@@ -62,7 +62,7 @@ __all__ = [
     "host_token", "image_store", "ip_range", "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
     "load_balancer_member", "machine", "metadata", "network", "network_acl", "network_acl_list",
     "network_offering", "nic", "nic_address", "pack_address",
-    "physical_network", "placement", "pod", "pool_image", "private_ip", "project", "public_ip", "remote_access_vpn",
+    "physical_network", "placement", "pod", "pool_image", "private_gateway", "private_ip", "project", "public_ip", "remote_access_vpn",
     "resource_limit",
     "role", "role_permission", "security_group", "security_group_member", "security_group_rule", "service_offering",
     "router_health", "service_provider", "session", "setting", "snapshot", "snapshot_copy", "snapshot_policy",

@@ -113,7 +113,7 @@ nic = sa.Table(
     uuid(),
     ref("machine_id", "machine"),
     ref("network_id", "network", null=True),  # guest NICs
-    text("traffic", length=16),  # control | management | public | guest | storage
+    text("traffic", length=16),  # control | management | public | guest | private | storage
     number("device"),
     text("mac", length=17),
     text("gateway"),
@@ -121,10 +121,13 @@ nic = sa.Table(
     text("netmask"),
     flag("is_default"),
     number("public_range_id", null=True, default=None),
+    number("private_gateway_id", null=True, default=None),
     number("mtu", 1500),
     number("rate_mbit"),
     *life(),
 )
+OF_GATEWAY = nic.c.private_gateway_id.is_not(None)
+sa.Index("ix_nic_private_gateway_id", nic.c.private_gateway_id, sqlite_where=OF_GATEWAY, postgresql_where=OF_GATEWAY)
 sa.Index("uq_nic_mac", nic.c.mac, unique=True, sqlite_where=nic.c.removed.is_(None),
          postgresql_where=nic.c.removed.is_(None))  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""VPCs, the lists of numbered rules (ACLs) that hold between their tiers, and their static routes.
+"""VPCs, the lists of numbered rules (ACLs) that hold between their tiers, their static routes and private gateways.
 
 A tier is a row of `network` with `vpc_id` and `acl_list_id`. The two lists that every cloud has (`default_allow`,
 `default_deny`) have no VPC and belong to the system's account; whoever owns a VPC may use them.
@@ -79,7 +79,33 @@ static_route = sa.Table(
     ref("vpc_id", "vpc"),
     text("cidr"),
     address("next_hop"),
+    number("private_gateway_id", null=True, default=None),  # by way of whose network
     text("state", "Add"),  # Add | Active
     *owner(),
     *life(),
 )
+
+private_gateway = sa.Table(
+    "private_gateway",
+    metadata,
+    key(),
+    uuid(),
+    ref("vpc_id", "vpc"),
+    ref("physical_network_id", "physical_network", null=True),
+    ref("network_id", "network", null=True),  # the guest network that it is on; NULL: a network of the operator
+    text("wire"),  # key of its segment: gateways of several VPCs may be on one
+    text("isolation", "none"),  # none | vlan | vxlan
+    sa.Column("tag", sa.BigInteger, nullable=True),
+    text("cidr"),
+    text("gateway"),  # the machine there that routes of the VPC lead to
+    address("address"),  # of the VPC's router
+    flag("source_nat"),
+    ref("acl_list_id", "network_acl_list"),
+    text("state", "Creating"),  # Creating | Ready | Deleting
+    text("note"),
+    *owner(),
+    *life(),
+)
+# Two routers on one wire never have one address.
+sa.Index("uq_private_gateway_address", private_gateway.c.wire, private_gateway.c.address, unique=True,
+         sqlite_where=private_gateway.c.removed.is_(None), postgresql_where=private_gateway.c.removed.is_(None))  # fmt: skip
