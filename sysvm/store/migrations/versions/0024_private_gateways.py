@@ -17,6 +17,7 @@ REFERENCES = {
     "vpc_id": "vpc", "physical_network_id": "physical_network", "network_id": "network",
     "acl_list_id": "network_acl_list", "account_id": "account", "domain_id": "domain",
 }  # fmt: skip
+TEXTS = ("wire", "isolation", "cidr", "gateway", "state", "note")
 MAYBE = ("physical_network_id", "network_id")
 
 
@@ -27,7 +28,7 @@ def upgrade() -> None:
         sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("uuid", sa.String(length=36), nullable=False),
         *(sa.Column(name, ID, nullable=name in MAYBE) for name in REFERENCES),
-        *(sa.Column(name, sa.Text(), nullable=False) for name in ("wire", "isolation", "cidr", "gateway", "state", "note")),
+        *(sa.Column(name, sa.Text(), nullable=False) for name in TEXTS),
         sa.Column("tag", sa.BigInteger(), nullable=True),
         sa.Column("address", sa.LargeBinary(length=16), nullable=False),
         sa.Column("source_nat", sa.Boolean(), nullable=False),
@@ -43,12 +44,16 @@ def upgrade() -> None:
     )
     for column in (*REFERENCES, "domain_path"):
         op.create_index(op.f(f"ix_{TABLE}_{column}"), TABLE, [column], unique=False)
-    once = {"unique": True, "sqlite_where": LIVING, "postgresql_where": LIVING}
-    op.create_index("uq_private_gateway_address", TABLE, ["wire", "address"], **once)
+    op.create_index(
+        "uq_private_gateway_address", TABLE, ["wire", "address"], unique=True,
+        sqlite_where=LIVING, postgresql_where=LIVING,
+    )  # fmt: skip
     for table in ("nic", "static_route"):
         op.add_column(table, sa.Column("private_gateway_id", sa.BigInteger(), nullable=True))
-    some = {"sqlite_where": OF_GATEWAY, "postgresql_where": OF_GATEWAY}
-    op.create_index("ix_nic_private_gateway_id", "nic", ["private_gateway_id"], **some)
+    op.create_index(
+        "ix_nic_private_gateway_id", "nic", ["private_gateway_id"],
+        sqlite_where=OF_GATEWAY, postgresql_where=OF_GATEWAY,
+    )  # fmt: skip
 
 
 def downgrade() -> None:
