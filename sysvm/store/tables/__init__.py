@@ -14,6 +14,7 @@ from sysvm.store.tables.accounts import (
 )
 from sysvm.store.tables.base import metadata, pack_address, unpack_address
 from sysvm.store.tables.engine import api_session, cloud, job, job_part, session, task, turn
+from sysvm.store.tables.guest_groups import affinity_group, affinity_group_member, instance_group
 from sysvm.store.tables.health import router_health
 from sysvm.store.tables.images import guest_os, pool_image, template, template_copy
 from sysvm.store.tables.infrastructure import (
@@ -57,12 +58,15 @@ from sysvm.store.tables.vpn import remote_access_vpn, vpn_connection, vpn_custom
 from sysvm.store.tables.wireguard import wireguard_peer, wireguard_server
 
 __all__ = [
-    "account", "adoption", "alert", "annotation", "api_session", "certificate", "cloud", "cluster", "console_session",
+    "account", "adoption", "affinity_group", "affinity_group_member", "alert", "annotation", "api_session",
+    "certificate", "cloud", "cluster", "console_session",
     "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate",
-    "host_token", "image_store", "ip_range", "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
+    "host_token", "image_store", "instance_group", "ip_range",
+    "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
     "load_balancer_member", "machine", "metadata", "network", "network_acl", "network_acl_list",
     "network_offering", "nic", "nic_address", "pack_address",
-    "physical_network", "placement", "pod", "pool_image", "private_gateway", "private_ip", "project", "public_ip", "remote_access_vpn",
+    "physical_network", "placement", "pod", "pool_image", "private_gateway", "private_ip", "project",
+    "public_ip", "remote_access_vpn",
     "resource_limit",
     "role", "role_permission", "security_group", "security_group_member", "security_group_rule", "service_offering",
     "router_health", "service_provider", "session", "setting", "snapshot", "snapshot_copy", "snapshot_policy",
