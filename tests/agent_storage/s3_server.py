@@ -1,14 +1,17 @@
-"""An S3 server that is not ours: moto's, in a process of its own. What it has is in memory and goes with it. It checks the
-signature of each request, with code that is not ours either (botocore's).
+"""Two S3 servers that are not ours, each in a process of its own; both check the signature of each request.
 
-It can be told to stand behind a relay that breaks off, or is killed, in the middle of an upload: `Relay`.
+`swift` is OpenStack's, as people run it (`swift_serves.py`), on one disk with one replica. `moto` is an emulator, which follows
+Amazon's words where Swift does not; what it has is in memory. They can be told to stand behind a relay that holds back what
+comes in the middle of an upload: `Relay`.
 """
 
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,38 +39,61 @@ server.serve_forever()
 """
 
 
+SWIFT = Path(__file__).with_name("swift_serves.py")
+WORDS = {"swift": ("/usr/bin/python3", str(SWIFT)), "moto": (sys.executable, "-c", SERVE)}
+
+
 @dataclass
 class Server:
     """Where it is, and a client for what only a test does."""
 
-    port: int
-    access_key: str
-    secret_key: str
+    words: tuple[str, ...]
+    folder: Path
+    port: int = 0
+    access_key: str = ""
+    secret_key: str = ""
     buckets: int = 0
+    process: subprocess.Popen[bytes] | None = None
 
-    def bucket(self, **changes: str) -> Bucket:
+    def start(self) -> None:
+        """It serves; in a second life at the same port, with what it kept."""
+        quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        words = (*self.words, str(self.folder), "127.0.0.1", str(self.port))
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=quiet)
+        assert self.process.stdout is not None
+        port, self.access_key, self.secret_key = self.process.stdout.readline().decode().split()
+        self.port = int(port)
+
+    def kill(self) -> None:
+        """It takes leave of nobody."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def bucket(self) -> Bucket:
         """A new, empty one."""
         self.buckets += 1
-        made = Bucket(**{  # type: ignore[arg-type]
-            "url": f"http://127.0.0.1:{self.port}", "name": f"images-{self.buckets}",
-            "access_key": self.access_key, "secret_key": self.secret_key, **changes,
-        })  # fmt: skip
-        S3(made, SystemClock().now).put("", b"")
-        return made
+        S3(self.newest(), SystemClock().now).put("", b"")
+        return self.newest()
+
+    def newest(self) -> Bucket:
+        """The bucket that was made last."""
+        url, name = f"http://127.0.0.1:{self.port}", f"images-{self.buckets}"
+        return Bucket(url=url, name=name, access_key=self.access_key, secret_key=self.secret_key)
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Server]:
-    """The server runs meanwhile."""
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen((sys.executable, "-c", SERVE), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=quiet)
+def served(name: str) -> Iterator[Server]:
+    """The server runs meanwhile; nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix=f"sysvm-{name}-"))
+    made = Server(WORDS[name], folder)
     try:
-        assert process.stdout is not None
-        port, access_key, secret_key = process.stdout.readline().decode().split()
-        yield Server(int(port), access_key, secret_key)
+        made.start()
+        yield made
     finally:
-        process.kill()
-        process.wait()
+        made.kill()
+        shutil.rmtree(folder)
 
 
 @dataclass

@@ -17,9 +17,9 @@ from s3_server import Relay, Server, files_of, served
 from storage_stage import KEY, PATIENCE, Exchange, Source, Stage, noise, partial, qcow2, raw, stage, whole
 
 from sysvm.agent.roles.secstorage import kinds, s3
-from sysvm.agent.roles.secstorage.bucket import PART, BucketStore
+from sysvm.agent.roles.secstorage.bucket import MOST_PARTS, PART, BucketStore, part_length
 from sysvm.agent.roles.secstorage.health import Look
-from sysvm.agent.roles.secstorage.s3 import S3, BucketFailed
+from sysvm.agent.roles.secstorage.s3 import S3, Body, BucketFailed
 from sysvm.agent.roles.secstorage.store import SWEEP_AGE_S, Image, ImageStore
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import Refused
@@ -34,16 +34,30 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """One for all tests of this module."""
-    with served() as running:
+def moto() -> Iterator[Server]:
+    """An emulator, for all tests of this module."""
+    with served("moto") as running:
         yield running
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def store(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> ImageStore:
+@pytest.fixture(scope="module")
+def swift() -> Iterator[Server]:
+    """A real one."""
+    with served("swift") as running:
+        yield running
+
+
+@pytest.fixture(params=["swift", "moto"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of the two."""
+    made: Server = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(params=["folder", "swift", "moto"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
     """An empty one."""
-    bucket = server.bucket() if request.param == "bucket" else None
+    bucket = None if request.param == "folder" else request.getfixturevalue(request.param).bucket()
     made = kinds.opened(Store(store="s", path=str(tmp_path), bucket=bucket), NOW)
     made.prepare()
     return made
@@ -143,7 +157,7 @@ def test_an_upload_that_was_begun_and_left_is_aborted_with_the_next_one_or_the_s
     bucket = server.bucket()
     store, client = bucket_store(server, tmp_path, bucket), S3(bucket, NOW)
     key = f"objects/{sha(LARGE)}"
-    client.part(key, client.begin(key, ""), 1, LARGE[:PART])
+    client.part(key, client.begin(key, ""), 1, Body.of(LARGE[:PART]))
     client.begin("objects/other", "")
     assert (False, 2) == (store.has(sha(LARGE)), len(list(client.uploads("objects/"))))
     kept(store, LARGE)
@@ -181,6 +195,87 @@ def test_bytes_that_the_disk_has_changed_meanwhile_do_not_become_an_object(serve
     assert not store.has(sha(LARGE))
 
 
+@pytest.mark.parametrize("size", [0, 1, PART, MOST_PARTS * PART, MOST_PARTS * PART + 1, 10**12 + 7])
+def test_an_upload_has_no_more_parts_than_every_server_takes(size: int) -> None:
+    length = part_length(size)
+    assert PART <= length <= 5 * 1024**3
+    assert len(range(0, size, length)) <= MOST_PARTS
+
+
+ODD = ("a b", "+", "%20", "ü~é", "!'()*", "$&,/:;=@", "//", "?x=1&y#z", "<&>")
+
+
+def test_odd_names_are_signed_and_listed_as_they_are(server: Server) -> None:
+    client = S3(server.bucket(), NOW)
+    for number, name in enumerate(ODD):
+        client.put(f"images/{name}", str(number).encode())
+    assert sorted(f"images/{name}" for name in ODD) == sorted(one.key for one in client.entries("images/"))
+    assert [b"0", b"5"] == [client.get(f"images/{ODD[number]}") for number in (0, 5)]
+    assert ["images/ü~é"] == [one.key for one in client.entries("images/ü")]
+    for name in ODD:
+        client.delete(f"images/{name}")
+    assert [] == list(client.entries(""))
+
+
+def test_what_the_line_has_changed_is_not_taken(swift: Server) -> None:
+    """Neither as an object nor as a part: the body's hash is signed."""
+    client = S3(swift.bucket(), NOW)
+    changed = body_that_changes(b"as it was", b"as it is!")
+    upload = client.begin("objects/x", "")
+    with pytest.raises(BucketFailed, match="answers 400"):
+        client.part("objects/x", upload, 1, changed)
+
+
+def body_that_changes(signed: bytes, sent: bytes) -> Body:
+    return Body(len(signed), Body.of(signed).sha256, lambda: (sent,))
+
+
+def test_a_server_whose_disk_is_away_says_so_and_is_used_when_it_is_back(
+    swift: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own 503, not one of ours."""
+    monkeypatch.setattr(s3, "PAUSES_S", (0.0,))
+    store, disk = bucket_store(swift, tmp_path), swift.folder / "devices" / "d"
+    away = disk.rename(disk.with_name("away"))
+    disk.write_text("no folder")
+    try:
+        with pytest.raises(BucketFailed, match=r"answers 50[03]"):
+            kept(store, noise(1000))
+    finally:
+        disk.unlink()
+        away.rename(disk)
+    store.drop_incoming(UUID)
+    assert kept(store, noise(1000)) == store.image(UUID)
+
+
+def test_a_server_that_is_killed_in_the_middle_of_an_upload_has_nothing_half_and_is_sent_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies after the first of three parts; what it said it had kept it has in its next life."""
+    monkeypatch.setattr(s3, "PAUSES_S", (0.0,))
+    with served("swift") as server:
+        store, client = bucket_store(server, tmp_path), S3(server.newest(), NOW)
+        before = kept(store, noise(1000), OTHER)
+        part, sent = S3.part, list[int]()
+
+        def dies(self: S3, key: str, upload: str, number: int, data: Body) -> str:
+            sent.append(number)
+            if sent == [1, 2]:
+                server.kill()
+            return part(self, key, upload, number, data)
+
+        with monkeypatch.context() as killing:
+            killing.setattr(S3, "part", dies)
+            with pytest.raises(BucketFailed, match="does not answer"):
+                kept(store, LARGE)
+        server.start()
+        assert ([before], False) == (store.everything(), store.has(sha(LARGE)))
+        assert 1 == len(list(client.uploads("objects/")))
+        store.drop_incoming(UUID)
+        made = kept(store, LARGE)
+        assert (made, []) == (store.image(UUID), list(client.uploads("objects/")))
+
+
 def test_more_objects_than_an_answer_holds_are_listed(server: Server) -> None:
     client = S3(server.bucket(), NOW)
     for number in range(7):
@@ -190,7 +285,7 @@ def test_more_objects_than_an_answer_holds_are_listed(server: Server) -> None:
 
 FAULTS = {
     "another bucket": ({"name": "not-there"}, "answers 404"),
-    "another key": ({"access_key": "nobody"}, "answers 403, InvalidAccessKeyId"),
+    "another key": ({"access_key": "nobody"}, "answers 403, "),
     "another secret": ({"secret_key": "guessed"}, "answers 403, SignatureDoesNotMatch"),
     "nobody": ({"url": "http://127.0.0.1:1"}, "127.0.0.1:1 does not answer"),
 }
@@ -199,11 +294,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bucket_that_cannot_be_used_is_a_fault_in_words(server: Server, tmp_path: Path, fault: str) -> None:
     changes, text = FAULTS[fault]
-    wanted = Store(store="s", path=str(tmp_path), bucket=msgspec.structs.replace(server.bucket(), **changes))
+    good = server.bucket()
+    wanted = Store(store="s", path=str(tmp_path), bucket=msgspec.structs.replace(good, **changes))
     found = kinds.looked(wanted, Look(), NOW).fault
     assert found is not None
     assert (True, True) == (text in found.why, "look at the S3 server" in found.remedy)
-    assert None is kinds.looked(msgspec.structs.replace(wanted, bucket=server.bucket()), Look(), NOW).fault
+    assert None is kinds.looked(msgspec.structs.replace(wanted, bucket=good), Look(), NOW).fault
 
 
 async def test_the_servers_certificate_is_checked_against_the_given_ca_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +413,7 @@ async def test_a_host_delivers_into_a_bucket_and_what_is_deleted_or_damaged_is_g
     found = await ssvm.role.run_task("s", Scrub(store="store-1", mend=True), nothing)
     assert isinstance(found, Scrubbed)
     assert (1, ()) == (found.objects, found.damaged)
-    S3(server.bucket(name=f"images-{server.buckets}"), NOW).put(f"objects/{sha(data)}", b"other bytes")
+    S3(server.newest(), NOW).put(f"objects/{sha(data)}", b"other bytes")
     found = await ssvm.role.run_task("s2", Scrub(store="store-1", mend=True), nothing)
     assert isinstance(found, Scrubbed)
     assert (UUID,) == found.damaged

@@ -6,7 +6,8 @@
 
 What has not come wholly waits in a folder that the host hands over (`path`), with its durable record: so a killed machine goes
 on where it was, and room for it is needed there, not in the bucket. A whole file goes up in parts and is hashed once more on
-its way; the server shows nothing of it before all parts are there. Hosts and users read through this machine, range by range.
+its way; the server shows nothing of it before all parts are there. A part is read twice, once to be signed and once to be sent,
+and never held in memory. Hosts and users read through this machine, range by range.
 Order is what makes a crash harmless: object, reference, image; and image, reference, object. What a crash leaves is swept when it
 is older than SWEEP_AGE_S, uploads that nobody completes too. What was begun for the same object before is aborted at once.
 Not here: bringing chunks of a new version from images that are in a bucket already, and reading all bytes of it again in a scrub:
@@ -16,19 +17,19 @@ that costs money, and the server does it by itself; size and promised digest are
 import errno
 import hashlib
 import http.client
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import msgspec
 
-from sysvm.agent.roles.secstorage.s3 import S3, BucketFailed, Entry, Head
+from sysvm.agent.roles.secstorage.s3 import S3, Body, BucketFailed, Entry, Head
 from sysvm.agent.roles.secstorage.store import SWEEP_AGE_S, Image, ImageStore, Readable, plain
 from sysvm.basics.errors import Refused
 
 PART = 8 * 1024 * 1024
-MOST_PARTS = 9000  # 10,000 are allowed
+MOST_PARTS = 1000  # Amazon's allows 10,000, OpenStack Swift's as many as these; 5 GB a part are more than any image needs
+PIECE = 1024 * 1024
 OBJECTS, IMAGES, REFERENCES = "objects/", "images/", "references/"
 
 
@@ -90,13 +91,12 @@ class BucketStore(ImageStore):
         data.unlink()
 
     def _send(self, data: Path, sha256: str, size: int) -> None:
-        key, length = _object(sha256), max(PART, -(-size // MOST_PARTS))
+        key, length = _object(sha256), part_length(size)
         upload = self._s3.begin(key, sha256)
         known, tags = hashlib.sha256(), list[str]()
-        with data.open("rb") as file:
-            while (piece := _whole(file, length)) or not tags:
-                known.update(piece)
-                tags.append(self._s3.part(key, upload, len(tags) + 1, piece))
+        for start in range(0, size or 1, length):
+            part = _part(data, start, min(length, size - start), known)
+            tags.append(self._s3.part(key, upload, len(tags) + 1, part))
         if known.hexdigest() != sha256:
             self._s3.abort(key, upload)
             raise Refused("the bytes were changed on the disk where they waited")
@@ -209,12 +209,28 @@ class Reading:
         self.close()
 
 
-def _whole(file: IO[bytes], length: int) -> bytes:
-    """So many bytes, fewer at the end only."""
-    found = bytearray()
-    while len(found) < length and (piece := file.read(length - len(found))):
-        found += piece
-    return bytes(found)
+def part_length(size: int) -> int:
+    """How long the parts of an upload are; the last one may be shorter."""
+    return max(PART, -(-size // MOST_PARTS))
+
+
+def _part(data: Path, start: int, length: int, whole: "hashlib._Hash") -> Body:
+    """A range of a file; `whole` hashes it, too."""
+    part, found = hashlib.sha256(), 0
+    for piece in _pieces(data, start, length):
+        part.update(piece)
+        whole.update(piece)
+        found += len(piece)
+    return Body(found, part.hexdigest(), lambda: _pieces(data, start, found))
+
+
+def _pieces(data: Path, start: int, length: int) -> Iterator[bytes]:
+    """The bytes of a range; fewer where the file has become shorter."""
+    with data.open("rb") as file:
+        file.seek(start)
+        while length and (piece := file.read(min(PIECE, length))):
+            length -= len(piece)
+            yield piece
 
 
 def _object(sha256: str) -> str:

@@ -11,7 +11,7 @@ import errno
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -56,6 +56,23 @@ class Entry:
     upload: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries. It may have to be sent twice, so its pieces can be had twice."""
+
+    length: int
+    sha256: str
+    pieces: Callable[[], Iterable[bytes]]
+
+    @classmethod
+    def of(cls, data: bytes) -> "Body":
+        """Of bytes in memory."""
+        return cls(len(data), sha256(data).hexdigest(), lambda: (data,))
+
+
+NOTHING = Body.of(b"")
+
+
 class S3:
     """See the module."""
 
@@ -76,7 +93,7 @@ class S3:
     # ------------------------------------------------------------ objects
     def look(self) -> None:
         """Raises BucketFailed, after one try, when the bucket is not to be used. Listing shows that the key is good, too."""
-        self._once("GET", "", (("list-type", "2"), ("max-keys", "1")), b"", {}).close()
+        self._once("GET", "", (("list-type", "2"), ("max-keys", "1")), NOTHING, {}).close()
 
     def head(self, key: str) -> Head | None:
         """None: there is no such object."""
@@ -104,7 +121,7 @@ class S3:
 
     def put(self, key: str, data: bytes, digest: str = "") -> None:
         """The object has these bytes afterwards."""
-        self._ask("PUT", key, body=data, headers={META: digest} if digest else {}).close()
+        self._ask("PUT", key, body=Body.of(data), headers={META: digest} if digest else {}).close()
 
     def delete(self, key: str) -> None:
         """There is no such object afterwards."""
@@ -127,7 +144,7 @@ class S3:
         """An upload, of which nothing can be seen until it is completed; its id."""
         return _text(self._xml("POST", key, (("uploads", ""),), headers={META: digest}), "UploadId")
 
-    def part(self, key: str, upload: str, number: int, data: bytes) -> str:
+    def part(self, key: str, upload: str, number: int, data: Body) -> str:
         """The part's tag, for `complete`."""
         query = (("partNumber", str(number)), ("uploadId", upload))
         with self._ask("PUT", key, query, data) as answer:
@@ -140,7 +157,7 @@ class S3:
         )
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
         try:
-            self._xml("POST", key, (("uploadId", upload),), body)
+            self._xml("POST", key, (("uploadId", upload),), Body.of(body))
         except BucketFailed as error:
             if error.code != "NoSuchUpload" or self.head(key) is None:
                 raise
@@ -174,7 +191,7 @@ class S3:
 
     # ------------------------------------------------------------ requests
     def _xml(
-        self, method: str, key: str, query: Query, body: bytes = b"", headers: dict[str, str] | None = None
+        self, method: str, key: str, query: Query, body: Body = NOTHING, headers: dict[str, str] | None = None
     ) -> ElementTree.Element:
         with self._ask(method, key, query, body, headers) as answer:
             text = answer.read(MAX_ANSWER)
@@ -187,7 +204,7 @@ class S3:
         return found
 
     def _ask(
-        self, method: str, key: str, query: Query = (), body: bytes = b"", headers: dict[str, str] | None = None
+        self, method: str, key: str, query: Query = (), body: Body = NOTHING, headers: dict[str, str] | None = None
     ) -> http.client.HTTPResponse:
         """The answer; its body is not read. Raises BucketFailed."""
         for pause in PAUSES_S:
@@ -200,18 +217,19 @@ class S3:
         return self._once(method, key, query, body, headers or {})
 
     def _once(
-        self, method: str, key: str, query: Query, body: bytes, headers: dict[str, str]
+        self, method: str, key: str, query: Query, body: Body, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
         where = urlsplit(self._bucket.url)
         path = sigv4.encoded(f"/{self._bucket.name}/{key}" if key else f"/{self._bucket.name}", path=True)
-        when, digest = sigv4.stamp(self._now()), sha256(body).hexdigest()
-        signed = {"Host": where.netloc, "X-Amz-Date": when, "X-Amz-Content-Sha256": digest, **headers}
-        request = sigv4.Request(method, path, query, signed, digest)
+        when = sigv4.stamp(self._now())
+        signed = {"Host": where.netloc, "X-Amz-Date": when, "X-Amz-Content-Sha256": body.sha256, **headers}
+        request = sigv4.Request(method, path, query, signed, body.sha256)
         sent = {**signed, "Authorization": sigv4.authorization(self._who, request, when)}
         target = f"{path}?{sigv4.query_of(query)}" if query else path
         try:
             line = self._line(where.hostname or "", where.port)
-            line.request(method, target, body or None, {**sent, "Content-Length": str(len(body))})
+            pieces = body.pieces() if body.length else None
+            line.request(method, target, pieces, {**sent, "Content-Length": str(body.length)})
             answer = line.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise BucketFailed(f"{where.netloc} does not answer: {error or type(error).__name__}") from error
