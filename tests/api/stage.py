@@ -9,12 +9,13 @@
 
 import asyncio
 import base64
+import copy
 import hashlib
 import hmac
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,7 @@ from sysvm.store import schema, tables
 from sysvm.store.secrets import Vault
 from sysvm.store.seed import ADMIN_ACCOUNT, sow
 from sysvm.store.store import PostgresStore, SqliteStore, Tx
+from tests.store.copies import copied, empty_database
 
 PASSWORD = "correct horse battery"
 CHEAP = {"time_cost": 1, "memory_kib": 8}
@@ -185,9 +187,11 @@ class Stage:
     async def make(cls, store: SqliteStore | PostgresStore | None = None) -> "Stage":
         """An empty cloud whose admin has keys; in memory, or in an empty database."""
         clock, ids, vault = VirtualClock(), SeededIds(1), Vault(b"k" * 32)
-        store = store or SqliteStore(None, clock, inline=True)
+        if store is None:
+            store = copied(empty_database(), clock)
+        else:
+            await schema.ensure(store)
         passwords = Passwords(**CHEAP)
-        await schema.ensure(store)
         hashed = passwords.hash_now(PASSWORD)
         await store.run(lambda tx: sow(tx, ids, vault, version="test", admin_password_hash=hashed))
         apps = make_apps(store, ids, vault, passwords)
@@ -200,6 +204,13 @@ class Stage:
         stage = cls(store, clock, ids, vault, passwords, apps, admin)
         admin.domain_id = await stage.root_domain()
         return stage
+
+    def copy(self, database: bytes) -> "Stage":
+        """Another cloud as this one was when these were the contents of its database, and when it was closed."""
+        clock, ids, passwords = VirtualClock(), copy.deepcopy(self.ids), Passwords(**CHEAP)
+        store = copied(database, clock)
+        apps = make_apps(store, ids, self.vault, passwords)
+        return Stage(store, clock, ids, self.vault, passwords, apps, replace(self.admin, app=apps.main))
 
     async def root_domain(self) -> str:
         """The UUID of ROOT."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from tests.api.rows import assert_row_matches_catalogue
-from tests.api.stage import Asker, Stage, refusal
+from tests.api.stage import Asker, refusal
 from tests.api_infrastructure.cloud import Cloud, make_physical_network, make_zone
 
 
@@ -238,10 +238,10 @@ async def test_a_disabled_zone_takes_no_templates_of_users(cloud: Cloud):
         await cloud.template(user)
 
 
-async def test_an_account_has_a_limit_of_templates(stage: Stage, cloud: Cloud):
+async def test_an_account_has_a_limit_of_templates(cloud: Cloud):
     """535 when it is reached."""
-    user = await stage.user("few")
-    await stage.admin("updateResourceLimit", resourcetype=4, account="few", domainid=stage.admin.domain_id, max=1)
+    user = await cloud.stage.user("few")
+    await cloud.stage.admin("updateResourceLimit", resourcetype=4, account="few", domainid=cloud.stage.admin.domain_id, max=1)
     await cloud.template(user)
     with refusal(535):
         await cloud.template(user)

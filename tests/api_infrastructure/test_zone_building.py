@@ -158,20 +158,20 @@ async def test_a_range_that_was_deleted_can_be_made_again(cloud: Cloud):
     assert 11 == len(await _public_ips(cloud))
 
 
-async def test_users_see_enabled_zones_only(stage: Stage, cloud: Cloud):
+async def test_users_see_enabled_zones_only(cloud: Cloud):
     """And neither internal resolvers nor tokens of them."""
-    await make_zone(stage, "closed")
-    user = await stage.user()
+    await make_zone(cloud.stage, "closed")
+    user = await cloud.stage.user()
     (zone,) = await user("listZones")
     assert "zone1" == zone["name"]
     assert not {"internaldns1", "guestcidraddress", "zonetoken", "resourcedetails"} & set(zone)
 
 
-async def test_a_dedicated_zone_is_hidden_from_other_domains(stage: Stage, cloud: Cloud):
+async def test_a_dedicated_zone_is_hidden_from_other_domains(cloud: Cloud):
     """Only the domain that it is for, and those below, see it."""
-    domain = await stage.admin("createDomain", name="east")
-    zone = await make_zone(stage, "private", domainid=domain["id"])
+    domain = await cloud.stage.admin("createDomain", name="east")
+    zone = await make_zone(cloud.stage, "private", domainid=domain["id"])
     await cloud.change(tables.zone, zone["id"], allocation_state="Enabled")
-    inside, outside = await stage.user("in", domain_id=domain["id"]), await stage.user("out")
+    inside, outside = await cloud.stage.user("in", domain_id=domain["id"]), await cloud.stage.user("out")
     assert ["private", "zone1"] == sorted(row["name"] for row in await inside("listZones"))
     assert ["zone1"] == [row["name"] for row in await outside("listZones")]

@@ -1,6 +1,5 @@
 """Allocation: the lowest free address, nothing twice, nothing that is kept out, a clear refusal at the end."""
 
-import functools
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import addresses, nics
 from sysvm.store.queries.events import SYSTEM, Actor
-from sysvm.store.store import Row, SqliteStore, Tx
+from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address
-from tests.api_networks.conftest import driver
+from tests.store.copies import copied, empty_database
 
 TENANT = Actor(3, 3, 4, "/1/4/")
 
@@ -26,21 +25,12 @@ TENANT = Actor(3, 3, 4, "/1/4/")
 @contextmanager
 def book() -> Iterator[Tx]:
     """An open transaction on an empty database in which rows need not refer to anything."""
-    store = SqliteStore(None, VirtualClock(), inline=True)
-    driver(store).deserialize(empty_database())
+    store = copied(empty_database(), VirtualClock())
     store._writing.exec_driver_sql("pragma foreign_keys=off")
     store._writing.exec_driver_sql("BEGIN")
     yield Tx(store._writing, 1.0, postgres=False)
     store._writing.exec_driver_sql("ROLLBACK")
     store.engine.dispose()
-
-
-@functools.cache
-def empty_database() -> bytes:
-    """All tables, made once."""
-    store = SqliteStore(None, VirtualClock(), inline=True)
-    tables.metadata.create_all(store._writing)
-    return driver(store).serialize()
 
 
 def make_range(tx: Tx, first: str, last: str, traffic: str = "Public", **values: Any) -> int:

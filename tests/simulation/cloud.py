@@ -24,6 +24,7 @@ from sysvm.store.queries import addresses, keys, machines, nics, turns
 from sysvm.store.secrets import Vault
 from sysvm.store.store import PostgresStore, Row, SqliteStore, Tx
 from sysvm.store.tables import pack_address
+from tests.store.copies import copied, driver, empty_database
 
 PATIENCE_S = 600.0
 INVENTORY_S = 10.0
@@ -67,9 +68,7 @@ class Cloud:
     ) -> None:
         self.clock = VirtualClock()
         self.ids = SeededIds(seed_number)
-        self.store = store(self.clock) if store is not None else SqliteStore(None, self.clock, inline=True)
-        if store is None:
-            self._driver().deserialize(_empty_database())
+        self.store = store(self.clock) if store is not None else copied(empty_database(), self.clock)
         self.vault = Vault(b"k" * 32)
         self.earth: Earth
         self.server_now: Server | None = None  # the latest one
@@ -77,10 +76,8 @@ class Cloud:
         self._sown = False
 
     def _driver(self) -> sqlite3.Connection:
-        with self.store.engine.connect() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            return driver
+        assert isinstance(self.store, SqliteStore)
+        return driver(self.store)
 
     def changes(self) -> int:
         """How many rows have been written so far."""
@@ -198,17 +195,6 @@ class Cloud:
         found = await self.store.read(lambda tx: tx.get(table, id_))
         assert found is not None
         return found
-
-
-@functools.cache
-def _empty_database() -> bytes:
-    """All tables, made once: a cloud of a test starts from a copy."""
-    engine = sa.create_engine("sqlite://")
-    with engine.begin() as connection:
-        tables.metadata.create_all(connection)
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-    return driver.serialize()
 
 
 def story(tx: Tx) -> str:
