@@ -24,6 +24,7 @@ again. Whatever else is replaced stops before the next one is placed.
 from dataclasses import dataclass
 from typing import Literal
 
+from sysvm.systemvms.affinity import FREE, Near
 from sysvm.wire.machines import Kind, MachineSeen, Moving, OperationState, Power, Runtime
 
 Wanted = Literal["running", "stopped", "gone", "incoming", "away"]  # the last two of placements only: see migration.py
@@ -408,6 +409,7 @@ class Demand:
     runtime: str
     memory_mb: int
     bound_to_volume: bool
+    near: Near = FREE  # what its affinity groups say
 
 
 def choose_host(demand: Demand, hosts: tuple[HostSeen, ...]) -> HostSeen | str:
@@ -425,7 +427,14 @@ def choose_host(demand: Demand, hosts: tuple[HostSeen, ...]) -> HostSeen | str:
         if not bound:
             return "the host that holds its volumes is not up"
         able = bound
-    roomy = [host for host in able if host.free_memory_mb >= demand.memory_mb]
+    apt = [host for host in able if demand.near.allows(host.id)]
+    if not apt:
+        return "its affinity groups forbid each host that could run it"
+    roomy = [host for host in apt if host.free_memory_mb >= demand.memory_mb]
     if not roomy:
         return f"no host has {demand.memory_mb} MB of memory free"
-    return max(roomy, key=lambda host: (host.has_network, -host.machines, host.free_memory_mb, -host.id))
+    return max(roomy, key=lambda host: _preference(demand, host))
+
+
+def _preference(demand: Demand, host: HostSeen) -> tuple[object, ...]:
+    return (*demand.near.taste(host.id), host.has_network, -host.machines, host.free_memory_mb, -host.id)

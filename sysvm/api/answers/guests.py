@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from sysvm.api.answers import nics
+from sysvm.api.answers.guest_groups import affinity_group
 from sysvm.api.answers.owners import owner, without_empty
 from sysvm.api.answers.security_groups import of_guest
 from sysvm.api.answers.times import stamp
@@ -28,6 +29,7 @@ def guest(view: GuestView, *, admin: bool, password: str | None = None, userdata
         "haenable": bool(row.ha_enabled),
         "displayvm": bool(row.display_vm),
         "group": row.group_name or None,
+        "groupid": view.group,
         "forvirtualnetwork": True,
         "passwordenabled": bool(row.template_password_enabled),
         "password": password,
@@ -49,8 +51,11 @@ def guest(view: GuestView, *, admin: bool, password: str | None = None, userdata
     machine = view.machine
     held = [nics.nic(nic, machine.networks, row.zone_uuid, row.uuid, admin=admin) for nic in machine.nics]
     first = next((nic["ipaddress"] for nic in held if nic.get("isdefault") and "ipaddress" in nic), None)
-    extra = {"ipaddress": first, "nic": held, "securitygroup": [of_guest(row) for row in view.groups], "affinitygroup": []}
-    return without_empty({**answer, **extra})
+    groups = {
+        "securitygroup": [of_guest(row) for row in view.groups],
+        "affinitygroup": [affinity_group(row) for row in view.near],
+    }
+    return without_empty({**answer, "ipaddress": first, "nic": held, **groups})
 
 
 def _place(row: Row) -> dict[str, Any]:

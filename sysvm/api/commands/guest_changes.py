@@ -5,7 +5,7 @@ What a guest is handed (keys, password, user data) reaches it through its router
 
 from typing import Any
 
-from sysvm.api.call import Accepted, Call, One, Owner, Reply, Rows
+from sysvm.api.call import Accepted, Call, One, Owner, Reply
 from sysvm.api.commands import guest_deploy, guest_keys, guest_networks, security_groups
 from sysvm.api.commands.guest_deploy import NewDisk
 from sysvm.api.commands.guests import ABOUT, answer, the_guest
@@ -15,9 +15,9 @@ from sysvm.api.handlers import handler
 from sysvm.api.params import pairs
 from sysvm.api.rules import guests as rules
 from sysvm.api.rules import subnets
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import guests, limits, machine_rows, machines, volumes
+from sysvm.store.queries import guests, instance_groups, limits, machine_rows, machines, volumes
 from sysvm.store.queries import security_groups as queries
 from sysvm.store.queries.guests import INTERNAL_DETAILS
 from sysvm.store.queries.jobs import Part
@@ -69,6 +69,7 @@ def update_virtual_machine(call: Call) -> Reply:
         raise Refused("The instance name is made of the vm's id and can't be changed")
     changes |= guest_keys.user_data(call)
     changes |= _details(call, row)
+    instance_groups.ensure(call.tx, _owner(row).columns, changes.get("group_name", ""))
     if security_groups.is_given(call):
         _change_groups(call, row)
     if changes:
@@ -240,37 +241,3 @@ def get_virtual_machine_user_data(call: Call) -> Reply:
     """As it was given: base64."""
     row = the_guest(call, "virtualmachineid")
     return One({"virtualmachineid": row.uuid, "userdata": row.userdata or ""})
-
-
-# ---------------------------------------------------------------- groups of guests
-@handler("listAffinityGroups")
-def list_affinity_groups(call: Call) -> Reply:
-    """There are none."""
-    return Rows([], 0)
-
-
-@handler("listAffinityGroupTypes")
-def list_affinity_group_types(call: Call) -> Reply:
-    """There are none."""
-    return Rows([], 0)
-
-
-@handler("createAffinityGroup")
-@handler("updateVMAffinityGroup")
-@handler("deleteAffinityGroup")
-def refuse_affinity_group(call: Call) -> Reply:
-    """Guests are spread by load only."""
-    raise Refused("Affinity groups are not supported; name a host with hostid (administrators)", Why.UNAVAILABLE)
-
-
-@handler("createInstanceGroup")
-@handler("deleteInstanceGroup")
-def refuse_instance_group(call: Call) -> Reply:
-    """A group is only a word on its guests."""
-    raise Refused("Instance groups are made by naming them: pass group to deployVirtualMachine or updateVirtualMachine")
-
-
-@handler("listInstanceGroups")
-def list_instance_groups(call: Call) -> Reply:
-    """There are none with a row of their own."""
-    return Rows([], 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sysvm.api.call import Accepted, Call, Owner, Reply
-from sysvm.api.commands import guest_keys, guest_networks
+from sysvm.api.commands import guest_groups, guest_keys, guest_networks
 from sysvm.api.commands.guest_networks import Plug
 from sysvm.api.handlers import handler
 from sysvm.api.params import pairs
@@ -16,7 +16,15 @@ from sysvm.api.rules import images, subnets
 from sysvm.api.rules.guests import Size
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, machines, networks, security_groups, templates
+from sysvm.store.queries import (
+    affinity_groups,
+    instance_groups,
+    limits,
+    machines,
+    networks,
+    security_groups,
+    templates,
+)
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.limits import Kind as Limit
 from sysvm.store.store import Row
@@ -56,6 +64,7 @@ def deploy_virtual_machine(call: Call) -> Reply:
     new = _checked(call)
     plugs = guest_networks.chosen(call, new.zone, new.owner)
     groups = guest_networks.groups(call, new.owner, plugs)
+    near = guest_groups.chosen(call, new.owner)
     if new.hostname:
         guest_networks.check_hostname(call.tx, new.hostname, [plug.network for plug in plugs])
     _check_limits(call, new)
@@ -64,6 +73,9 @@ def deploy_virtual_machine(call: Call) -> Reply:
     for device, plug in enumerate(plugs):
         guest_networks.plug_in(call.tx, machine.id, device, plug, default=device == 0)
     security_groups.join(call.tx, machine.id, [group.id for group in groups])
+    if near:
+        affinity_groups.join(call.tx, machine.id, [group.id for group in near])
+    instance_groups.ensure(call.tx, new.owner.columns, machine.group_name)
     parts = _start(call, machine, plugs) if call.get("startvm", True) else ()
     secret = guest_keys.secret_params(machine.password)
     about = call.about(ABOUT, machine)
@@ -96,8 +108,6 @@ def _checked(call: Call) -> New:
 
 
 def _refuse_unsupported(call: Call) -> None:
-    if call.get("affinitygroupids") or call.get("affinitygroupnames"):
-        raise Refused("Affinity groups are not supported; name a host with hostid (administrators)")
     for name in ("hostid", "podid", "clusterid"):
         if call.get(name) and not call.caller.is_root:
             raise Refused(f"Parameter {name} can be passed by root administrators only", Why.NOT_ALLOWED)

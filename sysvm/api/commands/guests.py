@@ -96,7 +96,12 @@ def _filters(call: Call) -> list[Condition]:
         inside = sa.select(tables.nic.c.machine_id).join(tables.network, tables.network.c.id == tables.nic.c.network_id)
         living = (tables.network.c.vpc_id == vpc.id, tables.nic.c.removed.is_(None))
         found.append(rare(machine.id.in_(inside.where(*living))))
-    for name in ("affinitygroupid", "backupofferingid", "autoscalevmgroupid"):
+    if (near := call.row(tables.affinity_group, "affinitygroupid")) is not None:
+        fellow = tables.affinity_group_member.c
+        found.append(rare(machine.id.in_(sa.select(fellow.machine_id).where(fellow.group_id == near.id))))
+    if (named := call.row(tables.instance_group, "groupid")) is not None:
+        found.append(rare(sa.and_(machine.account_id == named.account_id, machine.group_name == named.name)))
+    for name in ("backupofferingid", "autoscalevmgroupid"):
         if call.get(name):
             found.append(rare(sa.false()))  # there are none of these, so no guest is in one
     if call.get("forvirtualnetwork") is False:
@@ -240,7 +245,7 @@ def recover_virtual_machine(call: Call) -> Reply:
     "deployVirtualMachine", "startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "destroyVirtualMachine",
     "restoreVirtualMachine", "scaleVirtualMachine", "migrateVirtualMachine", "addNicToVirtualMachine",
     "removeNicFromVirtualMachine", "updateDefaultNicForVirtualMachine", "updateVmNicIp", "resetPasswordForVirtualMachine",
-    "resetSSHKeyForVirtualMachine", "attachIso", "detachIso",
+    "resetSSHKeyForVirtualMachine", "attachIso", "detachIso", "updateVMAffinityGroup",
 )  # fmt: skip
 def _guest_result(tx: Tx, job: Row) -> dict[str, Any]:
     """The guest; with its password when that was made by this job, whose result is then sealed."""

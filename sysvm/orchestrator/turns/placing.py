@@ -7,11 +7,13 @@ from sysvm.orchestrator.context import Context
 from sysvm.store import tables
 from sysvm.store.queries import (
     addresses,
+    affinity_groups,
     image_stores,
     links,
     machines,
     nics,
     placements,
+    private_gateways,
     security_groups,
     settings,
     strays,
@@ -21,6 +23,7 @@ from sysvm.store.queries import (
 )
 from sysvm.store.queries.system_templates import Chosen
 from sysvm.store.store import Row, Tx
+from sysvm.systemvms.affinity import FREE
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
 from sysvm.wire.link import HostFacts
 from sysvm.wire.machines import Kind, Runtime, Traffic
@@ -101,6 +104,7 @@ def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) 
     placement = _add_placement(tx, machine, host_id)
     placements.recount(tx, host_id)
     security_groups.moved(tx, machine.id)
+    private_gateways.tell_neighbours(tx, machine)
     return placement
 
 
@@ -167,7 +171,7 @@ def _template_first(tx: Tx, machine: Row) -> None:
 # ---------------------------------------------------------------- hosts
 def _likely(tx: Tx, machine: Row, demand: Demand) -> list[Row]:
     """The few hosts that the planner would prefer: the least loaded ones. None where the machine is bound to some."""
-    if machine.wanted_host_id is not None or demand.bound_to_volume:
+    if machine.wanted_host_id is not None or demand.bound_to_volume or demand.near != FREE:
         return []
     found = placements.roomy_hosts(tx, machine.zone_id, demand.hypervisor, demand.memory_mb, LIKELY)
     if machine.host_id is not None and machine.host_id not in {host.id for host in found}:
@@ -223,6 +227,7 @@ def _demand(tx: Tx, machine: Row) -> Demand:
         runtime=_wanted_runtime(tx, machine),
         memory_mb=machine.memory_mb or offering.memory_mb or 128,
         bound_to_volume=guest and _has_made_volumes(tx, machine.id),
+        near=affinity_groups.near(tx, machine.id) if guest else FREE,
     )
 
 

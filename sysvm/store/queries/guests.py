@@ -9,7 +9,17 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.prepared import Prepared
-from sysvm.store.queries import machine_rows, machines, routers, rules, security_groups, settings, vm_snapshots
+from sysvm.store.queries import (
+    affinity_groups,
+    instance_groups,
+    machine_rows,
+    machines,
+    routers,
+    rules,
+    security_groups,
+    settings,
+    vm_snapshots,
+)
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.routers import MachineView
 from sysvm.store.store import Row, Tx
@@ -29,6 +39,8 @@ class GuestView:
     iso: Row | None
     user_data: Row | None
     groups: Sequence[Row] = ()
+    near: Sequence[Row] = ()  # affinity groups
+    group: str | None = None  # the uuid of its instance group
 
 
 @cache
@@ -56,6 +68,8 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
     isos = _named(tx, tables.template, [row.iso_id for row in rows])
     data = _named(tx, tables.user_data, [row.user_data_id for row in rows])
     groups = security_groups.of_guests(tx, ids)
+    near = affinity_groups.of_guests(tx, ids)
+    named = instance_groups.uuids_of(tx, rows)
     return [
         GuestView(
             view,
@@ -65,6 +79,8 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GuestView]:
             isos.get(view.row.iso_id),
             data.get(view.row.user_data_id),
             groups.get(view.row.id, ()),
+            near.get(view.row.id, ()),
+            named.get((view.row.account_id, view.row.group_name)),
         )
         for view in routers.views(tx, rows)
     ]
@@ -95,6 +111,7 @@ def expunge(tx: Tx, row: Row) -> Part:
     for network_id in rules.remove_of_guest(tx, row.id):
         machines.wish_documents(tx, network_id)
     security_groups.leave(tx, row.id)
+    affinity_groups.join(tx, row.id, ())
     volume = tables.volume.c
     tx.change(
         sa.update(tables.volume)

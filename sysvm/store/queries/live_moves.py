@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machine_rows, machines, snapshots, turns, vm_snapshots, volumes
+from sysvm.store.queries import affinity_groups, machine_rows, machines, snapshots, turns, vm_snapshots, volumes
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -71,6 +71,8 @@ def why_not_to(tx: Tx, machine: Row, host: Row) -> str:
         return f"Cannot migrate VM, host {host.name} has {host.memory_free_mb} MB of memory free and the VM needs {need} MB"
     if needs_copies(tx, machine, host) and volumes.pool_on(tx, host) is None:
         return f"Cannot migrate VM, host {host.name} has no primary storage that is up"
+    if not affinity_groups.near(tx, machine.id).allows(host.id):
+        return f"Cannot migrate VM, its affinity groups forbid host {host.name}"
     return ""
 
 
@@ -104,7 +106,8 @@ def neighbours(tx: Tx, machine: Row) -> Sequence[Row]:
 def best(tx: Tx, machine: Row) -> Row | str:
     """The host that it should move to, or why there is none."""
     reasons = []
-    for host in neighbours(tx, machine):
+    near = affinity_groups.near(tx, machine.id)
+    for host in sorted(neighbours(tx, machine), key=lambda host: near.taste(host.id), reverse=True):
         why = why_not_to(tx, machine, host)
         if not why:
             return host
