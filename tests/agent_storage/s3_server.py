@@ -49,6 +49,7 @@ class Server:
 
     words: tuple[str, ...]
     folder: Path
+    address: str
     port: int = 0
     access_key: str = ""
     secret_key: str = ""
@@ -58,7 +59,7 @@ class Server:
     def start(self) -> None:
         """It serves; in a second life at the same port, with what it kept."""
         quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
-        words = (*self.words, str(self.folder), "127.0.0.1", str(self.port))
+        words = (*self.words, str(self.folder), self.address, str(self.port))
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=quiet)
         assert self.process.stdout is not None
         port, self.access_key, self.secret_key = self.process.stdout.readline().decode().split()
@@ -79,15 +80,15 @@ class Server:
 
     def newest(self) -> Bucket:
         """The bucket that was made last."""
-        url, name = f"http://127.0.0.1:{self.port}", f"images-{self.buckets}"
+        url, name = f"http://{self.address}:{self.port}", f"images-{self.buckets}"
         return Bucket(url=url, name=name, access_key=self.access_key, secret_key=self.secret_key)
 
 
 @contextlib.contextmanager
-def served(name: str) -> Iterator[Server]:
+def served(name: str, address: str = "127.0.0.1") -> Iterator[Server]:
     """The server runs meanwhile; nothing of it is left."""
     folder = Path(tempfile.mkdtemp(prefix=f"sysvm-{name}-"))
-    made = Server(WORDS[name], folder)
+    made = Server(WORDS[name], folder, address)
     try:
         made.start()
         yield made

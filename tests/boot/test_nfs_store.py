@@ -65,13 +65,13 @@ def checked(demo: World) -> list[str]:
 
 
 @contextmanager
-def guest_of(demo: World, template: str) -> Iterator[str]:
-    """A guest of this template; expunged at the end."""
+def guest_of(demo: World, template: str) -> Iterator[tuple[str, str]]:
+    """A guest of this template, by id and state; expunged at the end."""
     (one,) = demo.client.rows("listVirtualMachines", "virtualmachine", listall="true", name="one")
     given = {"zoneid": one["zoneid"], "serviceofferingid": one["serviceofferingid"], "networkids": one["nic"][0]["networkid"]}
-    made = demo.client.job("deployVirtualMachine", templateid=template, name="on-nfs", **given)["virtualmachine"]
+    made = demo.client.job("deployVirtualMachine", templateid=template, name="another", **given)["virtualmachine"]
     try:
-        yield str(made["state"])
+        yield str(made["id"]), str(made["state"])
     finally:
         demo.client.job("destroyVirtualMachine", id=made["id"], expunge="true")
 
@@ -90,7 +90,7 @@ def test_images_live_on_an_nfs_server_that_dies_and_comes_back(demo: World, tmp_
             there.rest.set()
             demo.until(lambda: is_ready(demo, template), "the template is on the share")
             assert 1 == len(list((nfs.share / "objects").iterdir()))
-            with guest_of(demo, template) as state:
+            with guest_of(demo, template) as (_, state):
                 assert "Running" == state
         shutil.copy(images.build_guest(images.cache_folder(), print).disk, nfs.share / "tiny.qcow2")
         with registered(demo, "from-nfs", f"{nfs.url}/tiny.qcow2?vers=4.1") as template:

@@ -40,9 +40,6 @@ def pool(row: Row) -> dict[str, Any]:
     return without_empty(answer)
 
 
-NOTES = {"s3": "experimental: tested with an emulator of S3 only"}
-
-
 def image_store(row: Row) -> dict[str, Any]:
     """One image store."""
     answer = {
@@ -58,6 +55,6 @@ def image_store(row: Row) -> dict[str, Any]:
         "disksizetotal": row.capacity_bytes,
         "disksizeused": row.used_bytes,
         "hasannotations": False,
-        "message": row.note or NOTES.get(row.protocol),
+        "message": row.note,
     }
     return without_empty(answer)
