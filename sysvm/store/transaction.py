@@ -43,8 +43,10 @@ def _written_by(text: str) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _places(count: int) -> str:
-    return ", ".join(f":id{at}" for at in range(count))
+def _places(count: int) -> tuple[str, tuple[str, ...]]:
+    """So many places in a text, and their names."""
+    names = tuple(f"id{at}" for at in range(count))
+    return ", ".join(f":{name}" for name in names), names
 
 
 def among(ids: Collection[int]) -> tuple[str, dict[str, int]]:
@@ -55,10 +57,10 @@ def among(ids: Collection[int]) -> tuple[str, dict[str, int]]:
     """
     if len(ids) > MOST_PLACES:
         return ", ".join(str(int(id_)) for id_ in ids), {}
-    count = 1 << (len(ids) - 1).bit_length()
-    values = dict.fromkeys((f"id{at}" for at in range(count)), next(iter(ids)))
-    values.update((f"id{at}", id_) for at, id_ in enumerate(ids))
-    return _places(count), values
+    places, names = _places(1 << (len(ids) - 1).bit_length())
+    values = dict.fromkeys(names, next(iter(ids)))
+    values.update(zip(names, ids, strict=False))
+    return places, values
 
 
 class Tx:

@@ -79,14 +79,19 @@ UNSHOWN = frozenset({
 OF_GUESTS = frozenset({
     "hostname", "userdata", "user_data_id", "ha_enabled", "display_vm", "delete_protection", "iso_id", "group_name", "cpus",
     "cpu_mhz", "memory_mb", "destroyed", "details", "offering_cpus", "offering_cpu_mhz", "offering_memory_mb",
-    "template_text", "template_password_enabled", "template_guest_os_id",
+    "template_text", "template_password_enabled", "template_guest_os_id", "display_name", "wanted", "host_id", "template_id",
+    "service_offering_id", "network_id", "network_uuid", "network_name", "account_id", "domain_id", "domain_path", "removed",
+})  # fmt: skip
+# What routers do not show, other system VMs do.
+OF_SYSTEM_VMS = frozenset({
+    "kind", "power", "agent_up", "sessions", "reported", "zone_domain", "offering_dynamic_scaling",
 })  # fmt: skip
 SHOWN = tuple(column for column in tables.machine.columns if column.name not in UNSHOWN)
 
 
-def statement(*conditions: sa.ColumnElement[bool], guests: bool = True) -> sa.Select[Any]:
-    """Machines, as far as answers show them, with the names around them; add filters, order and limit. Without
-    `guests` there are only system VMs among them, which show less."""
+def statement(*conditions: sa.ColumnElement[bool], without: frozenset[str] = frozenset()) -> sa.Select[Any]:
+    """Machines, as far as answers show them, with the names around them; add filters, order and limit. `without`: what
+    machines of the kinds that are asked for do not show."""
     machine, host = tables.machine, tables.host
     joined = (
         machine.join(tables.zone, tables.zone.c.id == machine.c.zone_id)
@@ -98,7 +103,7 @@ def statement(*conditions: sa.ColumnElement[bool], guests: bool = True) -> sa.Se
         .outerjoin(tables.vpc, tables.vpc.c.id == machine.c.vpc_id)
     )
     columns = [*SHOWN, *_places(), *owned.names(), *_makings(), *_network(), state_column.label("api_state")]
-    shown = [column for column in columns if guests or column.key not in OF_GUESTS]
+    shown = [column for column in columns if column.key not in without]
     return sa.select(*shown).select_from(owned.joined(joined, machine)).where(*conditions)
 
 

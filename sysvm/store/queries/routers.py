@@ -43,7 +43,8 @@ class MachineView:
 def living() -> Prepared:
     """All living routers."""
     machine = tables.machine.c
-    statement = machine_rows.statement(machine.kind == "router", machine.removed.is_(None), guests=False)
+    unshown = machine_rows.OF_GUESTS | machine_rows.OF_SYSTEM_VMS
+    statement = machine_rows.statement(machine.kind == "router", machine.removed.is_(None), without=unshown)
     return Prepared(statement, order=(machine.id,))
 
 

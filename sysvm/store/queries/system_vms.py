@@ -14,7 +14,8 @@ def living() -> Prepared:
     """All living ones."""
     machine = tables.machine.c
     ours = machine.kind.in_(tuple(KINDS.values()))
-    return Prepared(machine_rows.statement(ours, machine.removed.is_(None), guests=False), order=(machine.id,))
+    statement = machine_rows.statement(ours, machine.removed.is_(None), without=machine_rows.OF_GUESTS)
+    return Prepared(statement, order=(machine.id,))
 
 
 def api_type(kind: str) -> str:
