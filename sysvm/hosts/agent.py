@@ -33,6 +33,7 @@ from sysvm.hosts.handover import DurableJournal
 from sysvm.hosts.identity import Identity, pinned_ca
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
+from sysvm.hosts.lxc.ids import Ids as UserIds
 from sysvm.hosts.memory import DurableMemory
 from sysvm.hosts.network import HostNetwork, Underlay
 from sysvm.hosts.relay import keep_relay
@@ -123,11 +124,12 @@ class HostAgent:
 
     async def _find_out(self) -> None:
         self._features = await facts.probe_features()
-        candidates: dict[Runtime, Driver] = {Runtime.CONTAINER: LxcDriver(self._layout, self._network)}
+        users = UserIds(self._layout.host / "ids.json", self._layout.hash8)
+        candidates: dict[Runtime, Driver] = {Runtime.CONTAINER: LxcDriver(self._layout, self._network, users)}
         if find_spec("libvirt") is not None:
             from sysvm.hosts.kvm.driver import KvmDriver
 
-            candidates[Runtime.VM] = self._kvm = KvmDriver(self._layout, self._network)
+            candidates[Runtime.VM] = self._kvm = KvmDriver(self._layout, self._network, ids=users)
         for runtime, driver in candidates.items():
             found = await driver.capabilities()
             self._capabilities += (found,)

@@ -20,6 +20,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts import netns
+from sysvm.hosts.owners import Owner, give
 from sysvm.wire.machines import LandingPlace
 
 PIECE = 256 * 1024
@@ -111,9 +112,10 @@ class Doors:
 
 @asynccontextmanager
 async def tunnel(
-    sockets: dict[str, Path], place: LandingPlace, attempt: str, namespace: str | None, context: ssl.SSLContext
+    sockets: dict[str, Path], place: LandingPlace, attempt: str, namespace: str | None, context: ssl.SSLContext, owner: Owner
 ) -> AsyncIterator[None]:
-    """While it lasts whoever connects to one of the sockets speaks with the one of that name on the other host."""
+    """While it lasts whoever connects to one of the sockets speaks with the one of that name on the other host. They are for
+    `owner` and root; their folder is there."""
     async with Tasks() as tasks:
 
         async def come(stream: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,13 +131,13 @@ async def tunnel(
 
         servers = []
         for stream, path in sockets.items():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             path.unlink(missing_ok=True)
 
             def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: str = stream) -> None:
                 tasks.start(come(stream, reader, writer), stream)
 
             servers.append(await asyncio.start_unix_server(visit, str(path), limit=PIECE))
+            give(path, owner)
         try:
             yield
         finally:

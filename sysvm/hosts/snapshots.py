@@ -23,7 +23,7 @@ import msgspec
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.basics.log import get_logger
-from sysvm.hosts import images, qcow2
+from sysvm.hosts import images, owners, qcow2
 from sysvm.hosts.driver import Progress
 from sysvm.hosts.durable import write_durably
 from sysvm.hosts.pools import lock_of, publish_file, remove, replace_file, staged_file, volume_file
@@ -95,6 +95,7 @@ class _Copying:
         self._line = line
         self._staged = staged
         self._fresh = staged.with_name(f".new-{staged.name}")
+        self._volume_file = volume_file(order.pool, order.volume, "qcow2")
         self._progress = progress
         self._name = f"{OURS}{order.snapshot}"
         self._target = f"t-{order.snapshot.replace('-', '')[:28]}"  # QEMU takes 31 characters
@@ -105,6 +106,7 @@ class _Copying:
         await edge("snapshot.begun")
         await self._finish()
         await edge("snapshot.copied")
+        await asyncio.to_thread(owners.give, self._fresh, owners.ROOT)
         await asyncio.to_thread(publish_file, self._fresh, self._staged)
         if self._order.mark:
             await self._keep_bitmaps({self._name, f"{OURS}{_plan_of(self._staged).parent}"})
@@ -124,6 +126,7 @@ class _Copying:
                 await self._line.ask("block-dirty-bitmap-remove", node=self._line.node, name=name)
         write_durably(self._staged.with_suffix(".json"), msgspec.json.encode(Plan(parent=parent)))
         await run("qemu-img", "create", "-q", "-f", "qcow2", str(self._fresh), str(size))
+        await asyncio.to_thread(owners.lend, self._fresh, self._volume_file)
         await self._line.ask("blockdev-add", **new_file(self._fresh, self._target))
         frozen = self._order.quiesce and await self._line.freeze()
         try:

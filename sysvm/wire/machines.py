@@ -112,6 +112,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     hostname: str
     cpus: int = 1
     cpu_mhz: int = 500
+    cpu_limited: bool = False  # the clock rate is a limit, and not only a weight
     memory_mb: int = 256
     template: str = ""  # version of the system VM template; empty for guests
     disks: tuple[Disk, ...] = ()
@@ -176,6 +177,7 @@ class LandingPlace(msgspec.Struct, frozen=True, kw_only=True):
     console_log: str
     ports: dict[str, str] = {}  # device -> interface
     iso: str = ""
+    owner: str = ""  # as whom its QEMU runs there, for libvirt; empty: as libvirt's own user
 
 
 class OperationState(StrEnum):

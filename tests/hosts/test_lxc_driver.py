@@ -140,6 +140,6 @@ def test_paths_with_spaces_are_written_as_lxc_reads_them():
     from sysvm.hosts.lxc.config import Places, render
 
     path = Path("/a b")
-    places = Places(path, path, path, path, path, path, path, "g", 1)
+    places = Places(path, path, path, path, path, path, path, "g", 1, 2000)
     text = render(ground.spec(10), places, unified_cgroup=True)
     assert "lxc.mount.entry = /a\\040b/state sysvm/state none bind,create=dir 0 0" in text

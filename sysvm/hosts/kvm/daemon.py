@@ -9,7 +9,9 @@ Machines outlive both daemons: a libvirtd that is started again finds them by it
 are harmless, because the second daemon cannot lock the pid file. Mounts that the host makes later (pools) are seen inside,
 since `ip netns exec` makes the mount namespace a slave of the machine's.
 
-QEMU runs as root without any capability, in libvirt's seccomp sandbox; there is no AppArmor profile for private folders.
+QEMU runs as the user that its domain names (owners.py), without any capability, in libvirt's seccomp sandbox. Two of the folders
+may be walked through by others, because what QEMU makes and connects to is below them; what is in them is shut or QEMU's own.
+There is no AppArmor profile for private folders.
 """
 
 import asyncio
@@ -22,8 +24,10 @@ from pathlib import Path
 
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.basics.log import get_logger
+from sysvm.hosts import access
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.owners import GROUP
 from sysvm.hosts.programs import run
 
 LIBVIRTD = "/usr/sbin/libvirtd"
@@ -139,6 +143,9 @@ class Daemon:
         for ours, theirs in self.folders.mounts.items():
             ours.mkdir(parents=True, exist_ok=True, mode=0o700)
             Path(theirs).mkdir(parents=True, exist_ok=True)
+        for walked in (self.folders.run, self._layout.libvirt / "lib"):
+            walked.chmod(0o711)
+            access.open_way(walked, GROUP)
         etc = self._layout.libvirt / "etc"
         for name, content in configuration(self._layout).items():
             (etc / name).write_text(content)

@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 
 from sysvm.basics.errors import NotYet
 from sysvm.hosts.kvm import domain
+from sysvm.hosts.kvm.belongings import give_disks
 from sysvm.hosts.kvm.connection import load
 from sysvm.hosts.layout import volume_path
+from sysvm.hosts.owners import Owner
 from sysvm.wire.machines import Disk
 
 
@@ -67,12 +69,14 @@ def apply(one: Any, disks: tuple[Disk, ...], iso: Path | None) -> None:
     """The domain's disks and drive are these. NotYet while the guest holds one that it shall not have."""
     libvirt = load()
     live_only = libvirt.VIR_DOMAIN_AFFECT_LIVE
-    todo = changes(read(one.XMLDesc(0)), disks, iso)
+    xml = one.XMLDesc(0)
+    todo, owner = changes(read(xml), disks, iso), Owner(domain.owner_of(xml))
     for target in todo.unplug:
         _unplug(one, target)
     left = changes(read(one.XMLDesc(0)), disks, iso).unplug
     if left:
         raise NotYet(1, f"the guest has not let go of {left[0]} yet")
+    give_disks(todo.plug, iso, owner)
     for disk in todo.plug:
         one.attachDeviceFlags(domain.disk_xml(disk), live_only)
     if todo.drive:

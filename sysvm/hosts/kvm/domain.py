@@ -122,9 +122,11 @@ def label_of_name(name: str) -> Label | None:
 
 
 # ---------------------------------------------------------------- the domain
-def domain_xml(spec: MachineSpec, places: Places, *, host: str, accelerated: bool, uuid: str = "") -> str:
-    """The domain of one incarnation; `host` is the hash that tells this host from others on the machine, `uuid` what libvirt
-    knows it by already."""
+def domain_xml(
+    spec: MachineSpec, places: Places, *, host: str, accelerated: bool, owner: str = "", uuid: str = ""
+) -> str:
+    """The domain of one incarnation; `host` is the hash that tells this host from others on the machine, `owner` as whom its
+    QEMU runs, `uuid` what libvirt knows it by already."""
     domain = Element("domain", type="kvm" if accelerated else "qemu")
     _text(domain, "name", domain_name(spec.machine, spec.incarnation))
     _text(domain, "uuid", uuid or domain_uuid(host, spec.machine, spec.incarnation))
@@ -140,7 +142,24 @@ def domain_xml(spec: MachineSpec, places: Places, *, host: str, accelerated: boo
         _interface(devices, nic, places.ports[nic.device])
     _lines(devices, spec, places)
     _rest(devices, spec, places)
+    set_owner(domain, owner)
     return ElementTree.tostring(domain, encoding="unicode")
+
+
+def set_owner(domain: Element, owner: str) -> None:
+    """QEMU runs as this user and group, whoever it ran as elsewhere; as libvirt's own when it is empty. Files are given to him
+    by us (owners.py)."""
+    for label in domain.findall("./seclabel"):
+        domain.remove(label)
+    if owner:
+        seclabel = SubElement(domain, "seclabel", type="static", model="dac", relabel="no")
+        _text(seclabel, "label", owner)
+
+
+def owner_of(xml: str) -> int:
+    """The user that a domain's QEMU runs as."""
+    found = ElementTree.fromstring(xml).findtext("./seclabel[@model='dac']/label", "+0:+0")
+    return int(found.partition(":")[0].removeprefix("+"))
 
 
 def _text(parent: Element, tag: str, value: object, **attributes: str) -> Element:

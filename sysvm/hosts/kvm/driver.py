@@ -22,15 +22,16 @@ from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
 from sysvm.hosts.durable import remove_durably, write_durably
-from sysvm.hosts.kvm import disks, domain, media, moving, probe
+from sysvm.hosts.kvm import belongings, bounds, disks, domain, inside, media, moving, probe
 from sysvm.hosts.kvm.connection import Connection, find, load
 from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
 from sysvm.hosts.kvm.lines import GuestLine
 from sysvm.hosts.kvm.marks import Marks
-from sysvm.hosts.kvm.power import power_of
 from sysvm.hosts.layout import Layout, image_path, volume_path
+from sysvm.hosts.lxc.ids import Ids
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
+from sysvm.hosts.owners import Owner
 from sysvm.hosts.qmp import Line
 from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Nic, Power, Runtime, spec_digest
 
@@ -45,9 +46,12 @@ _POLL = 0.2
 class KvmDriver:
     """Runs QEMU machines below one state folder."""
 
-    def __init__(self, layout: Layout, network: HostNetwork, clock: Clock | None = None) -> None:
+    def __init__(
+        self, layout: Layout, network: HostNetwork, clock: Clock | None = None, ids: Ids | None = None
+    ) -> None:
         self._layout = layout
         self._network = network
+        self._ids = ids or Ids(layout.host / "ids.json", layout.hash8)
         self._clock = clock or SystemClock()
         self._daemon = Daemon(layout)
         self._libvirt = Connection(self._daemon)
@@ -79,7 +83,7 @@ class KvmDriver:
         specs = self._specs(machine)
         if not specs and not self._daemon.was_ever_used():
             return ()
-        domains = await self._libvirt.call(lambda connection: _domains(connection, machine))
+        domains = await self._libvirt.call(lambda connection: inside.domains(connection, machine))
         # Without a domain it is half made: it exists, and does not run.
         half = {
             (spec.machine, spec.incarnation): MachineSeen(
@@ -125,11 +129,13 @@ class KvmDriver:
             await self._end_move(spec)
         match await self._power(spec.machine, spec.incarnation):
             case Power.RUNNING:
+                await self._bound(spec)
                 await self.ensure_nics(spec)
                 await self.ensure_disks(spec)
             case Power.ABSENT | Power.STOPPED:
                 await self._prepare(spec)
                 await self._start(spec)
+                await self._bound(spec)
                 # Volumes that were to grow while QEMU had them open grow now at the latest.
                 await self._set_disks(spec)
             case power:
@@ -154,7 +160,7 @@ class KvmDriver:
         waits = self.marks.landing((machine, incarnation)) is not None  # nothing of it runs that could be asked
         if grace_s > 0 and not waits and await self._ask_to_stop(machine, incarnation, grace_s):
             return
-        await self._domain(machine, incarnation, _destroy, seconds=_KILL_S)
+        await self._domain(machine, incarnation, inside.destroy, seconds=_KILL_S)
 
     async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
         """Nothing is left but volumes. Containers of that name are not touched."""
@@ -162,13 +168,30 @@ class KvmDriver:
         known = self._spec(machine, incarnation) is not None
         if not known and await self._power(machine, incarnation) is Power.ABSENT:
             return
-        await self._domain(machine, incarnation, _destroy, seconds=_KILL_S)
-        await self._domain(machine, incarnation, _undefine)
+        await self._domain(machine, incarnation, inside.destroy, seconds=_KILL_S)
+        await self._domain(machine, incarnation, inside.undefine)
+        if known:
+            self._take_back(machine, incarnation)
         for port in await self._network.ports_of(f"{machine}:{incarnation}:"):
             await self._network.remove_port(port)
+        await asyncio.to_thread(bounds.remove, self._layout, machine, incarnation)
         await asyncio.to_thread(self._remove_files, machine, incarnation)
         self._start_faults.pop((machine, incarnation), None)
         self.marks.places.pop((machine, incarnation), None)
+        if not self._specs(machine):
+            self._ids.forget(_user_key(machine))
+
+    def owner(self, machine: str) -> Owner:
+        """The user that QEMU of this machine runs as from its next start on."""
+        return Owner(self._ids.base(_user_key(machine)))
+
+    async def running_owner(self, machine: str, incarnation: int) -> Owner:
+        """The user that its QEMU runs as now. NotYet when none runs."""
+        name = domain.domain_name(machine, incarnation)
+        try:
+            return await self._with_domain(name, lambda one: Owner(domain.owner_of(one.XMLDesc(0))))
+        except load().libvirtError as error:
+            raise NotYet(2, f"the guest has ended meanwhile: {error}") from error
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """Ports are those of `spec` in their rights; a router's are shut while another incarnation serves. A NIC more or less
@@ -186,7 +209,7 @@ class KvmDriver:
             self._need_parts(spec, self._places(spec))
         await self._set_disks(spec)
         label = domain.label_xml(spec, self._layout.hash8)
-        await self._domain(spec.machine, spec.incarnation, lambda one: _set_label(one, label))
+        await self._domain(spec.machine, spec.incarnation, lambda one: inside.set_label(one, label))
         self.write_spec(spec)
 
     async def _set_disks(self, spec: MachineSpec) -> None:
@@ -204,7 +227,7 @@ class KvmDriver:
         """See qmp.Lines: the running guest that has the volume."""
         if not self._daemon.was_ever_used():
             return None
-        for name in await self._libvirt.call(lambda connection: _holders(connection, volume)):
+        for name in await self._libvirt.call(lambda connection: inside.holders(connection, volume)):
             line = GuestLine(volume, partial(self._with_domain, name))
             if await line.find_node():
                 return line
@@ -255,26 +278,33 @@ class KvmDriver:
 
     # ------------------------------------------------------------ parts
     async def _prepare(self, spec: MachineSpec) -> None:
-        places = await self.make_room(spec)
+        places, owner = await self.make_room(spec), self.owner(spec.machine)
         if places.state is not None:
             await media.make_state_disk(places.state)
             await media.make_boot_disk(spec, self._layout.boot(spec.machine, spec.incarnation))
+            await asyncio.to_thread(belongings.give_parts, places, owner)
         accelerated = (await probe.proof(self._layout)).works
+        if accelerated:
+            belongings.open_accelerator()
 
         def define(connection: Any) -> None:
             known = find(connection, domain.domain_name(spec.machine, spec.incarnation))
             uuid = known.UUIDString() if known is not None else ""  # that of the host which it has come from
-            mark = self._layout.hash8
-            connection.defineXML(domain.domain_xml(spec, places, host=mark, accelerated=accelerated, uuid=uuid))
+            made = domain.domain_xml(
+                spec, places, host=self._layout.hash8, accelerated=accelerated, owner=owner.label, uuid=uuid
+            )
+            connection.defineXML(made)
 
         await self._libvirt.call(define)
 
     async def make_room(self, spec: MachineSpec) -> domain.Places:
-        """Its spec is written, and sockets and ports are there; Raises NotYet while parts of it are missing."""
-        places = self._places(spec)
+        """Its spec is written, its disks are its user's, sockets and ports are there. NotYet while parts of it are missing."""
+        places, owner = self._places(spec), self.owner(spec.machine)
         self._need_parts(spec, places)
         self.write_spec(spec)
-        places.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await asyncio.to_thread(belongings.give_folder, places.sockets, owner)
+        if spec.kind is Kind.GUEST:
+            await asyncio.to_thread(belongings.give_disks, spec.disks, places.iso, owner)
         await self._remove_other_ports(spec)
         await self.ensure_nics(spec)
         return places
@@ -289,17 +319,29 @@ class KvmDriver:
         await self._daemon.ensure()
 
     def write_spec(self, spec: MachineSpec) -> None:
+        """What it is made of from now on; a volume that it had and has no more is taken from its user."""
+        self._take_back(spec.machine, spec.incarnation, spec)
         path = self._layout.spec(spec.machine, spec.incarnation)
         write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, state_key="")))
+
+    def _take_back(self, machine: str, incarnation: int, *after: MachineSpec) -> None:
+        before = self._spec(machine, incarnation)
+        others = [spec for spec in self._specs(machine) if spec.incarnation != incarnation]
+        belongings.take_back(before, (*others, *after), self.owner(machine))
 
     async def _start(self, spec: MachineSpec) -> None:
         key = (spec.machine, spec.incarnation)
         try:
-            await self._domain(*key, _create, seconds=_START_S)
+            await self._domain(*key, inside.create, seconds=_START_S)
         except load().libvirtError as error:
             self._start_faults[key] = str(error)
             raise NotYet(5, f"{spec.name} does not start: {error}") from error
         self._start_faults.pop(key, None)
+
+    async def _bound(self, spec: MachineSpec) -> None:
+        name = domain.domain_name(spec.machine, spec.incarnation)
+        number = await self._with_domain(name, lambda one: int(one.ID()))
+        await asyncio.to_thread(bounds.ensure, self._layout, spec, number)
 
     async def _remove_other_ports(self, spec: MachineSpec) -> None:
         wanted = {self._layout.port(spec.machine, spec.incarnation, nic.device) for nic in spec.nics}
@@ -313,7 +355,7 @@ class KvmDriver:
         until, press = now + grace_s, now
         while (now := self._clock.now()) < until:
             if now >= press:
-                await self._domain(machine, incarnation, _press_power_button)
+                await self._domain(machine, incarnation, inside.press_power_button)
                 press = now + _PRESS_EVERY
             await self._clock.sleep(_POLL)
             if await self._power(machine, incarnation) in (Power.ABSENT, Power.STOPPED):
@@ -416,83 +458,9 @@ def _port(spec: MachineSpec, nic: Nic, name: str) -> Port:
     return Port(name, nic, note_of(spec.machine, spec.incarnation, nic.device), shut=shut)
 
 
-# ---------------------------------------------------------------- in libvirt's thread
-def _domains(connection: Any, machine: str | None) -> list[MachineSeen]:
-    """What libvirt knows of one machine, or of all of ours."""
-    candidates = (one for one in connection.listAllDomains(0) if one.name().startswith(f"{machine or ''}"))
-    seen = (_seen(one) for one in candidates)
-    return [one for one in seen if one is not None and machine in (None, one.machine)]
-
-
-def _seen(one: Any) -> MachineSeen | None:
-    libvirt = load()
-    try:
-        state, reason = one.state()
-        label = _label(one)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # removed meanwhile
-            return None
-        raise
-    if label is None:
-        return None
-    power, why = power_of(state, reason)
-    return MachineSeen(machine=label.machine, incarnation=label.incarnation, power=power, spec=label.spec, why=why)
-
-
-def _label(one: Any) -> domain.Label | None:
-    """From its metadata; from its name alone when somebody has taken the metadata away."""
-    libvirt = load()
-    try:
-        found = domain.label_of(one.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, domain.METADATA))
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
-            raise
-        found = None
-    return found or domain.label_of_name(one.name())
-
-
-def _holders(connection: Any, volume: Path) -> list[str]:
-    """Names of running machines that have the volume; at most one, unless it is on its way from one to the other."""
-    running = connection.listAllDomains(load().VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-    return [one.name() for one in running if disks.holds(one.XMLDesc(0), volume)]
-
-
-def _set_label(one: Any, label: str) -> None:
-    libvirt = load()
-    where = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
-    one.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, label, "sysvm", domain.METADATA, where)
-
-
-def _unless_stopped(act: Callable[[], object]) -> None:
-    libvirt = load()
-    try:
-        act()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
-            raise
-
-
-def _create(one: Any) -> None:
-    if not one.isActive():
-        one.create()
-
-
-def _destroy(one: Any) -> None:
-    _unless_stopped(one.destroy)
-
-
-def _press_power_button(one: Any) -> None:
-    _unless_stopped(lambda: one.shutdownFlags(load().VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
-
-
-def _undefine(one: Any) -> None:
-    libvirt = load()
-    one.undefineFlags(
-        libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-        | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-    )
+def _user_key(machine: str) -> str:
+    """Beside the range of a container of that machine."""
+    return f"vm:{machine}"
 
 
 def _agent_image(layout: Layout) -> Path | None:

@@ -20,6 +20,7 @@ def moved_xml(live: str, there: MachineSpec, place: LandingPlace) -> str:
     _disks(root, there, place)
     _interfaces(root, there, place)
     _sockets(root, place)
+    domain.set_owner(root, place.owner)
     return ElementTree.tostring(root, encoding="unicode")
 
 

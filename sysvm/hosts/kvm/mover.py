@@ -17,10 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sysvm.basics.errors import NotYet
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.doors import STREAMS, Doors, Guest, tunnel
-from sysvm.hosts.kvm import domain
+from sysvm.hosts.driver import DriverUnavailable
+from sysvm.hosts.kvm import belongings, domain
 from sysvm.hosts.kvm.connection import load
 from sysvm.hosts.kvm.marks import Key, Landing, Leaving
 from sysvm.hosts.kvm.moved import disk_targets, moved_xml
@@ -65,9 +67,9 @@ class KvmMover:
         spec = order.spec
         key = (spec.machine, spec.incarnation)
         await self._driver.ensure_libvirt()
-        places = await self._driver.make_room(spec)
+        places, owner = await self._driver.make_room(spec), self._driver.owner(spec.machine)
         sockets = self._sockets(order.attempt)
-        sockets["memory"].parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        belongings.give_folder(sockets["memory"].parent, owner)
         leads_to = {**sockets, "libvirt": self._driver.libvirt_socket}
         port = self._doors.open(order.attempt, Guest(order.sender, leads_to, lambda: self._expects(key, order.attempt)))
         self._driver.marks.places[key] = LandingPlace(
@@ -79,6 +81,7 @@ class KvmMover:
             console_log=str(places.console_log),
             ports={str(device): name for device, name in places.ports.items()},
             iso=str(places.iso) if places.iso is not None else "",
+            owner=owner.label,
         )
 
     def _expects(self, key: Key, attempt: str) -> bool:
@@ -106,9 +109,11 @@ class KvmMover:
         key = (order.spec.machine, order.spec.incarnation)
         sockets, why = self._sockets(order.attempt), ""
         try:
-            async with tunnel(sockets, order.place, order.attempt, self._layout.namespace, self._context()):
+            owner = await self._driver.running_owner(*key)
+            belongings.give_folder(sockets["memory"].parent, owner)
+            async with tunnel(sockets, order.place, order.attempt, self._layout.namespace, self._context(), owner):
                 why = await self._try(key, order, str(sockets["libvirt"]))
-        except* OSError as errors:
+        except* (OSError, NotYet, DriverUnavailable) as errors:
             why = "; ".join(map(str, errors.exceptions))
         finally:
             self._driver.marks.sending.discard(key)

@@ -1,8 +1,11 @@
-"""What liblxc leaves of its control groups: empty folders, in each hierarchy, that nobody else removes."""
+"""Control groups, of either version: what liblxc leaves of its own (empty folders, in each hierarchy, that nobody else removes),
+and groups of ours for processes that nobody else bounds (QEMU, whose libvirtd sees no control groups).
+"""
 
 import errno
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +30,23 @@ def remove(name: str, root: Path = ROOT) -> None:
             for folder in sorted(top.rglob("*/"), key=lambda path: len(path.parts), reverse=True):
                 _rmdir(folder)
             _rmdir(top)
+
+
+def hold(name: str, values: dict[str, str], pids: Iterable[int], root: Path = ROOT) -> None:
+    """The processes are in the group `name`, which has these values. OSError where the kernel does not allow it."""
+    unified, members = is_unified(root), tuple(pids)
+    for controller in dict.fromkeys(file.partition(".")[0] for file in values):
+        group = root / name if unified else root / controller / name
+        group.mkdir(parents=True, exist_ok=True)
+        if unified:
+            for above in reversed(group.relative_to(root).parents):
+                (root / above / "cgroup.subtree_control").write_text(f"+{controller}")
+        for file, value in values.items():
+            if file.startswith(f"{controller}."):
+                (group / file).write_text(value)
+        for pid in members:
+            with suppress(ProcessLookupError):
+                (group / "cgroup.procs").write_text(str(pid))
 
 
 def processes(name: str, root: Path = ROOT) -> frozenset[int]:

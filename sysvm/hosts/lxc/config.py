@@ -1,20 +1,15 @@
-"""The configuration of a container, as text. Pure.
-
-Limits are limits, not reservations: memory as asked, processors as many as asked; the clock rate only weighs machines
-against each other.
-"""
+"""The configuration of a container, as text. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sysvm.hosts import limits
 from sysvm.hosts.lxc.ids import SIZE
 from sysvm.wire.machines import Kind, MachineSpec
 
 INIT = "/usr/lib/sysvm/init"
 SECCOMP = Path("/usr/share/lxc/config/common.seccomp")
-_PERIOD = 100_000
-_PROCESSES = 4096
 # What a container in a user namespace of its own could still do to the machine as a whole.
 _DROPPED = "mac_admin mac_override sys_module sys_rawio sys_time"
 
@@ -32,6 +27,7 @@ class Places:
     log: Path
     cgroup: str
     base: int
+    host_mhz: int
 
 
 def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
@@ -55,7 +51,7 @@ def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
         f"lxc.log.file = {places.log}",
         "lxc.log.level = ERROR",
         f"lxc.cgroup.dir = {places.cgroup}",
-        *_limits(spec, unified_cgroup=unified_cgroup),
+        *_limits(spec, places.host_mhz, unified_cgroup=unified_cgroup),
         *_inside(spec, places),
     ]
     if SECCOMP.exists():
@@ -76,20 +72,10 @@ def _inside(spec: MachineSpec, places: Places) -> Iterator[str]:
         yield f"lxc.mount.entry = {source} sysvm/store/{store.store} none bind,create=dir 0 0"
 
 
-def _limits(spec: MachineSpec, *, unified_cgroup: bool) -> Iterator[str]:
-    quota = spec.cpus * _PERIOD
-    share = spec.cpus * spec.cpu_mhz
-    if unified_cgroup:
-        yield f"lxc.cgroup2.memory.max = {spec.memory_mb}M"
-        yield f"lxc.cgroup2.cpu.max = {quota} {_PERIOD}"
-        yield f"lxc.cgroup2.cpu.weight = {min(10000, max(1, share // 10))}"
-        yield f"lxc.cgroup2.pids.max = {_PROCESSES}"
-    else:
-        yield f"lxc.cgroup.memory.limit_in_bytes = {spec.memory_mb}M"
-        yield f"lxc.cgroup.cpu.cfs_period_us = {_PERIOD}"
-        yield f"lxc.cgroup.cpu.cfs_quota_us = {quota}"
-        yield f"lxc.cgroup.cpu.shares = {max(2, share)}"
-        yield f"lxc.cgroup.pids.max = {_PROCESSES}"
+def _limits(spec: MachineSpec, host_mhz: int, *, unified_cgroup: bool) -> Iterator[str]:
+    version = "cgroup2" if unified_cgroup else "cgroup"
+    for name, value in limits.values(limits.of_container(spec, host_mhz), unified=unified_cgroup).items():
+        yield f"lxc.{version}.{name} = {value}"
 
 
 def _escape(path: Path) -> str:

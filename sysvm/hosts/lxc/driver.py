@@ -18,6 +18,7 @@ import msgspec
 
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
+from sysvm.hosts import facts
 from sysvm.hosts.bootdata import boot_data
 from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DriverUnavailable, ListenAt, TextCommand
@@ -36,11 +37,11 @@ from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, 
 class LxcDriver:
     """Runs containers below one state folder."""
 
-    def __init__(self, layout: Layout, network: HostNetwork) -> None:
+    def __init__(self, layout: Layout, network: HostNetwork, ids: Ids | None = None) -> None:
         self._layout = layout
         self._network = network
         self._containers = Containers(layout.lxc)
-        self._ids = Ids(layout.host / "ids.json", layout.hash8)
+        self._ids = ids or Ids(layout.host / "ids.json", layout.hash8)
         self._watch = Watch()
 
     async def capabilities(self) -> Capabilities:
@@ -216,6 +217,7 @@ class LxcDriver:
             log=folder / "lxc.log",
             cgroup=self._cgroup(spec.machine, spec.incarnation),
             base=base,
+            host_mhz=facts.cpu_mhz(),
         )
         text = config.render(spec, places, unified_cgroup=cgroups.is_unified())
         file = self._layout.lxc / _name(spec.machine, spec.incarnation) / "config"

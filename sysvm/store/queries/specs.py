@@ -46,6 +46,7 @@ def spec_of(tx: Tx, machine: Row, placement: Row, state_key: str) -> MachineSpec
         hostname=machine.hostname or machine.name,
         cpus=machine.cpus or offering.cpus or 1,
         cpu_mhz=machine.cpu_mhz or offering.cpu_mhz or 500,
+        cpu_limited=bool(offering.limit_cpu_use),
         memory_mb=machine.memory_mb or offering.memory_mb or DEFAULT_MEMORY_MB[kind],
         template=machine.template_version,
         disks=disks_of(tx, machine, runtime),
