@@ -1,6 +1,19 @@
-"""What all tests share: examples of `hypothesis` are the same in each run, and no clock of a busy machine judges them."""
+"""What all tests share: examples of `hypothesis` are the same in each run, no clock of a busy machine judges them, and one
+PostgreSQL serves all that need no more than a database in it."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.store.postgres import Postgres, running_postgres
 
 settings.register_profile("sysvm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sysvm")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server; `with postgres.database() as url` gives a database with all tables."""
+    with running_postgres() as made:
+        yield made

@@ -26,7 +26,7 @@ from sysvm.api.http import Asgi
 from sysvm.api.passwords import Passwords
 from sysvm.basics.clock import VirtualClock
 from sysvm.basics.ids import Ids, SeededIds
-from sysvm.store import schema, tables
+from sysvm.store import tables
 from sysvm.store.secrets import Vault
 from sysvm.store.seed import ADMIN_ACCOUNT, sow
 from sysvm.store.store import PostgresStore, SqliteStore, Tx
@@ -185,12 +185,9 @@ class Stage:
 
     @classmethod
     async def make(cls, store: SqliteStore | PostgresStore | None = None) -> "Stage":
-        """An empty cloud whose admin has keys; in memory, or in an empty database."""
+        """An empty cloud whose admin has keys; in memory, or in a database that has all tables and no rows."""
         clock, ids, vault = VirtualClock(), SeededIds(1), Vault(b"k" * 32)
-        if store is None:
-            store = copied(empty_database(), clock)
-        else:
-            await schema.ensure(store)
+        store = store or copied(empty_database(), clock)
         passwords = Passwords(**CHEAP)
         hashed = passwords.hash_now(PASSWORD)
         await store.run(lambda tx: sow(tx, ids, vault, version="test", admin_password_hash=hashed))

@@ -1,15 +1,15 @@
 """The same cloud in PostgreSQL: what tests of SQLite show holds there, too."""
 
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from sysvm.basics.clock import SystemClock
 from sysvm.store.store import PostgresStore
 from tests.api import test_accounts, test_envelopes, test_lists, test_roles
-from tests.api.postgres import private_postgres
 from tests.api.stage import Stage
+from tests.store.postgres import Postgres
 
 # Those that look into SQLite's file are about SQLite, and those whose name is about time stand on the virtual clock.
 ONLY_SQLITE = {"test_hidden_values_are_sealed_and_never_shown", "test_post_and_expiry_can_be_enforced"}
@@ -26,23 +26,13 @@ def _sentences() -> dict[str, object]:
     return found
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """One server for all of these."""
-    with private_postgres() as found:
-        yield found
-
-
 @pytest.fixture
-async def in_postgres(url: str) -> AsyncIterator[Stage]:
+async def in_postgres(postgres: Postgres) -> AsyncIterator[Stage]:
     """An empty cloud."""
-    store = PostgresStore(url, SystemClock(), connections=2)
-    with store.engine.begin() as connection:
-        connection.exec_driver_sql("drop schema public cascade")
-        connection.exec_driver_sql("create schema public")
-    stage = await Stage.make(store)
-    yield stage
-    await stage.close()
+    with postgres.database() as url:
+        stage = await Stage.make(PostgresStore(url, SystemClock(), connections=2))
+        yield stage
+        await stage.close()
 
 
 @pytest.mark.parametrize("sentence", _sentences().items(), ids=lambda item: item[0])

@@ -4,13 +4,13 @@ from sysvm.basics.clock import SystemClock
 from sysvm.orchestrator import expiry, upkeep
 from sysvm.store.queries import turns
 from sysvm.store.store import PostgresStore
-from tests.api.postgres import private_postgres
 from tests.api.stage import Stage
+from tests.store.postgres import Postgres
 
 
-async def test_every_round_of_upkeep_runs_in_postgres():
+async def test_every_round_of_upkeep_runs_in_postgres(postgres: Postgres):
     """And a wish keeps the host that an earlier one named."""
-    with private_postgres() as url:
+    with postgres.database() as url:
         store = PostgresStore(url, SystemClock(), connections=2)
         stage = await Stage.make(store)
         try:

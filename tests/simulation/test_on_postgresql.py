@@ -1,6 +1,5 @@
 """The stories of the simulation with all rows in a real PostgreSQL: the same SQL, the same ends."""
 
-from collections.abc import Iterator
 
 import pytest
 
@@ -10,16 +9,9 @@ from tests.simulation.life import live
 from tests.simulation.loop import run
 from tests.simulation.postgres import InlinePostgres
 from tests.simulation.test_seeded_stories import storm
-from tests.store.postgres import Postgres, running_postgres
+from tests.store.postgres import Postgres
 
 DEATHS = 3
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    """A server of its own."""
-    with running_postgres() as server:
-        yield server
 
 
 class Deadly(Counter):

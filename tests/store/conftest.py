@@ -1,6 +1,6 @@
 """The two stores behind one fixture, each with a second one on the same database where there can be one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,20 +11,13 @@ from sysvm.basics.clock import Clock, SystemClock, VirtualClock
 from sysvm.store import schema
 from sysvm.store.queries import jobs
 from sysvm.store.store import PostgresStore, SqliteStore, Store
-from tests.store.postgres import Postgres, running_postgres
+from tests.store.postgres import Postgres
 
 
 @pytest.fixture(autouse=True)
 def nobody_renders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests of the API, earlier in this process, have left its renderers behind; jobs here are about nothing real."""
     monkeypatch.setattr(jobs, "_renderer", [])
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for all tests."""
-    with running_postgres() as made:
-        yield made
 
 
 @dataclass
