@@ -43,6 +43,7 @@ def sweep(tx: Tx) -> None:
 NOTED = {
     "machine": tables.machine,
     "network": tables.network,
+    "private_gateway": tables.private_gateway,
     "snapshot": tables.snapshot,
     "vmsnapshot": tables.vm_snapshot,
     "volume": tables.volume,

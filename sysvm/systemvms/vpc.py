@@ -1,7 +1,7 @@
-"""When a VPC has a router, and when its router has a NIC in a tier. Pure.
+"""When a VPC has a router, and when its router has a NIC in a tier or a private gateway. Pure.
 
 A VPC's router is made with the VPC (or with its first tier) and stays until the VPC goes. A tier is plugged into it when the
-tier is made, whether or not there are guests, and unplugged when the tier is deleted.
+tier is made, whether or not there are guests, and unplugged when the tier is deleted. A private gateway is like a tier in this.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class VpcSeen:
 
     doomed: bool
     wanted: bool  # a router, that is
-    tiers: int
+    tiers: int  # with its private gateways
     routers: tuple[RouterSeen, ...]
     wanted_routers: int = 1
 
@@ -77,7 +77,7 @@ def plan_vpc(vpc: VpcSeen) -> NetworkStep:
     alive = [router for router in vpc.routers if router.wanted != "gone"]
     if vpc.doomed:
         if vpc.tiers:
-            return Idle(WAIT_S, "its tiers are being removed")
+            return Idle(WAIT_S, "its tiers and private gateways are being removed")
         if alive:
             return RemoveRouter(alive[0].id)
         return Idle(WAIT_S, "its router is being removed") if vpc.routers else Shut()

@@ -11,13 +11,13 @@ from sysvm.systemvms.router import RouterFacts
 from sysvm.wire.balancing import Balancing
 from sysvm.wire.documents import Dns, Interface, Metadata, RouterDocument, SourceNat
 from sysvm.wire.health import Health
-from sysvm.wire.vpc import Route, Tier, Vpc
+from sysvm.wire.vpc import Gateway, Route, Tier, Vpc
 from sysvm.wire.vpn import Tunnel
 
 
 @dataclass(frozen=True, slots=True)
 class VpcFacts:
-    """Everything that the document of a VPC's router is made of; `tiers` and `acls` are of those that have a NIC in it."""
+    """Everything that the document of a VPC's router is made of; it has a NIC in each of `tiers`, `acls` and `gateways`."""
 
     machine: str
     name: str
@@ -28,6 +28,7 @@ class VpcFacts:
     source_nat: str | None
     tiers: tuple[RouterFacts, ...] = ()
     acls: tuple[Tier, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
     routes: tuple[Route, ...] = ()
     stats_interval_s: int = 0
     health: Health | None = None
@@ -65,6 +66,7 @@ def _vpc(facts: VpcFacts) -> Vpc:
     return Vpc(
         cidr=facts.cidr,
         tiers=tuple(sorted(facts.acls, key=lambda tier: tier.device)),
+        gateways=tuple(sorted(facts.gateways, key=lambda gateway: gateway.device)),
         routes=tuple(sorted(facts.routes, key=lambda route: route.destination)),
     )
 

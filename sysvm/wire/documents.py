@@ -44,7 +44,7 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     device: str  # eth0
     mac: str
-    role: str  # guest | control | public
+    role: str  # guest | control | public | private (gateway of a VPC)
     addresses: tuple[str, ...] = ()  # with prefix
     gateway: str | None = None
     gateway6: str | None = None

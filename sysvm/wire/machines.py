@@ -35,6 +35,7 @@ class Traffic(StrEnum):
     MANAGEMENT = "management"
     PUBLIC = "public"
     GUEST = "guest"
+    PRIVATE = "private"  # a private gateway of a VPC: of NICs of its router, never of segments
     STORAGE = "storage"
 
 

@@ -1,4 +1,4 @@
-"""The part of a router's document that only routers of VPCs have: what may pass between tiers, and static routes.
+"""The part of a router's document that only routers of VPCs have: what may pass between tiers, private gateways, static routes.
 
 With this section a router has no firewall on its public addresses and no egress policy: the tiers' rules say what comes in
 and what goes out, for traffic from and to outside as for that between tiers. What a rule does not speak of is dropped,
@@ -31,8 +31,15 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     egress: tuple[AclRule, ...] = ()
 
 
+class Gateway(Tier, frozen=True, kw_only=True, omit_defaults=True):
+    """A private gateway: a network of the operator, with rules as a tier has them. What begins in the VPC comes there from
+    `leaves_as`, or as it is; nothing that begins there goes out by public addresses."""
+
+    leaves_as: str = ""
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is for `destination` goes to `via`, a machine in a tier."""
+    """What is for `destination` goes to `via`, a machine in a tier or behind a private gateway."""
 
     destination: str
     via: str
@@ -43,4 +50,5 @@ class Vpc(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     cidr: str
     tiers: tuple[Tier, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
     routes: tuple[Route, ...] = ()

@@ -65,6 +65,7 @@ class Story:
         await self.addresses(web, data, first, second)
         await self.traffic(web)
         await self.routes(second)
+        await self.private_gateway(router)
         assert 1400 == (await self.job("updateVPC", id=self.vpc["id"], publicmtu=1400))["publicmtu"]
         assert [1500, 1400, 1500] == [each.mtu for each in (await self.document()).interfaces[:3]]
         await self.job("restartVPC", id=self.vpc["id"], cleanup=True)
@@ -173,16 +174,55 @@ class Story:
         await self.job("deleteStaticRoute", id=route["id"])
         assert () == (await self.document()).vpc.routes
 
+    async def private_gateway(self, router: dict[str, Any]) -> None:
+        """The router has one more NIC, with a route, rules and source NAT, and then it has not."""
+        allow = [row["id"] for row in await self.ask("listNetworkACLLists") if row["name"] == "default_allow"]
+        given = {"gateway": "10.77.0.1", "ipaddress": "10.77.0.9", "netmask": "255.255.255.0", "vlan": "vxlan://9000"}
+        made = await self.job("createPrivateGateway", vpcid=self.vpc["id"], sourcenatsupported=True, **given)
+        assert "Ready" == made["state"]
+        route = await self.job("createStaticRoute", gatewayid=made["id"], cidr="172.30.0.0/16")
+        await self.job("replaceNetworkACLList", gatewayid=made["id"], aclid=allow[0])
+        document = await self.document()
+        (gateway,) = document.vpc.gateways
+        assert ("eth4", "10.77.0.0/24", "10.77.0.9", [True], [True]) == (
+            gateway.device, gateway.cidr, gateway.leaves_as, [rule.allow for rule in gateway.ingress],
+            [rule.allow for rule in gateway.egress],
+        )  # fmt: skip
+        assert [("172.30.0.0/16", "10.77.0.1")] == [(each.destination, each.via) for each in document.vpc.routes]
+        assert ("private", ("10.77.0.9/24",), None, 1450) == (
+            document.interfaces[4].role, document.interfaces[4].addresses, document.interfaces[4].gateway,
+            document.interfaces[4].mtu,
+        )  # fmt: skip
+        assert 2 == len(document.vpc.tiers)
+        shown = (await self.one("listRouters", vpcid=self.vpc["id"]))["nic"][4]
+        assert ("Guest", "10.77.0.9") == (shown["traffictype"], shown["ipaddress"])
+        await self.job("destroyRouter", id=router["id"])
+        for _ in range(600):
+            found = await self.ask("listRouters", vpcid=self.vpc["id"])
+            if [row["state"] for row in found] == ["Running"] and found[0]["id"] != router["id"]:
+                break
+            await self.cloud.clock.sleep(1)
+        router |= found[0]
+        (again,) = (await self.document()).vpc.gateways
+        assert gateway.cidr == again.cidr
+        await self.job("deleteStaticRoute", id=route["id"])
+        await self.job("deletePrivateGateway", id=made["id"])
+        assert ((), ()) == ((await self.document()).vpc.gateways, (await self.document()).vpc.routes)
+        assert [] == await self.ask("listPrivateGateways")
+        # The VPC's end takes the next one along.
+        await self.job("createPrivateGateway", vpcid=self.vpc["id"], **given)
+
     async def end(self, web: Any, data: Any, first: Any, second: Any) -> None:
         """A tier goes, the other one stays; then everything."""
         await self.job("destroyVirtualMachine", id=second["id"], expunge=True)
         await self.job("deleteNetwork", id=data["id"])
         router = await self.one("listRouters", vpcid=self.vpc["id"])
-        assert [web["id"]] == [nic["networkid"] for nic in router["nic"] if nic["traffictype"] == "Guest"]
+        assert [web["id"]] == [nic["networkid"] for nic in router["nic"] if nic["networkname"]]
         assert ["10.8.1.0/24"] == [tier.cidr for tier in (await self.document()).vpc.tiers]
         await self.job("destroyVirtualMachine", id=first["id"], expunge=True)
         await self.job("deleteNetwork", id=web["id"])
         await self.job("deleteVPC", id=self.vpc["id"])
-        for command in ("listVPCs", "listRouters", "listNetworks", "listPublicIpAddresses", "listStaticRoutes"):
+        for command in ("listVPCs", "listRouters", "listNetworks", "listPublicIpAddresses", "listStaticRoutes",
+                        "listPrivateGateways"):  # fmt: skip
             assert [] == await self.ask(command, listall=True), command
         assert ["default_deny", "default_allow"] == [row["name"] for row in await self.ask("listNetworkACLLists")]

@@ -215,7 +215,7 @@ async def test_routes_lead_outside_by_way_of_a_tier(land: Land):
         ({"cidr": "192.168.8.0/24", "nexthop": "10.8.2.9"}, "is in no network of the VPC"),
         ({"cidr": "192.168.8.0/24", "nexthop": "10.8.1.1"}, "own router"),
         ({"cidr": "192.168.8.0/24", "nexthop": "there"}, "Invalid next hop"),
-        ({"cidr": "192.168.8.0/24", "nexthop": ""}, "vpcid and nexthop must be given"),
+        ({"cidr": "192.168.8.0/24", "nexthop": ""}, "Specify gatewayid, or vpcid and nexthop"),
     ):
         with refusal(431, words):
             await land.admin("createStaticRoute", **{**given, **params})

@@ -32,7 +32,7 @@ VPCS = [
     (vpc(routers=(STOPPED,)), steps.Idle(60, "its router was stopped by an operator; start it with startRouter")),
     (vpc(routers=(SERVING,)), steps.Implemented(600.0)),
     (vpc(routers=(GOING,)), steps.Idle(60, "its router before is being removed and still has its addresses")),
-    (vpc(doomed=True, tiers=1, routers=(SERVING,)), steps.Idle(60, "its tiers are being removed")),
+    (vpc(doomed=True, tiers=1, routers=(SERVING,)), steps.Idle(60, "its tiers and private gateways are being removed")),
     (vpc(doomed=True, routers=(SERVING,)), steps.RemoveRouter(1)),
     (vpc(doomed=True, routers=(GOING,)), steps.Idle(60, "its router is being removed")),
     (vpc(doomed=True), steps.Shut()),

@@ -9,7 +9,7 @@ from typing import Any
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.queries.routers import NetworkName
 
-TITLES = {"guest": "Guest", "control": "Control", "public": "Public"}  # looking is quicker than making
+TITLES = {"guest": "Guest", "control": "Control", "public": "Public", "private": "Guest"}  # looking is quicker than making
 LINK_LOCAL_NETMASK = "255.255.0.0"
 
 
@@ -28,7 +28,7 @@ def nic(
     row: NicRow, networks: Mapping[int, NetworkName], zone_uuid: str, machine_uuid: str, *, admin: bool = False
 ) -> dict[str, Any]:
     """One NIC; isolation and device are for administrators."""
-    _, id_, _, network_id, traffic, device, mac, gateway, gateway6, netmask, _, mtu, _, is_default, addresses = row
+    _, id_, _, network_id, traffic, device, mac, gateway, gateway6, netmask, _, _, mtu, _, is_default, addresses = row
     network = networks.get(network_id) if network_id is not None else None
     answer = {
         "id": id_,

@@ -88,6 +88,7 @@ def static_route(row: Row, tags: Tags) -> dict[str, Any]:
         "id": row.uuid,
         "cidr": row.cidr,
         "nexthop": unpack_address(row.next_hop),
+        "gatewayid": row.gateway_uuid,
         "vpcid": row.vpc_uuid,
         "state": row.state,
         **owner(row),

@@ -21,7 +21,7 @@ from sysvm.api.listing import list_rows
 from sysvm.api.rules import ranges, ranges6
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, hosts, ip_ranges, physical_networks, zones
+from sysvm.store.queries import addresses, hosts, ip_ranges, physical_networks, private_gateways, zones
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
@@ -180,6 +180,8 @@ def _check_vlan(tx: Tx, zone: Row, physical: Row, vlan: str) -> None:
                 f"The VLAN tag {vlan} is already being used for dynamic vlan allocation for the guest network in zone "
                 f"{zone.name} (physical network {other.name}: {other.vlan})"
             )
+    if private_gateways.tag_in_use(tx, zone.id, "vlan", int(vlan)):
+        raise Refused(f"The VLAN tag {vlan} is a private gateway's in zone {zone.name}; public addresses must not share it")
     if hosts.can(tx, zone.id, "vlan") is False:
         raise Refused(
             f"No host of zone {zone.name} can use VLAN {vlan}: their kernels have no 802.1Q. Load the module 8021q on them, "

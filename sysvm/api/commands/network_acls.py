@@ -1,7 +1,7 @@
-"""Network ACLs: lists of numbered rules that say what comes into a tier of a VPC and what goes out of it.
+"""Network ACLs: lists of numbered rules that say what comes into a tier or a private gateway of a VPC, and what goes out of it.
 
-Every cloud has two lists that nobody changes: default_allow and default_deny. A list is its VPC's; any number of tiers may
-have it, and all of their routers are told when it changes.
+Every cloud has two lists that nobody changes: default_allow and default_deny. A list is its VPC's; any number of tiers and
+private gateways may have it, and all of their routers are told when it changes.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from sysvm.api.rules import vpcs as judge
 from sysvm.api.rules.firewall import Match
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import acls, machines
+from sysvm.store.queries import acls, machines, private_gateways, vpcs
 from sysvm.store.store import Row, Tx
 
 LIST, ITEM = "NetworkACLList", "NetworkACL"
@@ -114,22 +114,24 @@ def update_network_acl_list(call: Call) -> Reply:
 
 @handler("deleteNetworkACLList")
 def delete_network_acl_list(call: Call) -> Reply:
-    """No more, with its rules; refused while a tier has it."""
+    """No more, with its rules; refused while a tier or a private gateway has it."""
     row = _own_list(call, "id")
-    tiers = acls.tiers_with(call.tx, row.id)
-    if tiers:
-        raise Refused(f"ACL is still associated with {len(tiers)} tiers. Cannot delete network ACL: {row.uuid}", Why.IN_USE)
+    tiers, gateways = acls.tiers_with(call.tx, row.id), private_gateways.with_list(call.tx, row.id)
+    for count, what in ((len(tiers), "tiers"), (len(gateways), "private gateways")):
+        if count:
+            raise Refused(f"ACL is still associated with {count} {what}. Cannot delete network ACL: {row.uuid}", Why.IN_USE)
     acls.remove_list(call.tx, row.id)
     return Accepted((), call.about(LIST, row), f"Deleting Network ACL list {row.uuid}")
 
 
 @handler("replaceNetworkACLList")
 def replace_network_acl_list(call: Call) -> Reply:
-    """The tier has another list, from when its router has it."""
-    if call.get("gatewayid"):
-        raise Refused("There are no private gateways in this cloud; give networkid", Why.UNAVAILABLE)
-    if not call.get("networkid"):
-        raise Refused("networkid must be given: whose list is to be replaced")
+    """The tier or the private gateway has another list, from when its router has it."""
+    gateway = call.row(tables.private_gateway, "gatewayid")
+    if (gateway is None) == (not call.get("networkid")):
+        raise Refused("Specify either networkid or gatewayid: whose list is to be replaced")
+    if gateway is not None:
+        return _replace_of_gateway(call, gateway)
     tier = _tier(call)
     found = usable_list(call, "aclid", tier.vpc_id)
     assert found is not None
@@ -137,6 +139,15 @@ def replace_network_acl_list(call: Call) -> Reply:
     machines.need_reachable_router(call.tx, tier.id)
     text = f"Replacing network ACL of network {tier.uuid} with {found.name}"
     return Accepted(machines.wish_documents(call.tx, tier.id), call.about(LIST, found), text)
+
+
+def _replace_of_gateway(call: Call, gateway: Row) -> Reply:
+    found = usable_list(call, "aclid", gateway.vpc_id)
+    assert found is not None
+    call.tx.update(tables.private_gateway, gateway.id, acl_list_id=found.id)
+    machines.need_reachable(call.tx, vpcs.routers_of(call.tx, gateway.vpc_id))
+    text = f"Replacing network ACL of private gateway {gateway.uuid} with {found.name}"
+    return Accepted(vpcs.wish_documents(call.tx, gateway.vpc_id), call.about(LIST, found), text)
 
 
 def _tier(call: Call) -> Row:

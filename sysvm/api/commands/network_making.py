@@ -19,7 +19,7 @@ from sysvm.api.rules.ranges6 import Span6
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, networks, security_groups, settings, turns, zones
+from sysvm.store.queries import limits, networks, private_gateways, security_groups, settings, turns, zones
 from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Isolation
@@ -227,6 +227,8 @@ def _given_wire(tx: Tx, physical: Row, text: str) -> Wire:
     tag = subnets.vlan_tag(text)
     if tag is None:
         return Wire(physical.id, Isolation.NONE, None)
+    if private_gateways.tag_in_use(tx, physical.zone_id, "vlan", tag):
+        raise Refused(f"VLAN {tag} is a private gateway's; choose another one, or associate the gateway with the network")
     if networks.tag_in_use(tx, "vlan", tag):
         raise Refused(f"Network with vlan {text} already exists or overlaps with other network")
     return Wire(physical.id, Isolation.VLAN, tag)

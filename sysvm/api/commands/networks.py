@@ -15,7 +15,7 @@ from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.api.rules import subnets
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, networks, turns
+from sysvm.store.queries import machines, networks, private_gateways, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -167,6 +167,9 @@ def delete_network(call: Call) -> Reply:
             f"Can't delete the network, not all user vms are expunged. Network {row.name} has {guests} of them.",
             Why.IN_USE,
         )
+    if gateways := private_gateways.of_network(call.tx, row.id):
+        text = f"Can't delete the network: it is associated with {len(gateways)} private gateways. Network {row.name}"
+        raise Refused(text, Why.IN_USE)
     call.tx.update(tables.network, row.id, state="Destroy")
     part = Part("network", row.id, turns.wish(call.tx, "network", row.id), "gone")
     return Accepted((part,), call.about(ABOUT, row), f"Deleting network: {row.uuid}")

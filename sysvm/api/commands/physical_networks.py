@@ -167,6 +167,10 @@ def delete_physical_network(call: Call) -> Reply:
     guest = tables.network
     if count := zones.living(call.tx, guest, guest.c.physical_network_id == network.id):
         raise Refused(f"The physical network {network.name} is not deletable because there are {count} networks on it")
+    gateway = tables.private_gateway
+    if count := zones.living(call.tx, gateway, gateway.c.physical_network_id == network.id):
+        text = f"The physical network {network.name} is not deletable because there are {count} private gateways on it"
+        raise Refused(text, Why.IN_USE)
     pools = physical_networks.ranges_of(call.tx, network.id)
     for pool in pools:
         if count := ip_ranges.used(call.tx, pool):

@@ -1,4 +1,4 @@
-"""Static routes of VPCs: networks that are reached by way of a machine in one of the VPC's tiers."""
+"""Static routes of VPCs: networks that are reached by way of a machine in one of the VPC's tiers, or of a private gateway."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows, tags_of
 from sysvm.api.rules import vpcs as judge
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import vpcs
+from sysvm.store.queries import private_gateways, vpcs
 from sysvm.store.store import Row, Tx
-from sysvm.store.tables import pack_address
+from sysvm.store.tables import pack_address, unpack_address
 
 ABOUT = "StaticRoute"
 
@@ -20,20 +20,20 @@ ABOUT = "StaticRoute"
 @handler("createStaticRoute")
 def create_static_route(call: Call) -> Reply:
     """In the router from when the job is done."""
-    if call.get("gatewayid"):
-        raise Refused("There are no private gateways in this cloud; give vpcid and nexthop", Why.UNAVAILABLE)
-    if not (call.get("vpcid") and call.get("nexthop")):
-        raise Refused("vpcid and nexthop must be given: where to, and by way of whom")
-    vpc = call.need(tables.vpc, "vpcid")
+    vpc, next_hop = _way(call)
     tiers = [(tier.cidr, tier.gateway) for tier in vpcs.tiers_of(call.tx, vpc.id)]
+    gateways = [row for row in private_gateways.of_vpc(call.tx, vpc.id) if row.state != private_gateways.DELETING]
+    homes = [*tiers, *((row.cidr, unpack_address(row.address)) for row in gateways)]
     standing = [row.cidr for row in vpcs.routes_of(call.tx, vpc.id)]
-    cidr, hop = judge.route(call["cidr"], call["nexthop"], vpc.cidr, tiers, standing)
+    cidr, hop = judge.route(call["cidr"], next_hop, vpc.cidr, homes, standing)
+    judge.beside(cidr, [row.cidr for row in gateways])
     id_ = call.tx.insert(
         tables.static_route,
         uuid=call.ids.uuid(),
         vpc_id=vpc.id,
         cidr=cidr,
         next_hop=pack_address(hop),
+        private_gateway_id=next((row.id for row in gateways if judge.is_in(hop, row.cidr)), None),
         account_id=vpc.account_id,
         domain_id=vpc.domain_id,
         domain_path=vpc.domain_path,
@@ -43,6 +43,25 @@ def create_static_route(call: Call) -> Reply:
     assert row is not None
     parts = vpcs.wish_documents(call.tx, vpc.id)
     return Accepted(parts, call.about(ABOUT, row), f"Applying static route. Static route Id: {row.uuid}")
+
+
+def _way(call: Call) -> tuple[Row, str]:
+    """The VPC and the next hop: those of a private gateway, or what the caller says."""
+    gateway = call.row(tables.private_gateway, "gatewayid")
+    if gateway is None:
+        if not (call.get("vpcid") and call.get("nexthop")):
+            raise Refused("Specify gatewayid, or vpcid and nexthop: by way of whom")
+        return call.need(tables.vpc, "vpcid"), call["nexthop"]
+    if gateway.state == private_gateways.DELETING:
+        raise Refused(f"Private gateway {gateway.uuid} is being deleted; no route can lead by way of it")
+    vpc = call.row(tables.vpc, "vpcid") or call.tx.get(tables.vpc, gateway.vpc_id)
+    assert vpc is not None
+    if vpc.id != gateway.vpc_id:
+        raise Refused(f"Private gateway {gateway.uuid} is not of VPC {vpc.name}")
+    hop = call.get("nexthop") or gateway.gateway
+    if not judge.is_in(hop, gateway.cidr):
+        raise Refused(f"The next hop {hop} is not in {gateway.cidr}, the network of the private gateway")
+    return vpc, hop
 
 
 @result("createStaticRoute")
@@ -63,15 +82,13 @@ def _rows(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
 def list_static_routes(call: Call) -> Reply:
     """The caller's routes."""
     route = tables.static_route.c
-    if call.get("gatewayid"):
-        raise Refused("There are no private gateways in this cloud", Why.UNAVAILABLE)
     return list_rows(
         call,
         vpcs.routes_statement(),
         tables.static_route,
         _rows,
         equal={"state": route.state},
-        refs={"vpcid": (tables.vpc, route.vpc_id)},
+        refs={"vpcid": (tables.vpc, route.vpc_id), "gatewayid": (tables.private_gateway, route.private_gateway_id)},
         keyword=(route.cidr,),
         tagged=ABOUT,
     )

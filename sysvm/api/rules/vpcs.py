@@ -94,8 +94,9 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def route(text: str, next_hop: str, vpc_cidr: str, tiers: Iterable[tuple[str, str]], standing: Iterable[str]) -> tuple[str, str]:
-    """(destination, next hop) of a static route. `tiers` are (cidr, gateway); `standing` other routes' destinations."""
+def route(text: str, next_hop: str, vpc_cidr: str, homes: Iterable[tuple[str, str]], standing: Iterable[str]) -> tuple[str, str]:
+    """(destination, next hop) of a static route. `homes` are (cidr, the router's own address) of the networks that the VPC's
+    router has; `standing` other routes' destinations."""
     whole = _network(text)
     if whole.prefixlen == 0 or any(whole.overlaps(IPv4Network(bad)) for bad in ("169.254.0.0/16", "127.0.0.0/8", "224.0.0.0/3")):
         raise Refused(f"The CIDR {whole} can't be routed: it is everything, or has another purpose")
@@ -108,9 +109,24 @@ def route(text: str, next_hop: str, vpc_cidr: str, tiers: Iterable[tuple[str, st
         hop = ipaddress.IPv4Address(next_hop.strip())
     except ValueError:
         raise Refused(f"Invalid next hop {next_hop}: give an IPv4 address") from None
-    home = next((gateway for inside, gateway in tiers if hop in IPv4Network(inside)), None)
+    home = next((own for inside, own in homes if hop in IPv4Network(inside)), None)
     if home is None:
-        raise Refused(f"The next hop {hop} is in no network of the VPC")
+        raise Refused(f"The next hop {hop} is in no network of the VPC, nor in that of a private gateway")
     if str(hop) == home:
         raise Refused(f"The next hop {hop} is the VPC's own router")
     return str(whole), str(hop)
+
+
+def beside(cidr: str, gateways: Iterable[str]) -> None:
+    """A static route leads to none of the private gateways' own networks: these the router has at hand."""
+    for other in gateways:
+        if IPv4Network(cidr).overlaps(IPv4Network(other)):
+            raise Refused(f"New static route cidr {cidr} conflicts with {other}, the network of a private gateway")
+
+
+def is_in(address: str, cidr: str) -> bool:
+    """Whether this is an address of the network."""
+    try:
+        return ipaddress.IPv4Address(address.strip()) in IPv4Network(cidr)
+    except ValueError:
+        return False

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, consoles, events, nics, turns, volumes
+from sysvm.store.queries import addresses, alerts, consoles, events, nics, private_gateways, turns, volumes
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.store import Row, Tx
@@ -78,13 +78,17 @@ def reached(tx: Tx, machine: Row, outcome: str) -> None:
         turns.wish(tx, "vpc", machine.vpc_id)
 
 
-CHANGING = "select id from network where vpc_id = :vpc and removed is null and state not in ('Implemented', 'Setup')"
+CHANGING = """
+select 'network', id from network where vpc_id = :vpc and removed is null and state not in ('Implemented', 'Setup')
+union all
+select 'private_gateway', id from private_gateway where vpc_id = :vpc and removed is null and state <> 'Ready'
+"""
 
 
 def _tell_tiers(tx: Tx, vpc_id: int) -> None:
-    """Tiers that wait until the router has them, or has forgotten them."""
-    for (id_,) in tx.sql(CHANGING, vpc=vpc_id):
-        turns.look_again(tx, "network", id_)
+    """Tiers and private gateways that wait until the router has them, or has forgotten them."""
+    for kind, id_ in tx.sql(CHANGING, vpc=vpc_id):
+        turns.look_again(tx, kind, id_)
 
 
 def _say_up(tx: Tx, machine: Row, kind: Kind) -> None:
@@ -158,6 +162,8 @@ def end(tx: Tx, machine: Row) -> None:
         addresses.give_private_ips(tx, nic.id)
         if nic.network_id is not None:
             turns.wish(tx, "network", nic.network_id)
+        if nic.private_gateway_id is not None:
+            turns.wish(tx, private_gateways.KIND, nic.private_gateway_id)
     if machine.kind in (Kind.CONSOLE_PROXY, Kind.SECONDARY_STORAGE):
         _give_public(tx, machine)
         turns.wish(tx, "zone", machine.zone_id)

@@ -2,7 +2,7 @@
 
 NICs in CloudStack's order. Console proxy and secondary storage VM: control, management, public (default). Router: guest,
 control, public (default). In a basic zone what is public there is on the guests' network; routers of shared networks have no
-public NIC. A VPC's router: control, public, then one NIC for each tier as they come.
+public NIC. A VPC's router: control, public, then one NIC for each tier and private gateway as they come.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
 from sysvm.store import tables
-from sysvm.store.queries import addresses, consoles, events, machines, nics, turns, zones
+from sysvm.store.queries import addresses, consoles, events, machines, nics, private_gateways, turns, zones
 from sysvm.store.queries.events import SYSTEM, Actor
 from sysvm.store.queries.specs import prefix_of
 from sysvm.store.store import Row, Tx
@@ -156,6 +156,19 @@ def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway
         is_default=not is_gateway,
         mac=mac,
         mtu=network.mtu,
+    )
+
+
+def add_private_nic(tx: Tx, machine: Row, device: int, gateway: Row) -> None:
+    """On the wire of a VPC's private gateway, with the address that is asked for."""
+    nics.add_nic(
+        tx,
+        machine.id,
+        device,
+        Traffic.PRIVATE,
+        addresses=((unpack_address(gateway.address), int(gateway.cidr.rpartition("/")[2])),),
+        private_gateway_id=gateway.id,
+        mtu=private_gateways.mtu_of(tx, gateway),
     )
 
 

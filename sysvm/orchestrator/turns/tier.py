@@ -52,13 +52,13 @@ def decide(tx: Tx, id_: int) -> TierStep | NetworkStep | None:
 
 def _router(tx: Tx, row: Row, network_id: int) -> TierRouterSeen:
     plugged = any(nic.network_id == network_id for nic in nics.of_machine(tx, row.id))
-    return TierRouterSeen(row.id, row.wanted, plugged, _is_settled(tx, row))
+    return TierRouterSeen(row.id, row.wanted, plugged, is_settled(tx, row))
 
 
 WISH = "select wish from turn where kind = 'machine' and id = :machine"
 
 
-def _is_settled(tx: Tx, router: Row) -> bool:
+def is_settled(tx: Tx, router: Row) -> bool:
     """Whether its placement has done all that was ever asked of the machine."""
     asked = tx.sql(WISH, machine=router.id)
     return any(
@@ -77,15 +77,19 @@ def _want_router(tx: Tx, network_id: int) -> None:
 LAST_DEVICE = "select max(device) from nic where machine_id = :machine"
 
 
+def next_device(tx: Tx, router_id: int) -> int:
+    """Names of NICs are not used twice: what is left of an old one cannot be taken for it."""
+    ((last,),) = tx.sql(LAST_DEVICE, machine=router_id)
+    return int(last) + 1
+
+
 def _plug(tx: Tx, network_id: int, router_id: int) -> None:
     tier, router = tx.get(tables.network, network_id), tx.get(tables.machine, router_id)
     assert tier is not None and router is not None
-    # Names of NICs are not used twice: what is left of an old one cannot be taken for it.
-    ((last,),) = tx.sql(LAST_DEVICE, machine=router_id)
-    making.add_guest_nic(tx, router, int(last) + 1, tier, is_gateway=True)
+    making.add_guest_nic(tx, router, next_device(tx, router_id), tier, is_gateway=True)
     if tier.state == "Allocated":
         tx.update(tables.network, network_id, state="Implementing")
-    _tell(tx, router)
+    tell(tx, router)
 
 
 def _unplug(tx: Tx, network_id: int, router_id: int) -> None:
@@ -94,10 +98,11 @@ def _unplug(tx: Tx, network_id: int, router_id: int) -> None:
     for nic in nics.of_machine(tx, router_id):
         if nic.network_id == network_id:
             nics.remove_nic(tx, nic.id)
-    _tell(tx, router)
+    tell(tx, router)
 
 
-def _tell(tx: Tx, router: Row) -> None:
+def tell(tx: Tx, router: Row) -> None:
+    """Its NICs are others: a container gets and loses them, a VM begins its next life."""
     if router.wanted != "running":
         return  # it has them when it is started
     if router.runtime == Runtime.VM:

@@ -1,4 +1,5 @@
-"""A VPC's turn: its router is made with it, and goes with it. Which NICs the router has is its tiers' affair (turns/tier)."""
+"""A VPC's turn: its router is made with it, and goes with it. Which NICs the router has is the affair of its tiers (turns/tier)
+and private gateways (turns/private_gateway)."""
 
 import sqlalchemy as sa
 
@@ -7,7 +8,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, network, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import acls, addresses, events, jobs, machines, turns, vpcs
+from sysvm.store.queries import acls, addresses, events, jobs, machines, private_gateways, turns, vpcs
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -48,7 +49,7 @@ def decide(tx: Tx, id_: int) -> NetworkStep | None:
         VpcSeen(
             doomed=vpc.state == vpcs.DOOMED,
             wanted=vpc.wanted,
-            tiers=len(vpcs.tiers_of(tx, id_)),
+            tiers=len(vpcs.tiers_of(tx, id_)) + len(private_gateways.of_vpc(tx, id_)),
             routers=tuple(network.router_seen(row) for row in vpcs.routers_of(tx, id_)),
         )
     )
@@ -68,6 +69,9 @@ def _make_router(tx: Tx, context: Context, vpc_id: int) -> None:
     tiers = [tier for tier in vpcs.tiers_of(tx, vpc_id) if tier.state != "Destroy"]
     for device, tier in enumerate(tiers, 2):
         making.add_guest_nic(tx, router, device, tier, is_gateway=True)
+    gateways = [row for row in private_gateways.of_vpc(tx, vpc_id) if row.state != private_gateways.DELETING]
+    for device, gateway in enumerate(gateways, 2 + len(tiers)):
+        making.add_private_nic(tx, router, device, gateway)
     placing.place_at_once(tx, context, router.id, FIRST_WISH)
 
 

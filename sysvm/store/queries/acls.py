@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machines
+from sysvm.store.queries import machines, private_gateways, vpcs
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.vpc import AclRule
@@ -72,11 +72,12 @@ def tiers_with(tx: Tx, list_id: int) -> Sequence[Row]:
 
 
 def wish_documents(tx: Tx, list_id: int) -> tuple[Part, ...]:
-    """The list is another one now: the routers of all tiers that have it are told, each once."""
-    by_vpc = {tier.vpc_id: tier for tier in tiers_with(tx, list_id)}
-    for tier in by_vpc.values():
-        machines.need_reachable_router(tx, tier.id)
-    return tuple(part for tier in by_vpc.values() for part in machines.wish_documents(tx, tier.id))
+    """The list is another one now: the routers of all tiers and private gateways that have it are told, each once."""
+    holders = (*tiers_with(tx, list_id), *private_gateways.with_list(tx, list_id))
+    mine = dict.fromkeys(holder.vpc_id for holder in holders)
+    for vpc_id in mine:
+        machines.need_reachable(tx, vpcs.routers_of(tx, vpc_id))
+    return tuple(part for vpc_id in mine for part in vpcs.wish_documents(tx, vpc_id))
 
 
 def set_active(tx: Tx, acl_id: int) -> None:

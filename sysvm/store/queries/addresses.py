@@ -241,7 +241,7 @@ def take_guest_ip(tx: Tx, network: Row, wanted: str | None = None) -> str:
 
     It is taken when the caller adds it to a NIC in the same transaction.
     """
-    stretches, without = guest_stretches(tx, network), _not_for_guests(network)
+    stretches, without = guest_stretches(tx, network), [*_not_for_guests(network), *_of_gateways(tx, network)]
     if wanted is not None:
         return _wanted_guest_ip(tx, network, stretches, without, wanted)
     return _lowest_guest_ip(tx, network, stretches, without)
@@ -329,6 +329,19 @@ def _not_for_guests(network: Row) -> list[Stretch]:
         whole = ipaddress.ip_network(network.cidr)
         without += [_single(whole.network_address), _single(whole.broadcast_address)]
     return without
+
+
+OF_GATEWAYS = "select address from private_gateway where network_id = :network and removed is null"
+
+
+def _of_gateways(tx: Tx, network: Row) -> list[Stretch]:
+    """What routers of VPCs have there by their private gateways, also while they are no more and not yet again."""
+    return [(number_of(packed), number_of(packed)) for (packed,) in tx.sql(OF_GATEWAYS, network=network.id)]
+
+
+def is_guest_address(tx: Tx, network: Row, text: str) -> bool:
+    """Whether a living NIC on a guest network has the address."""
+    return _is_taken(tx, network, _number(text))
 
 
 def parse_ranges(text: str) -> list[Stretch]:

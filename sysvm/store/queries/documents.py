@@ -44,7 +44,7 @@ from sysvm.wire.documents import (
     SystemVmDocument,
 )
 from sysvm.wire.machines import Kind, Segment, Traffic
-from sysvm.wire.vpc import Route, Tier
+from sysvm.wire.vpc import Gateway, Route, Tier
 
 ANY = ("0.0.0.0/0",)
 
@@ -176,6 +176,8 @@ def _vpc_facts(tx: Tx, machine: Row, keys: Keys) -> vpc_router.VpcFacts:
     plugged = [nic for nic in held if nic.network_id is not None]
     tiers = [(tx.get(tables.network, nic.network_id or 0), nic) for nic in plugged]
     living = [(network, nic) for network, nic in tiers if network is not None]
+    private = [(tx.get(tables.private_gateway, nic.private_gateway_id or 0), nic) for nic in held if nic.private_gateway_id]
+    gateways = [(row, nic) for row, nic in private if row is not None]
     source_nat = vpcs.source_nat(tx, vpc.id)
     return vpc_router.VpcFacts(
         machine=machine.uuid,
@@ -187,7 +189,8 @@ def _vpc_facts(tx: Tx, machine: Row, keys: Keys) -> vpc_router.VpcFacts:
         source_nat=unpack_address(source_nat.address) if source_nat is not None else None,
         tiers=tuple(_facts_of(tx, machine, network, nic, keys) for network, nic in living),
         acls=tuple(_tier(tx, network, nic) for network, nic in living),
-        routes=_routes(tx, vpc, [network.cidr for network, _ in living]),
+        gateways=tuple(_gateway(tx, row, nic) for row, nic in gateways),
+        routes=_routes(tx, vpc, [row.cidr for row, _ in (*living, *gateways)]),
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         health=router_health.wanted(tx, vpc.zone_id),
         tunnels=vpn_sites.facts(tx, vpc, keys.vault),
@@ -197,6 +200,17 @@ def _vpc_facts(tx: Tx, machine: Row, keys: Keys) -> vpc_router.VpcFacts:
 def _tier(tx: Tx, network: Row, nic: NicRow) -> Tier:
     ingress, egress = acls.facts(tx, network.acl_list_id)
     return Tier(device=f"eth{nic.device}", cidr=network.cidr, ingress=ingress, egress=egress)
+
+
+def _gateway(tx: Tx, row: Row, nic: NicRow) -> Gateway:
+    ingress, egress = acls.facts(tx, row.acl_list_id)
+    return Gateway(
+        device=f"eth{nic.device}",
+        cidr=row.cidr,
+        ingress=ingress,
+        egress=egress,
+        leaves_as=unpack_address(row.address) if row.source_nat else "",
+    )
 
 
 def _routes(tx: Tx, vpc: Row, cidrs: list[str]) -> tuple[Route, ...]:

@@ -173,13 +173,19 @@ def guest_physical_network(tx: Tx, zone_id: int, tags: str = "") -> Row | None:
     return next((row for row in found if wanted <= set((row.tags or "").split(","))), None)
 
 
-TAGS_TAKEN = (
-    "select count(*) from network where isolation = :isolation and removed is null and tag >= :first and tag <= :last"
+# Private gateways on a guest network have its tag; what others have is no network's.
+TAGS_TAKEN = """
+select (
+    select count(*) from network where isolation = :isolation and removed is null and tag >= :first and tag <= :last
+) + (
+    select count(distinct tag) from private_gateway
+    where isolation = :isolation and network_id is null and removed is null and tag >= :first and tag <= :last
 )
+"""
 
 
 def take_tag(tx: Tx, isolation: str, ranges: Iterable[tuple[int, int]]) -> int:
-    """The lowest tag of the ranges that no living network has."""
+    """The lowest tag of the ranges that no living network and no private gateway has."""
 
     def count(first: int, last: int) -> int:
         ((number,),) = tx.sql(TAGS_TAKEN, isolation=isolation, first=first, last=last)

@@ -52,6 +52,7 @@ class NicRow(NamedTuple):
     gateway6: str
     netmask: str
     public_range_id: int | None
+    private_gateway_id: int | None
     mtu: int
     rate_mbit: int
     is_default: bool
@@ -101,6 +102,7 @@ def add_nic(
     is_default: bool = False,
     mac: str | None = None,
     public_range_id: int | None = None,
+    private_gateway_id: int | None = None,
     mtu: int = 1500,
     rate_mbit: int = 0,
 ) -> int:
@@ -118,6 +120,7 @@ def add_nic(
         netmask=_netmask(addresses),
         is_default=is_default,
         public_range_id=public_range_id,
+        private_gateway_id=private_gateway_id,
         mtu=mtu,
         rate_mbit=rate_mbit,
         created=tx.now,
@@ -181,11 +184,11 @@ def of_machine(tx: Tx, machine_id: int) -> Sequence[NicRow]:
 # Pages of machines read all their NICs and addresses: written once, run by the driver.
 LIVE = """
 select n.id, n.uuid, n.machine_id, n.network_id, n.traffic, n.device, n.mac, n.gateway, n.gateway6, n.netmask,
-    n.public_range_id, n.mtu, n.rate_mbit, n.is_default, a.id, a.uuid, a.address, a.prefix, a.is_primary
+    n.public_range_id, n.private_gateway_id, n.mtu, n.rate_mbit, n.is_default, a.id, a.uuid, a.address, a.prefix, a.is_primary
 from nic n left join nic_address a on a.nic_id = n.id and a.removed is null
 where n.removed is null and n.machine_id in ({ids}) order by n.machine_id, n.device, n.id, a.is_primary desc, a.id
 """
-NIC_COLUMNS = 14
+NIC_COLUMNS = 15
 
 
 def of_machines(tx: Tx, machine_ids: Sequence[int]) -> dict[int, list[NicRow]]:
@@ -237,6 +240,7 @@ def _nic(row: Row, held: tuple[NicAddress, ...]) -> NicRow:
         netmask=row.netmask,
         is_default=bool(row.is_default),
         public_range_id=row.public_range_id,
+        private_gateway_id=row.private_gateway_id,
         mtu=row.mtu,
         rate_mbit=row.rate_mbit,
         addresses=held,

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
-from sysvm.store.queries import nics, security_groups, volumes, zones
+from sysvm.store.queries import nics, private_gateways, security_groups, volumes, zones
 from sysvm.store.queries.image_stores import directories, directory
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
@@ -171,6 +171,8 @@ def segment_of(tx: Tx, nic: NicRow, host: Row) -> Segment:
             return management_segment(tx, host)
         case Traffic.PUBLIC:
             return public_segment(tx, nic.public_range_id)
+        case Traffic.PRIVATE:
+            return private_segment(tx, nic.private_gateway_id, host)
         case _:
             return guest_segment(tx, nic.network_id, host)
 
@@ -200,7 +202,7 @@ def guest_segment(tx: Tx, network_id: int | None, host: Row) -> Segment:
     if network is None:
         raise NotYet(10, "a NIC has no network")
     isolation = Isolation(network.isolation)
-    peers = _peers(tx, network.id, host.id) if isolation is Isolation.VXLAN else ()
+    peers = _carriers(tx, CARRIERS, network.id, host.id) if isolation is Isolation.VXLAN else ()
     return Segment(
         key=network.uuid,
         traffic=Traffic.GUEST,
@@ -212,6 +214,26 @@ def guest_segment(tx: Tx, network_id: int | None, host: Row) -> Segment:
     )
 
 
+def private_segment(tx: Tx, gateway_id: int | None, host: Row) -> Segment:
+    """What a private gateway is plugged into: a guest network, a VLAN or VXLAN of the operator, or the untagged network."""
+    gateway = tx.get(tables.private_gateway, gateway_id) if gateway_id is not None else None
+    if gateway is None:
+        raise NotYet(10, "a NIC has no private gateway")
+    if gateway.network_id is not None:
+        return guest_segment(tx, gateway.network_id, host)
+    isolation = Isolation(gateway.isolation)
+    if isolation is Isolation.NONE:
+        return Segment(key="public-untagged", traffic=Traffic.PUBLIC)
+    return Segment(
+        key=gateway.wire,
+        traffic=Traffic.GUEST,
+        isolation=isolation,
+        tag=gateway.tag,
+        mtu=private_gateways.mtu_of(tx, gateway),
+        peers=_carriers(tx, ON_WIRE, gateway.wire, host.id) if isolation is Isolation.VXLAN else (),
+    )
+
+
 def _is_basic(tx: Tx, zone_id: int) -> bool:
     zone = tx.get(tables.zone, zone_id)
     return zone is not None and zone.network_type == zones.BASIC
@@ -219,12 +241,21 @@ def _is_basic(tx: Tx, zone_id: int) -> bool:
 
 CARRIERS = """
 select distinct p.host_id from nic n join placement p on p.machine_id = n.machine_id
-where n.network_id = :network and n.removed is null and p.removed is null and p.host_id <> :host
+where n.network_id = :of and n.removed is null and p.removed is null and p.host_id <> :host
+union
+select p.host_id from private_gateway g join nic n on n.private_gateway_id = g.id
+join placement p on p.machine_id = n.machine_id
+where g.network_id = :of and n.removed is null and p.removed is null and p.host_id <> :host
+"""
+ON_WIRE = """
+select distinct p.host_id from private_gateway g join nic n on n.private_gateway_id = g.id
+join placement p on p.machine_id = n.machine_id
+where g.wire = :of and n.removed is null and p.removed is null and p.host_id <> :host
 """
 
 
-def _peers(tx: Tx, network_id: int, host_id: int) -> tuple[str, ...]:
-    """Underlay addresses of the other hosts where the network has a machine."""
-    ids = [id_ for (id_,) in tx.sql(CARRIERS, network=network_id, host=host_id)]
+def _carriers(tx: Tx, statement: str, of: int | str, host_id: int) -> tuple[str, ...]:
+    """Underlay addresses of the other hosts where a network or a wire has a machine."""
+    ids = [id_ for (id_,) in tx.sql(statement, of=of, host=host_id)]
     hosts = [row for row in (tx.get(tables.host, id_) for id_ in ids) if row is not None and row.removed is None]
     return tuple(sorted({(row.facts or {}).get("underlay") or row.address for row in hosts}))

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machines, owned, rules, turns, vpn_sites
+from sysvm.store.queries import machines, owned, private_gateways, rules, turns, vpn_sites
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -75,8 +75,8 @@ def wish_documents(tx: Tx, vpc_id: int) -> tuple[Part, ...]:
 
 
 def doom(tx: Tx, vpc_id: int) -> tuple[Part, ...]:
-    """It shall be no more, with its tiers."""
-    parts = []
+    """It shall be no more, with its tiers and private gateways."""
+    parts = [private_gateways.doom(tx, gateway) for gateway in private_gateways.of_vpc(tx, vpc_id)]
     for tier in tiers_of(tx, vpc_id):
         tx.update(tables.network, tier.id, state="Destroy")
         parts.append(Part("network", tier.id, turns.wish(tx, "network", tier.id), "gone"))
@@ -99,10 +99,12 @@ def is_used(tx: Tx, ip: Row) -> bool:
 # ---------------------------------------------------------------- static routes
 def routes_statement() -> sa.Select[Any]:
     """Living static routes with the names around them."""
-    route, vpc = tables.static_route, tables.vpc
+    route, vpc, gateway = tables.static_route, tables.vpc, tables.private_gateway
     joined = route.join(vpc, vpc.c.id == route.c.vpc_id)
+    joined = joined.outerjoin(gateway, gateway.c.id == route.c.private_gateway_id)
+    names = (vpc.c.uuid.label("vpc_uuid"), gateway.c.uuid.label("gateway_uuid"), *owned.names())
     return (
-        sa.select(route, vpc.c.uuid.label("vpc_uuid"), *owned.names())
+        sa.select(route, *names)
         .select_from(owned.joined(joined, route))
         .where(route.c.removed.is_(None))
     )
@@ -114,7 +116,7 @@ def routes_of(tx: Tx, vpc_id: int) -> Sequence[Row]:
 
 
 def usable_routes(tx: Tx, vpc_id: int, cidrs: Sequence[str]) -> list[tuple[str, str]]:
-    """(destination, next hop) of routes whose next hop is in one of these networks: a tier that goes takes them along."""
+    """(destination, next hop) of routes whose next hop is in one of these networks: what goes takes them along."""
     homes = [ipaddress.ip_network(cidr) for cidr in cidrs]
     found = [(row.cidr, unpack_address(row.next_hop)) for row in routes_of(tx, vpc_id)]
     return [(cidr, via) for cidr, via in found if any(ipaddress.ip_address(via) in home for home in homes)]

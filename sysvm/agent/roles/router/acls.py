@@ -5,6 +5,9 @@ then what the tier that it goes to lets in (`in_eth3`), which accepts or drops i
 only; from outside the second one only, and only for what a public address has led here. Answers pass by their connection.
 
 A tier's machines may send from its own network and from networks that static routes lead to by way of it.
+
+A private gateway is asked about like a tier: what comes into its network, and what goes out of it. Who is behind it does not
+go out by the VPC's public addresses.
 """
 
 from ipaddress import IPv4Address, collapse_addresses
@@ -12,7 +15,7 @@ from ipaddress import IPv4Address, collapse_addresses
 from sysvm.agent.roles.router.ruleset import Chain, Collection
 from sysvm.agent.roles.router.service import Wrong, address, device, network
 from sysvm.wire.documents import RouterDocument
-from sysvm.wire.vpc import AclRule, Tier, Vpc
+from sysvm.wire.vpc import AclRule, Gateway, Tier, Vpc
 
 _PORTS = ("tcp", "udp")
 
@@ -21,7 +24,7 @@ def collections(document: RouterDocument) -> tuple[Collection, ...]:
     """Which chain a device's traffic is asked by. Raises Wrong."""
     if document.vpc is None:
         return ()
-    tiers = [device(tier.device, "vpc") for tier in document.vpc.tiers]
+    tiers = [device(tier.device, "vpc") for tier in judged(document.vpc)]
     return (
         Collection("acl_out", "ifname : verdict", {name: f"jump {chain_name('out', name)}" for name in tiers}),
         Collection("acl_in", "ifname : verdict", {name: f"jump {chain_name('in', name)}" for name in tiers}),
@@ -29,11 +32,30 @@ def collections(document: RouterDocument) -> tuple[Collection, ...]:
 
 
 def chains(document: RouterDocument) -> tuple[Chain, ...]:
-    """Two for each tier. Raises Wrong with the rule's id."""
+    """Two for each tier and private gateway. Raises Wrong with the rule's id."""
     vpc = document.vpc
     if vpc is None:
         return ()
-    return tuple(chain for tier in vpc.tiers for chain in (_outward(vpc, tier), _inward(tier)))
+    outside = [device(each.device, "interfaces") for each in document.interfaces if each.role == "public"]
+    return tuple(chain for tier in judged(vpc) for chain in (_outward(vpc, tier, outside), _inward(tier)))
+
+
+def judged(vpc: Vpc) -> tuple[Tier, ...]:
+    """What has rules: tiers, and private gateways."""
+    return (*vpc.tiers, *vpc.gateways)
+
+
+def leaving(document: RouterDocument) -> tuple[str, ...]:
+    """Source NAT of private gateways: rules of the chain that rewrites senders. Raises Wrong."""
+    vpc = document.vpc
+    if vpc is None:
+        return ()
+    return tuple(
+        f'oifname "{device(each.device, "vpc")}" ip saddr {network(vpc.cidr, "vpc")} snat ip to'
+        f" {address(each.leaves_as, 'vpc')}"
+        for each in vpc.gateways
+        if each.leaves_as
+    )
 
 
 def forward(outside: tuple[str, ...], tunnels: tuple[str, ...]) -> tuple[str, ...]:
@@ -84,11 +106,17 @@ def _match(each: AclRule, where: str) -> str:
     return f"meta l4proto {int(each.protocol)}"
 
 
-def _outward(vpc: Vpc, tier: Tier) -> Chain:
+def _outward(vpc: Vpc, tier: Tier, outside: list[str]) -> Chain:
     own = network(tier.cidr, "vpc")
     by_way = [network(each.destination, "vpc") for each in vpc.routes if IPv4Address(address(each.via, "vpc")) in own]
     senders = ", ".join(str(each) for each in collapse_addresses((own, *by_way)))
-    rules = [f"ip saddr != {{ {senders} }} drop", *(rule(each, inward=False) for each in tier.egress)]
+    kept = isinstance(tier, Gateway) and outside
+    names = ", ".join(f'"{name}"' for name in outside)
+    rules = [
+        f"ip saddr != {{ {senders} }} drop",
+        *([f"oifname {{ {names} }} drop"] if kept else []),
+        *(rule(each, inward=False) for each in tier.egress),
+    ]
     # Who has not said what goes out lets everything out; who has, lets out what was said.
     return Chain(chain_name("out", tier.device), (*rules, "drop" if tier.egress else "return"))
 

@@ -21,7 +21,7 @@ from sysvm.agent.roles.router.service import Wrong, device, mac
 from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import RouterDocument
 
-_ROLES = {"guest", "control", "public"}
+_ROLES = {"guest", "control", "public", "private"}
 _SETTINGS = {
     # Answers may leave by another interface than the asker's (several public networks).
     "rp_filter": "0",
@@ -57,7 +57,7 @@ def render(document: RouterDocument) -> tuple[Wanted, ...]:
     for each in document.interfaces:
         name = device(each.device, "interfaces")
         if each.role not in _ROLES:
-            raise Wrong(f"{name}: {each.role!r} is no role", "guest, control or public")
+            raise Wrong(f"{name}: {each.role!r} is no role", "guest, control, public or private")
         if not 576 <= each.mtu <= 65535:
             raise Wrong(f"{name}: an MTU of {each.mtu} cannot be", "576 to 65535")
         addresses = tuple(_interface_address(text, name) for text in each.addresses)

@@ -1,5 +1,5 @@
-"""Static routes of a VPC: networks behind a machine in one of its tiers. They carry a protocol number of our own, so that only
-ours are looked at and removed; a router that serves one network has none.
+"""Static routes of a VPC: networks behind a machine in one of its tiers, or behind a private gateway. They carry a protocol
+number of our own, so that only ours are looked at and removed; a router that serves one network has none.
 
 A route goes with the address that leads to its next hop; it is put back by the watch for drift.
 """

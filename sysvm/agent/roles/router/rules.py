@@ -293,7 +293,7 @@ def _outward_rules(document: RouterDocument, guests: tuple[str, ...], outside: t
     for nat in document.source_nat:
         name, public = device(nat.device, "source NAT"), address(nat.public, "source NAT")
         rules.append(f'oifname "{name}" ip saddr {network(nat.source, "source NAT")} snat ip to {public}')
-    return tuple(dict.fromkeys(rules))
+    return tuple(dict.fromkeys((*rules, *acls.leaving(document))))
 
 
 # ---------------------------------------------------------------- parts of rules

@@ -69,7 +69,7 @@ def _owned(document: RouterDocument) -> Iterator[tuple[Place, Owner]]:
         chain, verdict = rules.chain_name("egress", egress.device), "drop" if egress.allow_by_default else "accept"
         for rule in egress.rules:
             yield (chain, mark(rules.egress_rule(rule, verdict))), Owner(rule.rule, EGRESS)
-    for tier in document.vpc.tiers if document.vpc is not None else ():
+    for tier in acls.judged(document.vpc) if document.vpc is not None else ():
         for way, numbered in (("in", tier.ingress), ("out", tier.egress)):
             for acl in numbered:
                 line = acls.rule(acl, inward=way == "in")

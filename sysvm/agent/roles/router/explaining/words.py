@@ -24,7 +24,7 @@ _KINDS = {
 }
 _PROTOCOLS = {TCP: "TCP", UDP: "UDP", ICMP: "ICMP", ICMP6: "ICMPv6"}
 _EGRESS = "egress_"
-_OUT, _IN = "out_", "in_"  # a VPC's tiers
+_OUT, _IN = "out_", "in_"  # a VPC's tiers and private gateways
 
 
 def packet(asked: Packet) -> str:
@@ -146,6 +146,8 @@ def _of_tier(effect: Effect, asked: Packet) -> str:
     if effect.chain.name.startswith(_IN):
         return f"no rule of the network ACL lets {service(asked)} from {asked.source} in"
     assert effect.rule is not None
+    if "oifname" in str(effect.rule.expressions):
+        return f"nobody behind a private gateway goes out by the VPC's public addresses, through {asked.leaves}"
     if len(effect.rule.expressions) > 1:
         return f"only the tier's own addresses, and what is routed by way of it, get out: {asked.source} is neither"
     return f"no rule of the network ACL lets {service(asked)} to {asked.destination} out"
