@@ -245,7 +245,8 @@ def _zone(tx: Tx, ids: SeededIds, hosts: int, guests_only: bool) -> int:
                          hypervisor="Simulator", address=f"10.9.210.{number + 1}", state="Connecting",
                          **life)  # fmt: skip
         turns.wish(tx, "host", host, host=host)
-    tx.insert(tables.setting, scope="global", scope_id=0, name="network.gc.wait", value="5", updated=tx.now)
+    if not tx.rows(tables.setting, "name = 'network.gc.wait'"):
+        tx.insert(tables.setting, scope="global", scope_id=0, name="network.gc.wait", value="5", updated=tx.now)
     turns.wish(tx, "zone", zone)
     return zone
 

@@ -154,3 +154,31 @@ def test_an_image_that_is_deleted_while_it_moves_is_deleted_at_both_ends():
 
     cloud = Cloud()
     run(cloud.clock, main(cloud))
+
+
+def test_an_image_that_could_not_be_deleted_is_deleted_later():
+    """The store was away; the agent is asked again, and does not only tell what came of it the first time."""
+
+    async def main(cloud: Cloud) -> None:
+        async with cloud.server():
+            await images(cloud, 1)
+            asked: list[msgspec.Struct] = []
+
+            def outcome(body: channel.TaskBody) -> msgspec.Struct:
+                asked.append(body)
+                if len(asked) == 1:
+                    raise Refused("the image store cannot be written")
+                return usual_outcome(body)
+
+            for host in cloud.earth.hosts.values():
+                host.agents.outcome = outcome
+
+            def drop(tx: Tx) -> None:
+                templates.drop_copies(tx, copies(tx)[0].template_id)
+
+            await cloud.store.run(drop)
+            await cloud.until(lambda tx: not copies(tx))
+            assert ["DeleteImage"] * 2 == [type(body).__name__ for body in asked]
+
+    cloud = Cloud()
+    run(cloud.clock, main(cloud))

@@ -80,7 +80,7 @@ def remember(host: SimulatedHost) -> None:
 
 def gone_from_store(cloud: Cloud) -> set[str]:
     """What has been deleted on the store."""
-    return set().union(*(_deleted[id(host)] for host in cloud.earth.hosts.values()))
+    return set().union(*(_deleted.get(id(host), set()) for host in cloud.earth.hosts.values()))
 
 
 def host_of(cloud: Cloud) -> SimulatedHost:

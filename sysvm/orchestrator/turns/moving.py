@@ -22,7 +22,7 @@ from sysvm.store.queries import alerts, jobs, settings, turns
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
-from sysvm.wire import channel, link
+from sysvm.wire import channel
 from sysvm.wire.machines import OperationSeen, OperationState
 
 WAIT_S = 5.0
@@ -70,6 +70,7 @@ async def _copy(context: Context, turn: Turn, job: Job) -> Outcome:
         case OperationState.RUNNING:
             return Result(POLL_S)
         case OperationState.FAILED:
+            await template.forget(context, turn, job, name)
             return Result(SETTLED_S, lambda tx: _stays(tx, turn, job, target, seen))
         case OperationState.DONE:
             return Result(0, lambda tx: _moved(tx, turn, job, target))
@@ -111,20 +112,9 @@ async def _clear(context: Context, turn: Turn, job: Job) -> Outcome:
         if seen.state is OperationState.RUNNING:
             return Result(POLL_S)
         if seen.state is OperationState.FAILED:
-            await _forget(context, turn, job, name)
+            await template.forget(context, turn, job, name)
             return Result(AGAIN_S, lambda tx: _left_behind(tx, turn, job, left, seen), failed=True)
     return Result(0, lambda tx: _cleared(tx, turn))
-
-
-async def _forget(context: Context, turn: Turn, job: Job, name: str) -> None:
-    """The next try may have the same name."""
-    order = link.ToAgent(
-        machine=job.machine.uuid,
-        incarnation=job.placement.incarnation,
-        fence=turn.fence,
-        body=channel.ForgetTask(name=name),
-    )
-    await context.links.to(job.placement.host_id).call(order, link.Nothing)
 
 
 def _left_behind(tx: Tx, turn: Turn, job: Job, left: Row, seen: OperationSeen) -> None:

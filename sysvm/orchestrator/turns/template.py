@@ -195,8 +195,24 @@ def _body(tx: Tx, job: Job, key: str) -> channel.Download | channel.TakeUpload:
 
 
 async def ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:
-    order = link.ToAgent(machine=job.machine.uuid, incarnation=job.placement.incarnation, fence=turn.fence, body=body)
-    return await context.links.to(job.placement.host_id).call(order, OperationSeen)
+    """How far the work is. What has ended well is forgotten there: its name may come again, when the image does.
+
+    A server that dies now asks for it again, and it is done at once. What a failed download has brought stays for its next try.
+    """
+    seen = await context.links.to(job.placement.host_id).call(_order(turn, job, body), OperationSeen)
+    if seen.state is OperationState.DONE:
+        await forget(context, turn, job, body.name)
+    return seen
+
+
+async def forget(context: Context, turn: Turn, job: Job, name: str) -> None:
+    """Ends the work if it goes on, with what it has brought so far; the next try may have the same name."""
+    order = _order(turn, job, channel.ForgetTask(name=name))
+    await context.links.to(job.placement.host_id).call(order, link.Nothing)
+
+
+def _order(turn: Turn, job: Job, body: channel.AgentCallBody) -> link.ToAgent:
+    return link.ToAgent(machine=job.machine.uuid, incarnation=job.placement.incarnation, fence=turn.fence, body=body)
 
 
 def _progress(tx: Tx, id_: int, job: Job, progress: float) -> None:
@@ -298,13 +314,7 @@ async def _forget_download(context: Context, turn: Turn, copy: Row) -> None:
         return
     try:
         job = await context.store.run(lambda tx: load(tx, turn.id))
-        order = link.ToAgent(
-            machine=job.machine.uuid,
-            incarnation=job.placement.incarnation,
-            fence=turn.fence,
-            body=channel.ForgetTask(name=job.name),
-        )
-        await context.links.to(job.placement.host_id).call(order, link.Nothing)
+        await forget(context, turn, job, job.name)
     except (NotYet, Unreachable, Broken, Refused) as why:
         log.info("download_left_to_itself", copy=turn.id, why=str(why))
 
@@ -316,6 +326,7 @@ async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
     if seen.state is OperationState.RUNNING:
         return Result(POLL_S)
     if seen.state is OperationState.FAILED:
+        await forget(context, turn, job, name)
         raise NotYet(60, f"the image could not be deleted: {seen.error}")
     return Gone(lambda tx: _deleted(tx, turn))
 
