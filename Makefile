@@ -21,7 +21,7 @@ down:  ## nothing of it is left
 
 test: test-packages env check  ## all tests
 	@.venv/bin/sysvm template build
-	@$(PY) -m pytest $(ARGS)
+	@tests/run $(ARGS)
 
 check: env  ## what needs no machine: style, types, layers
 	@.venv/bin/ruff check .

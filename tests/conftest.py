@@ -1,6 +1,7 @@
 """What all tests share: examples of `hypothesis` are the same in each run, no clock of a busy machine judges them, and one
 PostgreSQL serves all that need no more than a database in it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from tests.store.postgres import Postgres, running_postgres
 
 settings.register_profile("sysvm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sysvm")
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is told to end removes what it has made
 
 
 @pytest.fixture(scope="session")
