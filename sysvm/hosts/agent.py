@@ -22,7 +22,7 @@ from sysvm.basics.errors import Broken, NotYet, Refused, Why
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.hosts import facts
+from sysvm.hosts import collecting, facts
 from sysvm.hosts.agentlayer import choose_agent
 from sysvm.hosts.channels import Channels
 from sysvm.hosts.document import Document
@@ -120,6 +120,7 @@ class HostAgent:
         tasks.start(server.run(), "server link")
         tasks.start(keep_relay(self._layout, self._clock), "relay")
         tasks.start(self._mend(), "security groups")
+        tasks.start(collecting.keep_collecting(self._layout, self._clock), "collecting")
         await self._send_inventory(server)
 
     async def _find_out(self) -> None:
@@ -278,6 +279,7 @@ class HostAgent:
     async def _hello(self) -> link.HostHello:
         names = self._identity.names()
         assert names is not None
+        await asyncio.to_thread(collecting.write_down, self._layout)
         return link.HostHello(
             protocol=link.PROTOCOL,
             cloud=names.cloud,

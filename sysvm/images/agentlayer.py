@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.basics.errors import Refused, Why
-from sysvm.images import squashfs, tree
+from sysvm.images import claims, squashfs, tree
 from sysvm.images.commands import Progress, exclusive, new_folder, run
 from sysvm.images.places import RECIPES, SOURCE
 
@@ -66,7 +66,7 @@ def layer_digest(source: Path = SOURCE) -> str:
 def agent_layer(cache: Path, progress: Progress = _silent, source: Path = SOURCE) -> AgentLayer:
     """The layer of the present sources; made unless it is there."""
     layer = AgentLayer(cache / "agents" / layer_digest(source))
-    if layer.image.exists():
+    if claims.claim(cache, claims.AGENTS, layer.digest) and layer.image.exists():
         return layer
     if sys.version_info[:2] != _PYTHON:
         raise Refused("the agent's byte code is made by Python 3.11, the template's: run this with it", Why.UNAVAILABLE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import Refused, Why
-from sysvm.images import apt, cpio, kernel, root, squashfs, tree, vm
+from sysvm.images import apt, claims, cpio, kernel, root, squashfs, tree, vm
 from sysvm.images.commands import Progress, exclusive, need_root, new_folder
 from sysvm.images.manifest import FILES, Manifest, Package, Template, sha256, write_manifest
 from sysvm.images.places import RECIPES, names_in
@@ -63,7 +63,7 @@ def ensure(cache: Path, progress: Progress) -> Template:
     """
     recipe = recipe_digest()
     for template in list_templates(cache):
-        if template.manifest.recipe == recipe:
+        if template.manifest.recipe == recipe and claims.claim(cache, claims.TEMPLATES, template.version):
             return template
     return build(cache, progress)
 
