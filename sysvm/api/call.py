@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sysvm.api import errors
 from sysvm.api.catalogue import Command
 from sysvm.api.params import NONE_UUID
-from sysvm.basics.errors import Refused
+from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
 from sysvm.store.queries.events import About, Actor
@@ -255,6 +255,9 @@ class Call:
         """Whose the new object shall be: `projectid`, or `account` with `domainid`, or the caller."""
         project = self.row(tables.project, "projectid")
         if project is not None:
+            if project.state != "Active":
+                text = f"Can't add resources to the project {project.name} in state={project.state} as it's no longer active"
+                raise Refused(text, Why.NOT_ALLOWED)
             return Owner(project.project_account_id, project.domain_id, project.domain_path)
         account = self.named_account()
         if account is not None:

@@ -284,8 +284,19 @@ def tags_of(tx: Tx, type_: str, ids: Sequence[int]) -> dict[int, list[dict[str, 
     places, values = among(ids)
     rows = tx.sql(TAGS.format(ids=places), **values, type=type_)
     for row in map(TagRow._make, rows):
-        found.setdefault(row.resource_id, []).append(tag_answer(row))
+        found.setdefault(row.resource_id, []).append(tag_answer(row) if type_ not in BRIEF else _brief(row))
     return found
+
+
+# What clients compare whole with the tags that they gave: CloudStack shows nothing but key and value here.
+BRIEF = frozenset({
+    "PublicIpAddress", "Network", "Vpc", "LoadBalancer", "PortForwardingRule", "FirewallRule", "NetworkACL",
+    "NetworkACLList", "StaticRoute", "Snapshot",
+})  # fmt: skip
+
+
+def _brief(row: TagRow) -> dict[str, Any]:
+    return {"key": row.key, "value": row.value}
 
 
 def tag_answer(row: Row | TagRow) -> dict[str, Any]:

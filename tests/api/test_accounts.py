@@ -330,3 +330,45 @@ async def test_users_of_one_account_may_renew_each_others_keys(stage: Stage):
                               email="o@example.org", account="ann", domainid=stage.admin.domain_id)  # fmt: skip
     keys = await ann("registerUserKeys", id=other["id"])
     assert {"apikey", "secretkey"} <= set(keys)
+
+
+async def test_a_locked_user_is_out_until_he_is_enabled(stage: Stage):
+    ann = await stage.user("ann")
+    locked = await stage.admin("lockUser", id=ann.user_id)
+    assert ("locked", "ann") == (locked["state"], locked["username"])
+    with refusal(401, ""):
+        await ann("listUsers")
+    assert "enabled" == (await stage.admin("enableUser", id=ann.user_id))["state"]
+    assert 1 == len(await ann("listUsers"))
+    with refusal(531, "Nobody locks himself"):
+        await stage.admin("lockUser", id=stage.admin.user_id)
+
+
+async def test_a_user_moves_to_another_account_of_his_domain(stage: Stage):
+    ann, _ = await stage.user("ann"), await stage.user("bob")
+    elsewhere = await stage.admin("createDomain", name="elsewhere")
+    await stage.user("far", domain_id=elsewhere["id"])
+    project = await ann.job("createProject", name="p")
+    await stage.admin("moveUser", id=ann.user_id, account="bob")
+    (moved,) = await stage.admin("listUsers", id=ann.user_id)
+    assert "bob" == moved["account"]
+    with refusal(531, ""):
+        await ann("listProjects", id=project["id"])  # what was her account's is not hers any more
+    (theirs,) = await stage.admin("listAccounts", name="far", listall=True)
+    with refusal(431, "one domain to another"):
+        await stage.admin("moveUser", id=ann.user_id, accountid=theirs["id"])
+    with refusal(431, "in account bob already"):
+        await stage.admin("moveUser", id=ann.user_id, account="bob")
+
+
+async def test_a_suspended_project_takes_nothing_new(stage: Stage):
+    ann = await stage.user("ann")
+    project = await ann.job("createProject", name="p")
+    assert "Suspended" == (await ann.job("suspendProject", id=project["id"]))["state"]
+    with refusal(531, "no longer active"):
+        await ann("createAffinityGroup", name="g", type="host affinity", projectid=project["id"])
+    envelope = (await ann.ask("activateProject", id=project["id"])).json
+    assert ["activaterojectresponse"] == list(envelope)
+    (project,) = await ann("listProjects", id=project["id"])
+    assert "Active" == project["state"]
+    await ann("createAffinityGroup", name="g", type="host affinity", projectid=project["id"])

@@ -20,6 +20,7 @@ ODDITIES = {
     "addIpToNic": "addiptovmnicresponse",
     "updateVMAffinityGroup": "updatevirtualmachineresponse",
     "updateNetworkACLItem": "createnetworkaclresponse",
+    "activateProject": "activaterojectresponse",
     "createLBStickinessPolicy": "createLBStickinessPolicy",
     "deleteLBStickinessPolicy": "deleteLBstickinessrruleresponse",
     "enableStorageMaintenance": "prepareprimarystorageformaintenanceresponse",

@@ -34,7 +34,7 @@ def project_answers(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-@result("createProject", "updateProject")
+@result("createProject", "updateProject", "suspendProject", "activateProject")
 def changed(tx: Tx, job: Row) -> dict[str, Any]:
     """The project."""
     return project_answers(tx, tx.all(accounts.projects().where(tables.project.c.id == job.instance_id)))[0]
@@ -82,6 +82,23 @@ def _hand_over(call: Call, row: Row) -> None:
     if owner is None:
         raise Refused(f"Unable to find account {call['account']} in the domain of the project")
     call.tx.update(tables.project, row.id, account_id=owner.id)
+
+
+@handler("suspendProject")
+def suspend_project(call: Call) -> Reply:
+    """Its guests are stopped, and nothing new becomes the project's."""
+    row = call.need(tables.project, "id")
+    call.tx.update(tables.project, row.id, state="Suspended")
+    parts = tuple(accounts.stop_guests(call.tx, row.project_account_id))
+    return Accepted(parts, call.about("Project", row), f"Suspending project: {row.uuid}")
+
+
+@handler("activateProject")
+def activate_project(call: Call) -> Reply:
+    """As it was; its guests are started one by one by whoever wants them."""
+    row = call.need(tables.project, "id")
+    call.tx.update(tables.project, row.id, state="Active")
+    return Accepted((), call.about("Project", row), f"Activating project: {row.uuid}")
 
 
 @handler("deleteProject")

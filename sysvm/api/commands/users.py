@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sysvm.api import errors
 from sysvm.api.answers import accounts as answers
 from sysvm.api.before import Before, hash_password
-from sysvm.api.call import Accepted, Call, One, Reply, Rows, Success
+from sysvm.api.call import PROJECT_ACCOUNT, Accepted, Call, One, Reply, Rows, Success
 from sysvm.api.commands.accounts import RANK, check_password, new_user
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import Owned, list_rows
@@ -166,6 +166,47 @@ def disable_user(call: Call) -> Reply:
     callers.end_sessions_of(call.tx, row.id)
     call.tx.update(tables.user, row.id, state="disabled")
     return Accepted((), call.about("User", row), f"disabling user: {row.username}")
+
+
+@handler("lockUser")
+def lock_user(call: Call) -> Reply:
+    """He cannot act, until he is enabled again."""
+    row = _not_self(call, "locks")
+    callers.end_sessions_of(call.tx, row.id)
+    call.tx.update(tables.user, row.id, state="locked")
+    return One(user_answer(call.tx, row.id), call.about("User", row), f"locking User {row.username}")
+
+
+@handler("moveUser")
+def move_user(call: Call) -> Reply:
+    """To another account of his domain; his keys stay, his sessions end."""
+    row = _not_self(call, "moves")
+    here = call.tx.get(tables.account, row.account_id)
+    assert here is not None
+    there = call.row(tables.account, "accountid") or _named_in(call, here.domain_id)
+    if there.type == PROJECT_ACCOUNT:
+        raise Refused("A project has no users of its own")
+    if there.domain_id != here.domain_id:
+        raise Refused("You cannot move a user from one domain to another")
+    if there.id == here.id:
+        raise Refused(f"The user {row.username} is in account {there.name} already")
+    _check_rank(call, there)
+    callers.end_sessions_of(call.tx, row.id)
+    call.tx.update(tables.user, row.id, account_id=there.id)
+    return Success("", call.about("User", row), f"moving User {row.username} to account {there.name}")
+
+
+def _named_in(call: Call, domain_id: int) -> Row:
+    """The account of that name in the domain."""
+    name, account = call.get("account"), tables.account
+    if not name:
+        raise Refused("Either accountid or account is required to say where the user shall go")
+    same = (account.c.name == name, account.c.domain_id == domain_id, account.c.removed.is_(None))
+    found = call.tx.one(sa.select(account).where(*same))
+    if found is None:
+        raise Refused(f"Unable to find account {name} in the domain of the user")
+    call.check_access(account, found)
+    return found
 
 
 @handler("deleteUser")
