@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sysvm.hosts.driver import TextCommand
-from sysvm.hosts.lxc import cgroups
+from sysvm.hosts.lxc import cgroups, config
 from sysvm.wire.machines import Disk, ImageStoreMount, Kind, Power
 from tests.contract import stages
 from tests.hosts import ground
@@ -42,6 +42,31 @@ async def test_limits_are_those_of_the_spec(stage):
     else:
         wanted = {"memory.limit_in_bytes": str(64 << 20), "cpu.cfs_quota_us": "200000", "cpu.shares": "1000"}
         assert found == wanted | {"pids.max": "4096"}
+
+
+async def test_a_system_vm_gains_no_rights_and_a_guest_keeps_those_that_its_system_needs(stage):
+    """The kernel is asked about the first process: whose it is, what it may never do, and that it goes through a filter."""
+    system = ground.spec(16)
+    await stage.driver.ensure_running(system)
+    found = status_of(stage, system)
+    assert ("2", "1") == (found["Seccomp"], found["NoNewPrivs"])
+    assert int(found["Uid"].split()[0]) >= 8192 * 65536
+    may_ever = int(found["CapBnd"], 16)
+    assert {"sys_module": 0, "sys_rawio": 0, "sys_time": 0, "mknod": 0, "sys_ptrace": 0, "net_admin": 1} == {
+        name: may_ever >> number & 1
+        for name, number in
+        {"sys_module": 16, "sys_rawio": 17, "sys_time": 25, "mknod": 27, "sys_ptrace": 19, "net_admin": 12}.items()
+    }  # fmt: skip
+    refused = config.seccomp(system), config.seccomp(ground.spec(17, kind=Kind.GUEST))
+    assert [True, False] == ["bpf errno 1" in text for text in refused]
+    assert [True, True] == ["open_by_handle_at errno 1" in text for text in refused]
+
+
+def status_of(stage, spec) -> dict[str, str]:
+    name = f"{spec.machine}.{spec.incarnation}"
+    pid = ground.sh("lxc-info", "-P", str(stage.layout.lxc), "-n", name, "-p", "-H").strip()
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 async def test_each_machine_has_ids_of_its_own_and_is_root_only_inside(stage):
@@ -140,6 +165,6 @@ def test_paths_with_spaces_are_written_as_lxc_reads_them():
     from sysvm.hosts.lxc.config import Places, render
 
     path = Path("/a b")
-    places = Places(path, path, path, path, path, path, path, "g", 1, 2000)
+    places = Places(path, path, path, path, path, path, path, "g", 1, 2000, path)
     text = render(ground.spec(10), places, unified_cgroup=True)
     assert "lxc.mount.entry = /a\\040b/state sysvm/state none bind,create=dir 0 0" in text

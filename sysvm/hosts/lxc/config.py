@@ -9,9 +9,15 @@ from sysvm.hosts.lxc.ids import SIZE
 from sysvm.wire.machines import Kind, MachineSpec
 
 INIT = "/usr/lib/sysvm/init"
-SECCOMP = Path("/usr/share/lxc/config/common.seccomp")
 # What a container in a user namespace of its own could still do to the machine as a whole.
 _DROPPED = "mac_admin mac_override sys_module sys_rawio sys_time"
+# What no daemon of ours needs, either; in a guest its own system may.
+_DROPPED_OF_OURS = "audit_control audit_read block_suspend linux_immutable mknod sys_pacct sys_ptrace syslog wake_alarm"
+# System calls that are refused: what LXC's own list has, and ways into the kernel that have let others out of containers.
+_REFUSED = "kexec_load open_by_handle_at init_module finit_module delete_module"
+_REFUSED_OF_OURS = (
+    "add_key bpf io_uring_enter io_uring_register io_uring_setup kexec_file_load keyctl perf_event_open request_key userfaultfd"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,13 @@ class Places:
     cgroup: str
     base: int
     host_mhz: int
+    seccomp: Path
+
+
+def seccomp(spec: MachineSpec) -> str:
+    """The file `seccomp` of the container."""
+    names = _REFUSED.split() if spec.kind is Kind.GUEST else [*_REFUSED.split(), *_REFUSED_OF_OURS.split()]
+    return "\n".join(["2", "denylist", "reject_force_umount", "[all]", *(f"{name} errno 1" for name in names), ""])
 
 
 def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
@@ -44,6 +57,7 @@ def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
         "lxc.pty.max = 64",
         "lxc.tty.max = 1",
         f"lxc.cap.drop = {_DROPPED}",
+        f"lxc.seccomp.profile = {places.seccomp}",
         "lxc.apparmor.profile = unconfined",
         "lxc.signal.halt = SIGPWR",
         f"lxc.console.logfile = {places.console_log}",
@@ -54,8 +68,6 @@ def render(spec: MachineSpec, places: Places, *, unified_cgroup: bool) -> str:
         *_limits(spec, places.host_mhz, unified_cgroup=unified_cgroup),
         *_inside(spec, places),
     ]
-    if SECCOMP.exists():
-        lines.append(f"lxc.seccomp.profile = {SECCOMP}")
     return "\n".join([*lines, ""])
 
 
@@ -64,6 +76,9 @@ def _inside(spec: MachineSpec, places: Places) -> Iterator[str]:
         yield "lxc.init.cmd = /sbin/init"
         return
     yield f"lxc.init.cmd = {INIT}"
+    # Nothing in the template is setuid or has capabilities of its own: there is nothing to gain, and nobody shall.
+    yield "lxc.no_new_privs = 1"
+    yield f"lxc.cap.drop = {_DROPPED_OF_OURS}"
     yield f"lxc.mount.entry = {_escape(places.boot)} sysvm/boot none bind,ro,create=dir 0 0"
     yield f"lxc.mount.entry = {_escape(places.stage / 'state')} sysvm/state none bind,create=dir 0 0"
     yield f"lxc.mount.entry = {_escape(places.channel)} sysvm/host none bind,ro,create=dir 0 0"

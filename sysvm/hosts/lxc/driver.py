@@ -218,10 +218,12 @@ class LxcDriver:
             cgroup=self._cgroup(spec.machine, spec.incarnation),
             base=base,
             host_mhz=facts.cpu_mhz(),
+            seccomp=self._layout.lxc / _name(spec.machine, spec.incarnation) / "seccomp",
         )
         text = config.render(spec, places, unified_cgroup=cgroups.is_unified())
         file = self._layout.lxc / _name(spec.machine, spec.incarnation) / "config"
         file.parent.mkdir(parents=True, exist_ok=True)
+        places.seccomp.write_text(config.seccomp(spec))
         beside = file.with_name(".config.new")
         beside.write_text(text)
         beside.rename(file)
