@@ -1,12 +1,17 @@
-"""A VPC beside the demo's network: its router is a container that gets and loses NICs while it serves."""
+"""A VPC beside the demo's network: its router is a container that gets and loses NICs while it serves; and its private gateways,
+to a network of the operator and to the demo's own network."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from sysvm.cli.client import Json
+from tests.boot.outside import Outside, place_outside
 from tests.boot.patience import NotYet
+from tests.boot.serial import Serial
 from tests.boot.world import World, answers
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
@@ -62,7 +67,7 @@ class Vpc:
         self.client.job("deleteVPC", id=self.id)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def vpc(demo: World) -> Iterator[Vpc]:
     """Beside the demo's own network."""
     demo.until(demo.all_run, "everything runs")
@@ -73,10 +78,20 @@ def vpc(demo: World) -> Iterator[Vpc]:
         made.remove()
 
 
-def test_a_vpc_serves_while_its_tiers_come_and_go(demo: World, vpc: Vpc):
+@pytest.fixture(scope="module")
+def web(vpc: Vpc) -> Json:
+    """Its first tier."""
+    return vpc.tier(1)
+
+
+@pytest.fixture(scope="module")
+def guest(vpc: Vpc, web: Json) -> Json:
+    """In its first tier."""
+    return vpc.guest(web)
+
+
+def test_a_vpc_serves_while_its_tiers_come_and_go(demo: World, vpc: Vpc, web: Json, guest: Json):
     """The same life of the router has one tier more, one less, other rules; then its next life has all of it."""
-    web = vpc.tier(1)
-    guest = vpc.guest(web)
     ip = vpc.client.job("associateIpAddress", vpcid=vpc.id)["ipaddress"]
     door = {"ipaddressid": ip["id"], "protocol": "tcp", "publicport": 8080, "privateport": 80}
     vpc.client.job("createPortForwardingRule", virtualmachineid=guest["id"], networkid=web["id"], **door)
@@ -100,3 +115,73 @@ def test_a_vpc_serves_while_its_tiers_come_and_go(demo: World, vpc: Vpc):
     vpc.client.job("restartVPC", id=vpc.id, cleanup="true")
     assert life < demo.incarnation(vpc.router()["id"])
     assert answered()
+
+
+# ---------------------------------------------------------------- private gateways
+OWN, MACHINE, FAR = "10.77.0.9", "10.77.0.1", "172.30.0.1"
+SAYS = """
+import http.server
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"you are " + self.client_address[0].encode())
+
+http.server.ThreadingHTTPServer(("0.0.0.0", 80), Page).serve_forever()
+"""
+
+
+@contextmanager
+def machine_behind(demo: World) -> Iterator[Outside]:
+    """A machine of the operator on the hosts' untagged network, which has one more network behind it, and shows who asks."""
+    with place_outside(demo, 249) as behind:
+        for line in (f"address add {MACHINE}/24 dev eth0", f"address add {FAR}/32 dev lo", f"route add 10.8.0.0/16 via {OWN}"):
+            done = behind.run(behind.outside, "ip", *line.split())
+            assert done.returncode == 0, done.stderr
+        page = behind.spawn(behind.outside, sys.executable, "-c", SAYS)
+        try:
+            yield behind
+        finally:
+            page.kill()
+            page.wait()
+
+
+def test_a_guest_reaches_a_machine_behind_a_private_gateway(demo: World, vpc: Vpc, guest: Json):
+    """By a static route, as far as the gateway's list lets it, also after the router's next life; with source NAT it comes from
+    the gateway's address. Both gateways are NICs that the same life of the router gets."""
+    client, life = vpc.client, demo.incarnation(vpc.router()["id"])
+    one = demo.machine("one")["ipaddress"]
+    (net,) = [row for row in client.rows("listNetworks", "network") if "vpcid" not in row]
+    with machine_behind(demo), Serial(demo.layout.channel(guest["id"], demo.incarnation(guest["id"])) / "serial.sock") as line:
+
+        def says(address: str, words: str) -> bool:
+            said = line.ask(f"timeout 5 wget -q -O - http://{address}/ || echo nobody")
+            if words not in said:
+                raise NotYet(f"{address} says {said!r} to the guest, not {words!r}")
+            return True
+
+        given = {"vpcid": vpc.id, "gateway": MACHINE, "ipaddress": OWN, "netmask": "255.255.255.0", "vlan": "untagged"}
+        made = client.job("createPrivateGateway", **given)["privategateway"]
+        assert ("Ready", "default_deny", "vlan://untagged") == (made["state"], made["aclname"], made["vlan"])
+        route = client.job("createStaticRoute", gatewayid=made["id"], cidr="172.30.0.0/16")["staticroute"]
+        assert says(FAR, "nobody")
+        client.job("replaceNetworkACLList", gatewayid=made["id"], aclid=vpc.acls["default_allow"])
+        demo.until(lambda: says(FAR, f"you are {guest['nic'][0]['ipaddress']}"), "the machine behind the gateway")
+        near = {"gateway": one, "ipaddress": "10.1.1.250", "netmask": net["netmask"], "associatednetworkid": net["id"]}
+        more = {"sourcenatsupported": "true", "aclid": vpc.acls["default_allow"]}
+        other = client.job("createPrivateGateway", vpcid=vpc.id, **near, **more)["privategateway"]
+        demo.until(lambda: says(one, "tiny guest one"), "the demo's guest, by source NAT")
+        assert life == demo.incarnation(vpc.router()["id"])
+        client.job("restartVPC", id=vpc.id, cleanup="true")
+        assert life < demo.incarnation(vpc.router()["id"])
+        assert says(FAR, f"you are {guest['nic'][0]['ipaddress']}")
+        assert says(one, "tiny guest one")
+        client.job("replaceNetworkACLList", gatewayid=made["id"], aclid=vpc.acls["default_deny"])
+        assert says(FAR, "nobody")
+        client.job("deleteStaticRoute", id=route["id"])
+        nics = len(vpc.router()["nic"])
+        for gateway in (made, other):
+            client.job("deletePrivateGateway", id=gateway["id"])
+        assert nics - 2 == len(vpc.router()["nic"])
+        assert says(one, "nobody")
