@@ -50,3 +50,11 @@ async def test_rows_are_under_the_name_that_clients_read(land: Land, command: st
     answer = (await land.admin.ask(command, **params)).json
     (body,) = answer.values()
     assert {"count", key} == set(body)
+
+
+async def test_every_network_offering_names_the_offering_of_its_routers(land: Land):
+    """libcloud's ex_list_network_offerings reads it of each."""
+    offerings = {row["id"] for row in await land.admin("listServiceOfferings", issystem=True, systemvmtype="domainrouter")}
+    found = await land.admin("listNetworkOfferings")
+    assert found
+    assert {row["serviceofferingid"] for row in found} <= offerings

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.store import Row, Tx
 
+ROUTERS = "Cloud.Com-SoftwareRouter"
+
 
 def service_offerings() -> sa.Select[Any]:
     """Compute and system offerings."""
@@ -21,10 +23,12 @@ def disk_offerings() -> sa.Select[Any]:
 
 
 def network_offerings() -> sa.Select[Any]:
-    """Network offerings that users may choose from, with the system offering of their routers."""
+    """Network offerings that users may choose from, with the system offering of their routers, the default one if need be."""
     table, service = tables.network_offering, tables.service_offering
+    default = service.alias()
+    of_routers = sa.select(default.c.uuid).where(default.c.unique_name == ROUTERS, default.c.removed.is_(None))
     return (
-        sa.select(table, service.c.uuid.label("service_offering_uuid"))
+        sa.select(table, sa.func.coalesce(service.c.uuid, of_routers.scalar_subquery()).label("service_offering_uuid"))
         .outerjoin(service, service.c.id == table.c.service_offering_id)
         .where(table.c.removed.is_(None), table.c.system_only.is_(False))
         .order_by(table.c.id)
