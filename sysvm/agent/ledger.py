@@ -1,6 +1,7 @@
 """The tasks of this machine, on disk: a name is run once, and its outcome is there until it is forgotten.
 
-Written before the work begins and when it ends, never for progress. Tasks that were running when the agent died come back
+Of what has ended only the newest MOST_ENDED are kept: nobody forgets downloads that are done, and asks for them again soon if at
+all. Written before the work begins and when it ends, never for progress. Tasks that were running when the agent died come back
 as running, with their bodies, and the core starts them again. The file is sealed: URLs in bodies may carry secrets.
 """
 
@@ -12,6 +13,8 @@ from sysvm.agent.seal import Seal, Tampered, write_whole
 from sysvm.basics.log import get_logger
 from sysvm.wire.channel import TaskBody
 from sysvm.wire.machines import OperationSeen, OperationState
+
+MOST_ENDED = 500
 
 log = get_logger()
 
@@ -47,7 +50,11 @@ class Ledger:
     def begin(self, name: str, body: TaskBody) -> OperationSeen:
         """A new task, on disk. Raises OSError when it cannot be written: then it must not run."""
         seen = OperationSeen(name=name, state=OperationState.RUNNING)
-        self._write({**self._entries, name: Entry(body=body, seen=seen)})
+        running = OperationState.RUNNING
+        ended = [one for one, entry in self._entries.items() if entry.seen.state is not running]
+        old = set(ended[:-MOST_ENDED])
+        kept = {one: entry for one, entry in self._entries.items() if one not in old}
+        self._write({**kept, name: Entry(body=body, seen=seen)})
         return seen
 
     def move(self, name: str, progress: float) -> OperationSeen | None:

@@ -88,3 +88,16 @@ def test_a_forgotten_task_has_no_outcome(tmp_path: Path) -> None:
     ledger.begin("one", BODY)
     ledger.forget("one")
     assert (ledger.end("one", error="late"), ledger.move("one", 0.5), ledger.operations()) == (None, None, ())
+
+
+def test_of_tasks_that_have_ended_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that run stay, however old."""
+    monkeypatch.setattr("sysvm.agent.ledger.MOST_ENDED", 3)
+    ledger = Ledger(tmp_path / "tasks", Seal("key"))
+    ledger.begin("runs", BODY)
+    for number in range(6):
+        ledger.begin(f"t{number}", BODY)
+        ledger.end(f"t{number}", error="no luck")
+    ledger.begin("new", BODY)
+    again = Ledger(tmp_path / "tasks", Seal("key"))
+    assert ["runs", "t3", "t4", "t5", "new"] == [seen.name for seen in again.operations()]

@@ -195,18 +195,12 @@ def _body(tx: Tx, job: Job, key: str) -> channel.Download | channel.TakeUpload:
 
 
 async def ask(context: Context, turn: Turn, job: Job, body: channel.RunTask) -> OperationSeen:
-    """How far the work is. What has ended well is forgotten there: its name may come again, when the image does.
-
-    A server that dies now asks for it again, and it is done at once. What a failed download has brought stays for its next try.
-    """
-    seen = await context.links.to(job.placement.host_id).call(_order(turn, job, body), OperationSeen)
-    if seen.state is OperationState.DONE:
-        await forget(context, turn, job, body.name)
-    return seen
+    """How far the work is; the first time it begins."""
+    return await context.links.to(job.placement.host_id).call(_order(turn, job, body), OperationSeen)
 
 
 async def forget(context: Context, turn: Turn, job: Job, name: str) -> None:
-    """Ends the work if it goes on, with what it has brought so far; the next try may have the same name."""
+    """The work is not there any more, nor what it has brought if it is not done: the next try may have the same name."""
     order = _order(turn, job, channel.ForgetTask(name=name))
     await context.links.to(job.placement.host_id).call(order, link.Nothing)
 
@@ -321,7 +315,7 @@ async def _forget_download(context: Context, turn: Turn, copy: Row) -> None:
 
 async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
     body = channel.DeleteImage(store=job.store.uuid, image=job.template.uuid)
-    name = f"delete-{job.template.uuid}"
+    name = f"delete-{job.template.uuid}-{job.copy.id}"  # the image may come again, and be deleted again
     seen = await ask(context, turn, job, channel.RunTask(name=name, body=body))
     if seen.state is OperationState.RUNNING:
         return Result(POLL_S)
