@@ -357,3 +357,17 @@ async def test_others_than_its_own_router_are_not_believed(land: Land, vpc: dict
     await land.stage.store.run(write)
     (row,) = await land.admin("listVpnConnections")
     assert "Connecting" == row["state"]
+
+
+async def test_another_site_is_in_no_private_gateways_network(land: Land, vpc: dict[str, Any]):
+    """Nor a private gateway's network at another site."""
+    given = {"vpcid": vpc["id"], "gateway": "172.16.1.1", "ipaddress": "172.16.1.9", "netmask": "255.255.255.0"}
+    made = await land.job("createPrivateGateway", vlan="9000", **given)
+    with refusal(431, "172.16.1.0/24, a private gateway's network"):
+        await connected(land, vpc)
+    await land.job("deletePrivateGateway", id=made["id"])
+    await land.cloud.change(tables.private_gateway, made["id"], removed=1.0)
+    (near,), (far,) = await land.admin("listVpnGateways"), await land.admin("listVpnCustomerGateways")
+    await land.job("createVpnConnection", s2svpngatewayid=near["id"], s2scustomergatewayid=far["id"])
+    with refusal(431, "the other side of a VPN connection"):
+        await land.admin("createPrivateGateway", vlan="9000", **given)

@@ -24,7 +24,17 @@ from sysvm.api.rules import ranges
 from sysvm.api.rules.private_gateways import Place, Tag
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import acls, addresses, hosts, ip_ranges, networks, physical_networks, private_gateways, vpcs
+from sysvm.store.queries import (
+    acls,
+    addresses,
+    hosts,
+    ip_ranges,
+    networks,
+    physical_networks,
+    private_gateways,
+    vpcs,
+    vpn_sites,
+)
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
@@ -84,6 +94,8 @@ def _taken(tx: Tx, vpc: Row) -> list[tuple[str, str]]:
     found = [("VPC's own addresses", vpc.cidr)]
     found += [("network of another private gateway", row.cidr) for row in private_gateways.of_vpc(tx, vpc.id)]
     found += [("destination of a static route", row.cidr) for row in vpcs.routes_of(tx, vpc.id)]
+    sites = (cidr for row in vpn_sites.of_vpc(tx, vpc.id) for cidr in row.far_cidrs or ())
+    found += [("other side of a VPN connection", cidr) for cidr in sites]
     public = (pool for pool in ip_ranges.operators(tx) if pool.traffic == "Public" and pool.zone_id == vpc.zone_id)
     return found + [("subnet of a public range", str(ip_ranges.subnet(pool))) for pool in public]
 

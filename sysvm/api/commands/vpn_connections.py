@@ -11,7 +11,7 @@ from sysvm.api.listing import list_rows
 from sysvm.api.rules import vpn_sites as judge
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import settings, vpcs, vpn_sites
+from sysvm.store.queries import private_gateways, settings, vpcs, vpn_sites
 from sysvm.store.store import Row, Tx
 
 ABOUT = "VpnConnection"
@@ -48,6 +48,10 @@ def _refuse(call: Call, near: Row, far: Row) -> None:
     vpc = call.tx.get(tables.vpc, near.vpc_id)
     assert vpc is not None
     judge.refuse_overlap(far.name, far.cidrs or (), vpc.cidr, [cidr for row in there for cidr in row.far_cidrs or ()])
+    for gateway in private_gateways.of_vpc(call.tx, vpc.id):
+        if any(judge.overlap(cidr, gateway.cidr) for cidr in far.cidrs or ()):
+            text = f"The subnets of customer gateway {far.name} are overlapped with {gateway.cidr}, a private gateway's network"
+            raise Refused(text)
     most = int(settings.value(call.tx, MOST))
     if len(there) >= most:
         raise Refused(f"There are too many VPN connections with current VPN gateway! The limit is {most}")
