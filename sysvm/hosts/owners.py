@@ -64,6 +64,13 @@ def lend(path: Path, like: Path) -> None:
     give(path, Owner(status.st_uid, status.st_gid))
 
 
+def acting_as(path: Path) -> tuple[str, ...]:
+    """Options of setpriv for a program that works on this file, and has nobody's rights but its owner's."""
+    status = path.stat()
+    who = (f"--reuid={status.st_uid}", f"--regid={status.st_gid}", "--clear-groups")
+    return (*who, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
+
+
 def share(path: Path) -> None:
     """A file that many machines only read."""
     access.open_way(path.parent, GROUP)

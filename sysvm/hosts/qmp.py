@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from sysvm.basics.errors import NotYet, Refused, Why
+from sysvm.hosts import owners
 
 DAEMON = "qemu-storage-daemon"
 _ANSWER_S = 60.0
@@ -126,7 +127,8 @@ async def storage_daemon(volume: Path) -> AsyncIterator[Line]:
 
 def _start(volume: Path, line: socket.socket, said: IO[bytes]) -> "subprocess.Popen[bytes]":
     block = {"driver": "qcow2", "node-name": _Daemon.node, "discard": "unmap", "file": _file(volume)}
-    words = ["setpriv", "--pdeathsig", "KILL", DAEMON, "--chardev", f"socket,id=line,fd={line.fileno()}"]
+    words = ["setpriv", "--pdeathsig", "KILL", *owners.acting_as(volume)]
+    words += [DAEMON, "--chardev", f"socket,id=line,fd={line.fileno()}"]
     words += ["--monitor", "line", "--blockdev", json.dumps(block)]
     try:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=(line.fileno(),))

@@ -24,7 +24,8 @@ def sweep(tx: Tx) -> None:
     """One round."""
     for table, setting, column in PURGED:
         _purge(tx, table, float(settings.value(tx, setting)), column)
-    pool_images.collect(tx)
+    if settings.value(tx, "storage.template.cleanup.enabled"):
+        pool_images.collect(tx)
     for (id_,) in tx.sql(FETCHED, before=tx.now - PASSWORD_S):
         _forget_password(tx, id_)
 
