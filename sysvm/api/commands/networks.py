@@ -192,7 +192,7 @@ def update_network(call: Call) -> Reply:
     moved = offering is not None and offering.id != row.offering_id
     if moved:
         assert offering is not None
-        changes |= _other_offering(call, row, offering)
+        changes |= other_offering(call.tx, row, offering)
     call.tx.update(tables.network, row.id, **(changes or {"name": row.name}))
     return Accepted(_parts(call.tx, row, moved), call.about(ABOUT, row), f"Updating network: {row.uuid}")
 
@@ -228,14 +228,15 @@ def _guest_part(call: Call, row: Row) -> dict[str, Any]:
     return {"reserved_range": rest, "first": tables.pack_address(first), "last": tables.pack_address(last)}
 
 
-def _other_offering(call: Call, row: Row, offering: Row) -> dict[str, Any]:
+def other_offering(tx: Tx, row: Row, offering: Row) -> dict[str, Any]:
+    """The columns of a network that goes over to another offering, if all that it has fits that."""
     if offering.state != "Enabled":
         raise Refused(f"Network offering {offering.name} is not in Enabled state, can't upgrade to it")
     if bool(offering.for_vpc) != (row.vpc_id is not None):
         raise Refused("Network offering of a VPC's network must be for VPCs, and of another network must not")
     if offering.guest_type != row.guest_type:
         raise Refused("Network offering guest type of the network can't be changed")
-    lost = networks.services(call.tx, row) - frozenset(offering.services or {})
+    lost = networks.services(tx, row) - frozenset(offering.services or {})
     rules = tables.firewall_rule.c
     needed = {
         "Firewall": ("Firewall",),
@@ -248,7 +249,7 @@ def _other_offering(call: Call, row: Row, offering: Row) -> dict[str, Any]:
         used = sa.select(rules.id).where(
             rules.network_id == row.id, rules.purpose.in_(needed[service]), rules.removed.is_(None)
         )
-        if call.tx.one(used.limit(1)) is not None:
+        if tx.one(used.limit(1)) is not None:
             raise Refused(
                 f"Network offering {offering.name} lacks {service}, but the network has such rules", Why.IN_USE
             )

@@ -89,7 +89,7 @@ def _wanted_address(call: Call, zone: Row) -> str:
     return text
 
 
-@result("createVPC", "updateVPC")
+@result("createVPC", "updateVPC", "migrateVPC")
 def _vpc_result(tx: Tx, job: Row) -> dict[str, Any]:
     row = vpcs.one(tx, job.instance_id)
     return _rows(tx, [row], admin=is_admins(tx, job))[0] if row is not None else {"id": job.instance_uuid}
