@@ -149,7 +149,7 @@ class Agent:
     # ------------------------------------------------------------ documents
     async def _restore(self, document: SystemVmDocument) -> None:
         try:
-            await self._make_true(document)
+            await self._make_true_again(document)
         except Refused as error:
             log.error("kept_document_refused", why=error.text)
             return
@@ -158,19 +158,32 @@ class Agent:
     async def _apply(self, document: SystemVmDocument) -> AgentReport:
         if document.machine != self._context.boot.machine:
             raise Refused(f"this is machine {self._context.boot.machine}, the document is for {document.machine}")
-        self._documents.remember_wanted(document)
-        await self._make_true(document)
+        async with self._applying:
+            # On its way to the disk while it is made true: each takes its time, and nothing is said before both are done.
+            kept = asyncio.get_running_loop().run_in_executor(None, self._documents.remember_wanted, document)
+            try:
+                await self._make_true(document)
+            finally:
+                await kept
+            await self._remember_good(document)
         return await self._report()
 
-    async def _make_true(self, document: SystemVmDocument) -> None:
+    async def _make_true_again(self, document: SystemVmDocument) -> None:
+        """One that is kept already."""
         async with self._applying:
-            if self._watches_only:
-                self._faults = await self._role.stage(document)
-                self._ready = "" if self._faults else digest(document)
-                return
+            await self._make_true(document)
+            await self._remember_good(document)
+
+    async def _make_true(self, document: SystemVmDocument) -> None:
+        if self._watches_only:
+            self._faults = await self._role.stage(document)
+            self._ready = "" if self._faults else digest(document)
+        else:
             self._faults = await self._role.apply(document)
-            if not self._faults and await self._role.live() == digest(document):
-                self._documents.remember_good(document)
+
+    async def _remember_good(self, document: SystemVmDocument) -> None:
+        if not self._watches_only and not self._faults and await self._role.live() == digest(document):
+            self._documents.remember_good(document)
 
     @property
     def _watches_only(self) -> bool:
@@ -212,7 +225,7 @@ class Agent:
             await self._context.clock.sleep(pause)
         if self._shares_kernel:
             await asyncio.to_thread(bring_nics_up, self._context.boot)
-        await self._make_true(document)
+        await self._make_true_again(document)
         if not self._shares_kernel:
             await self._role.show()
         log.info("took_over", faults=len(self._faults))

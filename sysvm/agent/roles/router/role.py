@@ -242,12 +242,13 @@ class RouterRole(Role):
         return await self.faults()
 
     def _apply(self, document: RouterDocument) -> None:
-        self._document, self._digest = document, digest(document)
+        self._document, self._digest = document, ""
         seconds = {}
         for holder in self._holders:
             began = self._context.clock.now()
             holder.make(document)
             seconds[holder.service.name] = round(self._context.clock.now() - began, 3)
+        self._digest = digest(document)  # not before they work: of a thousand rules it takes its time
         self._seen = self._daemons()
         log.info("document_applied", digest=self._digest[:12], seconds=seconds)
 

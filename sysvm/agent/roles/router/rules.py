@@ -175,7 +175,9 @@ def forward_maps(rules: tuple[PortForward, ...]) -> tuple[Collection, Collection
             raise Wrong(f"{where}: {first}-{last} is not as long as {to_first}-{to_last}", "give ranges of one length")
         taken.setdefault((public, rule.protocol), []).append((first, last, rule.rule))
         head = f"{public} . {NUMBER[rule.protocol]} . "
-        if first == to_first and last > first:
+        if first == last:  # nearly all
+            ports[f"{head}{first}"] = f"{private} . {to_first}"
+        elif first == to_first:
             ranges[f"{head}{first}-{last}"] = private
         else:
             ports |= {f"{head}{first + step}": f"{private} . {to_first + step}" for step in range(last - first + 1)}
