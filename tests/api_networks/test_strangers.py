@@ -1,9 +1,14 @@
 """What strangers' clients trip over, call by call: answers whose names and shapes they read without looking twice."""
 
+import base64
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.api.stage import refusal
 from tests.api_networks.land import Land
 from tests.api_volumes import disks
 
@@ -37,11 +42,16 @@ KEYS = (
     ("listAffinityGroupTypes", {}, "affinityGroupType"),  # Ansible, libcloud
     ("listVMSnapshot", {}, "vmSnapshot"),  # Ansible, the web UI
     ("listStorageProviders", {"type": "primary"}, "dataStoreProvider"),  # Ansible
+    ("listDeploymentPlanners", {}, "deploymentPlanner"),  # the web UI
+    ("listStorageTags", {}, "storagetag"),  # the web UI
 )
 
 
 @pytest.mark.parametrize(("command", "params", "key"), KEYS)
 async def test_rows_are_under_the_name_that_clients_read(land: Land, command: str, params: dict[str, str], key: str):
+    if command == "listStorageTags":
+        (pool,) = await land.admin("listStoragePools")
+        await land.admin("updateStoragePool", id=pool["id"], tags="ssd")
     if command == "listVMSnapshot":
         guest = await land.deploy()
         (volume,) = await land.admin("listVolumes", virtualmachineid=guest["id"])
@@ -58,3 +68,39 @@ async def test_every_network_offering_names_the_offering_of_its_routers(land: La
     found = await land.admin("listNetworkOfferings")
     assert found
     assert {row["serviceofferingid"] for row in found} <= offerings
+
+
+EMPTY = ("listDedicatedZones", "listDedicatedPods", "listDedicatedClusters", "listDedicatedHosts")
+
+
+@pytest.mark.parametrize("command", EMPTY)
+async def test_lists_of_what_cannot_be_here_are_empty(land: Land, command: str):
+    """The web interface asks for them on the pages of zones, pods, clusters and hosts."""
+    assert [] == await land.admin(command)
+
+
+async def test_a_guest_has_a_keyboard_to_choose_and_no_icon(land: Land):
+    offered = await land.admin("listDetailOptions", resourcetype="UserVm")
+    assert "de-ch" in offered["details"]["keyboard"]
+    assert {} == (await land.admin("listDetailOptions", resourcetype="Zone"))["details"]
+    guest = await land.deploy()
+    assert [] == await land.admin("listResourceIcon", resourcetype="UserVm", resourceids=guest["id"])
+
+
+async def test_a_password_is_told_to_the_private_key_only(land: Land):
+    """As cs and CloudStack's own documents have it: base64, opened with openssl rsautl -decrypt."""
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    await land.admin("registerSSHKeyPair", name="k", publickey=public)
+    guest = await land.deploy(keypair="k", password="Secret.12")
+    told = []
+    for _ in range(2):
+        locked = (await land.admin("getVMPassword", id=guest["id"]))["encryptedpassword"]
+        told.append(private.decrypt(base64.b64decode(locked), PKCS1v15()).decode())
+        await land.admin("resetPasswordForVirtualMachine", id=guest["id"], password="Another.34")
+    assert ["Secret.12", "Another.34"] == told
+    (guest,) = await land.admin("listVirtualMachines", id=guest["id"])
+    assert "Encrypted.Password" not in guest["details"]
+    other = await land.deploy()
+    with refusal(431, "No password for VM"):
+        await land.admin("getVMPassword", id=other["id"])

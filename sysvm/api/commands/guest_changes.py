@@ -19,7 +19,7 @@ from sysvm.basics.errors import Refused
 from sysvm.store import tables
 from sysvm.store.queries import guests, instance_groups, limits, machine_rows, machines, volumes
 from sysvm.store.queries import security_groups as queries
-from sysvm.store.queries.guests import INTERNAL_DETAILS
+from sysvm.store.queries.guests import ENCRYPTED_PASSWORD, INTERNAL_DETAILS
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.limits import Kind as Limit
 from sysvm.store.store import Row, Tx
@@ -201,7 +201,8 @@ def reset_password_for_virtual_machine(call: Call) -> Reply:
         raise Refused("Fail to reset password for the virtual machine, the template is not password enabled")
     _need_stopped(row, "password reset")
     made = guest_keys.password_columns(call, template, call.get("password"))
-    call.tx.update(tables.machine, row.id, **made)
+    held = {"key_pairs": row.key_pairs, "details": row.details}
+    call.tx.update(tables.machine, row.id, **made, **guest_keys.with_password(call, held, made["password"]))
     parts = _tell_routers(call.tx, row.id)
     secret = guest_keys.secret_params(made["password"])
     return Accepted(parts, call.about(ABOUT, row), f"resetting password for Vm Id: {row.uuid}", secret, secret=True)
@@ -217,12 +218,26 @@ def reset_ssh_key_for_virtual_machine(call: Call) -> Reply:
         raise Refused("Either keypair or keypairs must be passed")
     template = call.tx.get(tables.template, row.template_id)
     password = guest_keys.password_columns(call, template)
-    call.tx.update(tables.machine, row.id, **keys.columns(row.details), **password)
+    held = guest_keys.with_password(call, keys.columns(row.details), password.get("password"))
+    call.tx.update(tables.machine, row.id, **held, **password)
     parts = _tell_routers(call.tx, row.id)
     secret = guest_keys.secret_params(password.get("password"))
     return Accepted(
         parts, call.about(ABOUT, row), f"resetting SSH keys of Vm Id: {row.uuid}", secret, secret=bool(secret)
     )
+
+
+@handler("getVMPassword")
+def get_vm_password(call: Call) -> Reply:
+    """The last password that was made for the guest, for whoever has the private half of its SSH key."""
+    row = the_guest(call)
+    locked = (row.details or {}).get(ENCRYPTED_PASSWORD)
+    if not locked:
+        raise Refused(
+            f"No password for VM with id '{row.uuid}' found. It is kept when one is made for a vm that has an RSA SSH key"
+            " and a template with passwordenabled=true"
+        )
+    return One({"encryptedpassword": locked})
 
 
 @handler("resetUserDataForVirtualMachine")

@@ -207,6 +207,7 @@ def _insert(call: Call, new: New) -> Row:
     uuid = call.get("customid") or call.ids.uuid()
     hostname = new.hostname or f"VM-{uuid}"
     keys = guest_keys.keys(call, new.owner)
+    password = guest_keys.password_columns(call, new.image, call.get("password"))
     image: dict[str, Any] = {"iso_id": new.image.id} if new.image.is_iso else {}
     id_ = call.tx.insert(
         tables.machine,
@@ -227,9 +228,9 @@ def _insert(call: Call, new: New) -> Row:
         display_vm=call.get("displayvm", True),
         group_name=call.get("group", ""),
         created=call.now,
-        **keys.columns(new.details),
+        **guest_keys.with_password(call, keys.columns(new.details), password.get("password")),
         **guest_keys.user_data(call),
-        **guest_keys.password_columns(call, new.image, call.get("password")),
+        **password,
         **image,
         **new.owner.columns,
     )

@@ -8,10 +8,11 @@ import sqlalchemy as sa
 
 from sysvm.api.call import Call, Owner
 from sysvm.api.rules import guests as rules
+from sysvm.api.rules import vm_passwords
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
 from sysvm.store.queries import settings
-from sysvm.store.queries.guests import KEY_NAMES
+from sysvm.store.queries.guests import ENCRYPTED_PASSWORD, KEY_NAMES
 from sysvm.store.store import Row
 
 SEALED_PASSWORD = "sealed_password"  # a parameter of jobs that made a password
@@ -78,6 +79,15 @@ def password_columns(call: Call, template: Row | None, given: str | None = None)
     if template is None or not template.password_enabled:
         return {}
     return {"password": call.vault.seal(given or new_password(call))}
+
+
+def with_password(call: Call, columns: dict[str, Any], sealed: str | None) -> dict[str, Any]:
+    """The columns of keys, with a new password readable for whoever has a private one: see getVMPassword."""
+    if not sealed:
+        return columns
+    details = {name: value for name, value in (columns["details"] or {}).items() if name != ENCRYPTED_PASSWORD}
+    locked = vm_passwords.encrypt(call.vault.open(sealed), columns["key_pairs"] or ())
+    return {**columns, "details": {**details, ENCRYPTED_PASSWORD: locked} if locked else details}
 
 
 def secret_params(sealed: str | None) -> dict[str, str]:

@@ -19,13 +19,14 @@ from sysvm.api.rules.ranges6 import Span6
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, networks, private_gateways, security_groups, settings, turns, zones
+from sysvm.store.queries import limits, networks, private_gateways, security_groups, settings, turns, vlan_ranges, zones
 from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Isolation
 
 VXLAN_MTU, PLAIN_MTU = 1450, 1500
 LARGEST_TAG = {"vlan": 4094, "vxlan": 16777215}
+OTHERS_TOO = "use.system.guest.vlans"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,9 @@ def create_network(call: Call) -> Reply:
     _check_caller(call, zone, shared)
     if zone.network_type == zones.BASIC:
         _check_basic(call, zone, offering)
-    wire = _wire(call, zone, offering)
     subnet = vpc_tiers.subnet(call, vpc) if vpc is not None else _subnet(call, zone, offering, shared)
     owner = Owner(vpc.account_id, vpc.domain_id, vpc.domain_path) if vpc is not None else call.owner()
+    wire = _wire(call, zone, offering, owner)
     acl_type = _acl_type(call, shared)
     new = New(
         name=call["name"],
@@ -205,7 +206,7 @@ def _span6(call: Call, zone: Row, shared: bool) -> Span6 | None:
 
 
 # ---------------------------------------------------------------- on the wire
-def _wire(call: Call, zone: Row, offering: Row) -> Wire:
+def _wire(call: Call, zone: Row, offering: Row, owner: Owner) -> Wire:
     physical = call.row(tables.physical_network, "physicalnetworkid")
     physical = physical or networks.guest_physical_network(call.tx, zone.id, offering.tags)
     if physical is None:
@@ -220,7 +221,7 @@ def _wire(call: Call, zone: Row, offering: Row) -> Wire:
         raise Refused("Unable to create a network with a vlan: its offering has specifyVlan=false")
     if offering.specify_vlan and not given:
         raise Refused("Unable to create a network: its offering has specifyVlan=true, so vlan is required")
-    return _given_wire(call.tx, physical, given) if given else wire_of(call.tx, physical)
+    return _given_wire(call.tx, physical, given) if given else wire_of(call.tx, physical, owner)
 
 
 def _given_wire(tx: Tx, physical: Row, text: str) -> Wire:
@@ -234,13 +235,17 @@ def _given_wire(tx: Tx, physical: Row, text: str) -> Wire:
     return Wire(physical.id, Isolation.VLAN, tag)
 
 
-def wire_of(tx: Tx, physical: Row) -> Wire:
-    """A tag of the physical network's range, by its isolation method; without a range a plain bridge."""
+def wire_of(tx: Tx, physical: Row, owner: Owner) -> Wire:
+    """A tag of the physical network's range, by its isolation method, rather one that is dedicated to the owner; without a
+    range a plain bridge."""
     method = "vxlan" if "VXLAN" in (physical.isolation_methods or "").upper() else "vlan"
     ranges = subnets.tag_ranges(physical.vlan or "", LARGEST_TAG[method])
     if not ranges:
         return Wire(physical.id, Isolation.NONE, None)
-    return Wire(physical.id, Isolation(method), networks.take_tag(tx, method, ranges))
+    own, nobodys = vlan_ranges.choice(tx, physical.id, owner.account_id, ranges)
+    if not own or settings.value(tx, OTHERS_TOO, account_id=owner.account_id):
+        own += nobodys
+    return Wire(physical.id, Isolation(method), networks.take_tag(tx, method, own))
 
 
 def _add_range(call: Call, network_id: int, new: New, subnet: Subnet) -> None:
@@ -330,7 +335,7 @@ def make_default(call: Call, zone: Row, owner: Owner) -> Row:
     name = f"{account.name if account is not None else 'account'}-network"
     new = New(
         name, name, zone, found, owner, subnets.of_cidr(zone.guest_cidr or "10.1.1.0/24"),
-        wire_of(call.tx, physical), "Account", default_domain(call.tx, zone, owner),
+        wire_of(call.tx, physical, owner), "Account", default_domain(call.tx, zone, owner),
     )  # fmt: skip
     row = call.tx.get(tables.network, insert(call, new))
     assert row is not None

@@ -10,7 +10,7 @@ from sysvm.api.listing import list_rows, slice_rows
 from sysvm.api.rules import places, ranges, services
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import alerts, hosts, ip_ranges, physical_networks, zones
+from sysvm.store.queries import alerts, hosts, ip_ranges, physical_networks, vlan_ranges, zones
 from sysvm.store.store import Row, Tx
 
 ISOLATION = {"VLAN": ranges.LARGEST_VLAN, "VXLAN": ranges.LARGEST_VNI}
@@ -157,6 +157,10 @@ def _other_vnet(call: Call, network: Row) -> str:
     for tag in physical_networks.tags_in_use(call.tx, theirs):
         if not ranges.in_vnet(str(tag), vnet):
             raise Refused(f"The vlan range {vnet} leaves out {tag}, which a guest network uses", Why.IN_USE)
+    for own in vlan_ranges.of_physical_network(call.tx, network.id):
+        if not all(ranges.in_vnet(str(tag), vnet) for tag in (own.first, own.last)):
+            text = f"The vlan range {vnet} leaves out {own.first}-{own.last}, which is dedicated to an account"
+            raise Refused(text, Why.IN_USE)
     return vnet
 
 

@@ -158,6 +158,15 @@ def list_storage_pools(call: Call) -> Reply:
     return list_rows(call, storage_pools.pools(), pool, each(answers.pool), equal=equal, refs=refs)
 
 
+@handler("listStorageTags")
+def list_storage_tags(call: Call) -> Reply:
+    """Every tag of every pool."""
+    word = (call.get("keyword") or "").lower()
+    found = call.tx.rows(tables.storage_pool, "removed is null and tags <> '' order by id")
+    named = [(pool.id, tag) for pool in found for tag in pool.tags.split(",") if word in tag.lower()]
+    return slice_rows(call, [{"id": f"{id_}-{tag}", "poolid": id_, "name": tag} for id_, tag in named])
+
+
 @handler("updateStoragePool")
 def update_storage_pool(call: Call) -> Reply:
     """Changes a pool's name, tags or size, or whether new volumes go to it."""

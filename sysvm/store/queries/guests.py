@@ -25,7 +25,8 @@ from sysvm.store.queries.routers import MachineView
 from sysvm.store.store import Row, Tx
 
 KEY_NAMES = "SSH.KeyPairNames"
-INTERNAL_DETAILS = frozenset({KEY_NAMES, "reached", "stayed"})
+ENCRYPTED_PASSWORD = "Encrypted.Password"  # for the private half of one of its SSH keys
+INTERNAL_DETAILS = frozenset({KEY_NAMES, ENCRYPTED_PASSWORD, "reached", "stayed"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ from sysvm.store.tables.records import (
 from sysvm.store.tables.security_groups import security_group, security_group_member, security_group_rule
 from sysvm.store.tables.snapshots import snapshot, snapshot_copy, snapshot_policy, vm_snapshot
 from sysvm.store.tables.strays import adoption, stray
+from sysvm.store.tables.vlan_ranges import guest_vlan_range
 from sysvm.store.tables.vpc import network_acl, network_acl_list, private_gateway, static_route, vpc
 from sysvm.store.tables.vpn import remote_access_vpn, vpn_connection, vpn_customer_gateway, vpn_gateway, vpn_user
 from sysvm.store.tables.wireguard import wireguard_peer, wireguard_server
@@ -60,7 +61,7 @@ from sysvm.store.tables.wireguard import wireguard_peer, wireguard_server
 __all__ = [
     "account", "adoption", "affinity_group", "affinity_group_member", "alert", "annotation", "api_session",
     "certificate", "cloud", "cluster", "console_session",
-    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "host", "host_certificate",
+    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "guest_vlan_range", "host", "host_certificate",
     "host_token", "image_store", "instance_group", "ip_range",
     "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
     "load_balancer_member", "machine", "metadata", "network", "network_acl", "network_acl_list",
