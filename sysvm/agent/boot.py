@@ -76,7 +76,7 @@ def bring_up(boot: BootData) -> None:
             socket.sethostname(boot.hostname)
         except OSError as error:
             log.warning("hostname_not_set", why=str(error))
-    if not boot.standby or boot.runtime is Runtime.VM:  # else another incarnation serves in this very namespace
+    if not boot.standby or boot.apart or boot.runtime is Runtime.VM:  # else another incarnation serves in this very namespace
         bring_nics_up(boot)
 
 

@@ -5,7 +5,8 @@ beyond that. A task's outcome is written before it is said; a crash in between i
 
 A container that stands by (right.py) checks its document and changes nothing until the host says that it takes over. A VM
 has a kernel of its own: standing by, it does everything behind shut ports, says that it would be ready, and tells and takes the
-connections of its kernel (connections.py).
+connections of its kernel (connections.py). So does a container whose other incarnation is on another host (`apart`), until it
+has served: from then on its namespace is what the next one on this host shares with it.
 """
 
 import asyncio
@@ -68,7 +69,7 @@ class Agent:
         self._documents = Documents(context.paths.state, context.seal)
         self._ledger = Ledger(context.paths.state / "tasks.sealed", context.seal)
         self._right = Right(context.paths, context.boot)
-        self._shares_kernel = context.boot.runtime is not Runtime.VM
+        self._apart = context.boot.apart and self._right.untold
         self._teller: Teller | None = None
         self._ready = ""
         self._lingers_until = 0.0
@@ -130,7 +131,7 @@ class Agent:
                 await self._forget_task(body.name)
                 return Nothing()
             case StandBy():
-                return await self._stand_by()
+                return await self._stand_by(body.apart)
             case TakeOver():
                 return await self._take_over()
             case TellConnections() | TakeConnections():
@@ -186,11 +187,16 @@ class Agent:
             self._documents.remember_good(document)
 
     @property
+    def _shares_kernel(self) -> bool:
+        return self._context.boot.runtime is not Runtime.VM and not self._apart
+
+    @property
     def _watches_only(self) -> bool:
         return self._shares_kernel and not self._right.held
 
-    async def _stand_by(self) -> AgentReport:
+    async def _stand_by(self, apart: bool) -> AgentReport:
         async with self._applying:
+            self._apart = self._apart or apart
             if self._shares_kernel:
                 await self._role.rest()
                 self._ready, self._faults = "", ()
@@ -228,6 +234,7 @@ class Agent:
         await self._make_true_again(document)
         if not self._shares_kernel:
             await self._role.show()
+        self._apart = False
         log.info("took_over", faults=len(self._faults))
         return await self._report()
 

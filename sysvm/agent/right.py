@@ -25,6 +25,7 @@ class Right:
         self._mark = paths.state / "holder"
         self._name = f"\0sysvm-holder-{boot.machine}" if boot.kind is Kind.ROUTER else ""
         self._handle: socket.socket | None = None
+        self.untold = not self._mark.exists()  # it begins for the first time
         self._told = self._read(boot)
         self.held = False
 

@@ -43,6 +43,7 @@ from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
 from sysvm.hosts.specs import SpecsOnDisk
 from sysvm.hosts.volumes import Volumes
+from sysvm.hosts.way import DoorWay
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentHello
@@ -137,6 +138,8 @@ class HostAgent:
             if found.usable:
                 self._drivers[runtime] = driver
             log.info("driver_found", hypervisor=found.hypervisor, usable=found.usable, why=found.why)
+        if self._config.underlay:
+            self._features += ("handover",)
         if Runtime.VM in self._drivers and self._config.underlay:
             self._features += ("live-migration",)
 
@@ -151,7 +154,9 @@ class HostAgent:
         # Parts that speak to the server are made before the link that carries them.
         channels = Channels(self._end_of, tasks, self._clock, lambda notice: heard(notice), lambda ask: server.ask(ask))
         work = Work(volumes, tasks, self._clock, lambda notice: server.notify(notice), self._layout.host / "tasks")
-        movers = self._movers(tasks, lambda machine: server.notify(link.MachineChanged(machine=machine)))
+        doors = Doors(self._layout.namespace, self._config.underlay.partition("/")[0], self._identity.door, tasks)
+        movers = self._movers(doors, tasks, lambda machine: server.notify(link.MachineChanged(machine=machine)))
+        way = DoorWay(self._layout, doors, channels, tasks, host=self._our_name, context=self._identity.context)
         service = HostService(
             drivers=self._drivers,
             movers=movers,
@@ -165,7 +170,9 @@ class HostAgent:
             journal=DurableJournal(self._layout.host / "handovers"),
             gates=PortGates(self._layout, self._network),
             clock=self._clock,
+            way=way,
         )
+        way.taker = service
         server = ServerLink(
             self._config.servers,
             self._identity,
@@ -180,14 +187,12 @@ class HostAgent:
         tasks.start(self._take_up(channels, specs, work), "take up")
         return server
 
-    def _movers(self, tasks: Tasks, changed: Changed) -> dict[Runtime, Mover]:
+    def _movers(self, doors: Doors, tasks: Tasks, changed: Changed) -> dict[Runtime, Mover]:
         """What moves running machines to other hosts, which it reaches over the underlay."""
         if self._kvm is None or Runtime.VM not in self._drivers:
             return {}
         from sysvm.hosts.kvm.mover import KvmMover
 
-        address = self._config.underlay.partition("/")[0]
-        doors = Doors(self._layout.namespace, address, self._identity.door, tasks)
         identity = self._identity
         mover = KvmMover(
             self._kvm, self._layout, doors, tasks, host=self._our_name, context=identity.context, changed=changed

@@ -15,4 +15,5 @@ def boot_data(spec: MachineSpec) -> BootData:
         nics=spec.nics,
         state_key=spec.state_key,
         standby=spec.standby,
+        apart=spec.apart,
     )

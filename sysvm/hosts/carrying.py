@@ -49,6 +49,10 @@ class Gates(Protocol):
         """It is heard, and no other incarnation of the machine is: in one transaction, until something else is said."""
         ...
 
+    async def shut(self, machine: str, incarnation: int) -> None:
+        """It is not heard any more, until something else is said."""
+        ...
+
 
 class Agents(Protocol):
     """The agents inside, as far as they are needed here."""
@@ -62,6 +66,11 @@ async def carry(gates: Gates, agents: Agents, machine: str, holder: int, comes: 
     """What the holder's kernel knows of connections, the other one's knows, too; the holder is not heard any more."""
     if await gates.is_open(machine, comes):
         return  # an earlier life of this agent has come that far
+    await copy_and_freeze(gates, agents, machine, holder, comes)
+
+
+async def copy_and_freeze(gates: Gates, agents: Agents, machine: str, holder: int, comes: int) -> None:
+    """The same, wherever the one that comes is."""
     await _copy(agents, machine, holder, comes, Which.ALL, COPY_S)
     await _copy(agents, machine, holder, comes, Which.CHANGED, COPY_S)
     await edge("handover.copied")

@@ -1,4 +1,5 @@
-"""The way of a running guest from host to host: byte streams over TLS 1.3 between two host agents, unix sockets at both ends.
+"""The way of a running guest, or of a router's service, from host to host: byte streams over TLS 1.3 between two host agents,
+unix sockets at both ends.
 
 libvirt and QEMU know unix sockets only; no hypervisor listens on a network. The host that takes a guest in opens a door for one
 attempt: it lets in the one host that it was told of, known by its certificate, and only to the three sockets of that attempt.
@@ -121,7 +122,7 @@ async def tunnel(
         async def come(stream: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 async with asyncio.timeout(_GREETING_S):
-                    outer = await _reach(place, namespace, context)
+                    outer = await reach(place, namespace, context)
                     outer[1].write(f"{attempt} {stream}\n".encode())
                 await splice((reader, writer), outer)
             except (OSError, TimeoutError) as error:
@@ -148,7 +149,8 @@ async def tunnel(
             tasks.stop()
 
 
-async def _reach(place: LandingPlace, namespace: str | None, context: ssl.SSLContext) -> Streams:
+async def reach(place: LandingPlace, namespace: str | None, context: ssl.SSLContext) -> Streams:
+    """Streams to the door of the host that is meant, and of no other one."""
     plain = await netns.connect_in(namespace, place.address, place.port)
     _watch_over(plain)
     streams = await asyncio.open_connection(sock=plain, ssl=context, server_hostname=place.host, limit=PIECE)

@@ -14,6 +14,9 @@ Containers of a router share a kernel. Those in VMs do not: in step 2 their conn
 (carrying.py), and in step 3 ports are opened and shut in one transaction. So the old one goes on as it is behind shut ports,
 to be heard again at once if need be, and hears last that it stands by.
 
+The one that serves may be on another host (passing.py): then the journal says `elsewhere`, the one here stands by behind shut
+ports, and steps 1, 3 and 4 are the same, without anybody here to hand back to.
+
 Without an entry the oldest incarnation on the host is the holder. Agents that say hello are told what the journal says.
 What it does not do: decide when, and stop or remove anybody who answers (the server does, when the new one is settled).
 All of it is called for one machine at a time (the service's lock).
@@ -28,18 +31,19 @@ import msgspec
 
 from sysvm.basics.clock import Clock
 from sysvm.basics.edge import edge
-from sysvm.basics.errors import NotYet
+from sysvm.basics.errors import NotYet, Refused
 from sysvm.basics.log import get_logger
 from sysvm.hosts.carrying import FAILURES, Gates, carry
 from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.wire.channel import AgentCallBody, AgentReport
 from sysvm.wire.handover import StandBy, TakeOver
-from sysvm.wire.machines import AgentSeen, Runtime
+from sysvm.wire.machines import AgentSeen, Moving, Runtime
 
 TAKE_S = 10.0  # the kernel forwards meanwhile; what waits is DHCP, DNS and metadata
 REST_S = 5.0
 RESUME_S = 2.0  # how long agents may take to connect again to a host agent that finds a handover half done
 _LOOK_S = 0.02
+ELSEWHERE = 0  # the holder, where it is no incarnation of this host
 log = get_logger()
 
 
@@ -49,6 +53,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     holder: int
     comes: int | None = None  # a handover to this incarnation is under way
     returned: dict[int, str] = {}  # incarnations that did not serve, and why
+    elsewhere: str = ""  # the attempt to take it over from another host's incarnation, which serves
+    leaving: str = ""  # the attempt to give it to another host's incarnation
+    silent: bool = False  # ... the ports here are shut: that one serves, or may
+    stays: str = ""  # ... or why it was not given
 
 
 class Journal(Protocol):
@@ -155,7 +163,7 @@ class Handovers:
         """The incarnation that serves here, or would; None where there is none."""
         there = self._specs.incarnations(machine)
         entry = self._journal.entry(machine)
-        if entry is not None and entry.holder in there:
+        if entry is not None and (entry.elsewhere or entry.holder in there):
             return entry.holder
         return min(there, default=None)
 
@@ -183,7 +191,79 @@ class Handovers:
             holder, comes = comes if comes is not None else min(left), None
         # Whoever is the holder now has nobody to hand back to.
         returned = {number: why for number, why in entry.returned.items() if number in left and number != holder}
-        self._journal.write(machine, Entry(holder=holder, comes=comes, returned=returned))
+        elsewhere = entry.elsewhere if holder == ELSEWHERE else ""
+        self._journal.write(machine, Entry(holder=holder, comes=comes, returned=returned, elsewhere=elsewhere))
+
+    # ------------------------------------------------------------ where the other one is on another host
+    def is_far(self, machine: str) -> bool:
+        """Whether the incarnation that serves is on another host, and the one here stands by."""
+        entry = self._journal.entry(machine)
+        return entry is not None and bool(entry.elsewhere)
+
+    def is_silent(self, machine: str) -> bool:
+        """Whether another host's incarnation serves, or may, instead of the one here."""
+        entry = self._journal.entry(machine)
+        return entry is not None and entry.silent
+
+    def expects(self, machine: str, attempt: str) -> bool:
+        """Whether the service may still come from the other host in this attempt."""
+        entry = self._journal.entry(machine)
+        return entry is not None and entry.elsewhere == attempt and not entry.returned
+
+    def leaves(self, machine: str, incarnation: int) -> tuple[Moving, str]:
+        """How far it has come on its way to another host's incarnation, and why it stays; while nobody acts on it."""
+        entry = self._journal.entry(machine)
+        if entry is not None and entry.elsewhere and entry.holder == ELSEWHERE:
+            return Moving.IN, ""
+        if entry is None or not entry.leaving or entry.holder != incarnation:
+            return Moving.NO, ""
+        return (Moving.SENT, "") if entry.silent else (Moving.FAILED, entry.stays or "it was interrupted")
+
+    async def stay(self, machine: str, why: str) -> None:
+        """No other host's incarnation serves, and none will: the one here is heard."""
+        entry = self._journal.entry(machine)
+        if entry is None:
+            return
+        self._journal.write(machine, msgspec.structs.replace(entry, silent=False, stays=why))
+        await edge("handover.staying")
+        await self._gates.serve(machine, entry.holder)
+        log.warning("service_stays", machine=machine, holder=entry.holder, why=why)
+
+    async def call_back(self, machine: str, incarnation: int) -> None:
+        """The server knows the same, and it begins as if it had never left."""
+        entry = self._journal.entry(machine)
+        if entry is None or not entry.leaving or entry.holder != incarnation:
+            return
+        await self._gates.serve(machine, incarnation)
+        self._journal.write(machine, msgspec.structs.replace(entry, leaving="", silent=False, stays=""))
+        seen = self._agents.seen(machine, incarnation)
+        if seen is not None and seen.standby:
+            await self._take(machine, incarnation)
+
+    def hold(self, machine: str, incarnation: int, attempt: str) -> None:
+        """It is written down, before the first incarnation here is made, that another host's one serves."""
+        if self._journal.entry(machine) is None and not self._specs.incarnations(machine):
+            self._journal.write(machine, Entry(holder=ELSEWHERE, elsewhere=attempt))
+        elif not self.expects(machine, attempt) and self.holder(machine) != incarnation:
+            raise NotYet(5, "what was here of this machine before is not gone yet")
+
+    async def alone(self, machine: str, incarnation: int) -> None:
+        """The server knows that no other host's incarnation serves any more."""
+        entry = self._journal.entry(machine)
+        if entry is not None and entry.elsewhere and not entry.returned:
+            await self._gates.serve(machine, incarnation)
+            self._journal.write(machine, Entry(holder=incarnation))
+
+    async def take_from_afar(self, machine: str, incarnation: int, attempt: str) -> str:
+        """The other host's incarnation is silent: the one here serves; or why it does not, and never will."""
+        entry = self._journal.entry(machine)
+        if entry is None or (entry.elsewhere != attempt and entry.holder != incarnation):
+            raise Refused("nobody is expected here any more")
+        seen = self._agents.seen(machine, incarnation)
+        if entry.elsewhere and not entry.returned and (seen is None or not seen.ready):
+            await self._return(machine, entry, ELSEWHERE, incarnation, "the incarnation that comes is not ready")
+        await self.ensure(machine, incarnation)
+        return self.returned(machine, incarnation)
 
     # ------------------------------------------------------------ handing over
     async def ensure(self, machine: str, comes: int) -> None:
@@ -206,13 +286,17 @@ class Handovers:
     async def settle(self, machine: str) -> None:
         """What an earlier life of this agent has left half done is done, or taken back."""
         entry = self._journal.entry(machine)
+        if entry is not None and entry.leaving and not entry.silent and not entry.stays:
+            await self.stay(machine, "it was interrupted")
         if entry is None or entry.comes is None:
             return
         end = self._clock.now() + RESUME_S
         while self._agents.seen(machine, entry.comes) is None and self._clock.now() < end:
             await self._clock.sleep(_LOOK_S)
         if self._agents.seen(machine, entry.comes) is None:
-            if self._gates.has(machine, entry.holder):
+            if entry.elsewhere:
+                await self._gates.shut(machine, entry.comes)
+            elif self._gates.has(machine, entry.holder):
                 await self._gates.serve(machine, entry.holder)
             self._journal.write(machine, msgspec.structs.replace(entry, comes=None))
             log.warning("handover_taken_back", machine=machine, holder=entry.holder, comes=entry.comes)
@@ -221,12 +305,16 @@ class Handovers:
 
     async def settle_ports(self, machine: str) -> None:
         """Ports may be made or changed from now on: whose are open is what the journal says of the holder."""
-        if any(self._gates.has(machine, incarnation) for incarnation in self._specs.incarnations(machine)):
+        entry = self._journal.entry(machine)
+        far = entry is not None and bool(entry.elsewhere)
+        if far or any(self._gates.has(machine, incarnation) for incarnation in self._specs.incarnations(machine)):
             await self.settle(machine)
 
     async def reconcile(self, machine: str) -> None:
         """Agents are what the journal says: after a hello, or after a handover that could not be finished."""
         await self.settle(machine)
+        if self.is_silent(machine):
+            return  # its ports are shut, whatever it does behind them
         holder = self.holder(machine)
         if holder is not None and self._gates.has(machine, holder) and self._was_replaced(machine):
             await self._gates.serve(machine, holder)
@@ -249,16 +337,23 @@ class Handovers:
         why = await self._hand(machine, holder, comes)
         known = self._journal.entry(machine) or Entry(holder=holder)
         if not why:
-            self._journal.write(machine, msgspec.structs.replace(known, holder=comes, comes=None))
+            self._journal.write(machine, msgspec.structs.replace(known, holder=comes, comes=None, elsewhere=""))
             took = round(self._clock.now() - began, 3)
             log.info("handed_over", machine=machine, old=holder, new=comes, seconds=took)
             if self._gates.has(machine, holder):
                 await self._told_to_rest(machine, holder)
             return
         log.error("handover_returned", machine=machine, old=holder, new=comes, why=why)
+        await self._return(machine, known, holder, comes, why)
+
+    async def _return(self, machine: str, known: Entry, holder: int, comes: int, why: str) -> None:
         returned = {**known.returned, comes: why}
-        self._journal.write(machine, Entry(holder=holder, returned=returned))
+        self._journal.write(machine, Entry(holder=holder, returned=returned, elsewhere=known.elsewhere))
         await edge("handover.returning")
+        if known.elsewhere:
+            await self._gates.shut(machine, comes)
+            await self._told_to_rest(machine, comes)
+            return
         if self._gates.has(machine, holder):
             await self._take(machine, holder)
             await self._told_to_rest(machine, comes)
@@ -272,7 +367,7 @@ class Handovers:
             return "its agent is not connected"
         if self._gates.has(machine, holder) and self._gates.has(machine, comes):
             await carry(self._gates, self._agents, machine, holder, comes)
-        else:
+        elif holder != ELSEWHERE:
             await self._rest(machine, holder)
         await edge("handover.rested")
         why = await self._take(machine, comes)
@@ -297,7 +392,7 @@ class Handovers:
     async def _take(self, machine: str, incarnation: int) -> str:
         try:
             async with asyncio.timeout(TAKE_S):
-                if self._gates.has(machine, incarnation):
+                if self._gates.has(machine, incarnation) or self.is_far(machine):
                     await self._gates.serve(machine, incarnation)
                 report = await self._agents.call(machine, incarnation, TakeOver())
         except FAILURES as error:

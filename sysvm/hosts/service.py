@@ -24,11 +24,22 @@ from sysvm.hosts.carrying import FAILURES, Gates
 from sysvm.hosts.driver import Driver, DriverUnavailable, Mover, Storage
 from sysvm.hosts.handover import Handovers, Journal
 from sysvm.hosts.memory import Memory
+from sysvm.hosts.passing import Passing, Way
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentCallBody, Apply, PowerOff
 from sysvm.wire.documents import HostDocument
-from sysvm.wire.machines import AgentSeen, MachineSeen, MachineSpec, OperationSeen, OperationState, Power, Runtime
+from sysvm.wire.machines import (
+    AgentSeen,
+    Kind,
+    MachineSeen,
+    MachineSpec,
+    Moving,
+    OperationSeen,
+    OperationState,
+    Power,
+    Runtime,
+)
 from sysvm.wire.security_groups import SecurityGroupsDocument
 
 log = get_logger()
@@ -85,11 +96,14 @@ class HostService:
         journal: Journal,
         gates: Gates,
         clock: Clock,
+        way: Way,
         movers: Mapping[Runtime, Mover] | None = None,
     ) -> None:
         self._handovers = Handovers(
             agents=agents, specs=specs, gates=gates, kill=self._kill, journal=journal, clock=clock
         )
+        self._passing = Passing(agents=agents, gates=gates, journal=journal, way=way, stay=self._handovers.stay)
+        self._way = way
         self._gates = gates
         self._drivers = drivers
         self._movers = movers or {}
@@ -187,14 +201,27 @@ class HostService:
             )
 
     def _completed(self, seen: MachineSeen) -> MachineSeen:
-        acting = self._acting.get(seen.machine)
-        return msgspec.structs.replace(
+        machine, incarnation = seen.machine, seen.incarnation
+        acting = self._acting.get(machine)
+        known = msgspec.structs.replace(
             seen,
-            agent=self._agents.seen(seen.machine, seen.incarnation),
-            fence=self._memory.fence(_fence_key(seen.machine, seen.incarnation)),
+            agent=self._agents.seen(machine, incarnation),
+            fence=self._memory.fence(_fence_key(machine, incarnation)),
             operations=() if acting is None else (acting,),
-            returned=self._handovers.returned(seen.machine, seen.incarnation),
+            returned=self._handovers.returned(machine, incarnation),
         )
+        moving, why = self._handovers.leaves(machine, incarnation)
+        return known if moving is Moving.NO else self._on_its_way(known, moving, why)
+
+    def _on_its_way(self, seen: MachineSeen, moving: Moving, why: str) -> MachineSeen:
+        """A router whose service goes from host to host. How that ends is known when nobody acts on it any more."""
+        if moving is Moving.IN:
+            return msgspec.structs.replace(seen, moving=moving, landing=self._way.place(seen.machine))
+        agent = seen.agent
+        if agent is not None and moving is Moving.SENT:
+            agent = msgspec.structs.replace(agent, live="", standby=True)
+        moving = Moving.OUT if seen.operations else moving
+        return msgspec.structs.replace(seen, moving=moving, agent=agent, why=why or seen.why)
 
     # ------------------------------------------------------------ acting
     def _may_act(self) -> None:
@@ -228,18 +255,22 @@ class HostService:
                 await self._driver(act.spec.runtime).ensure_created(self._placed(act.spec))
             case link.EnsureRunning():
                 await self._handovers.settle_ports(machine)
-                driver, spec = self._driver(act.spec.runtime), self._placed(act.spec)
-                await driver.ensure_created(spec)
-                await self._agents.ensure(machine, spec.incarnation)
-                await driver.ensure_running(spec)
+                await self._handovers.alone(machine, act.spec.incarnation)
+                await self._handovers.call_back(machine, act.spec.incarnation)
+                await self._run(act.spec)
             case link.EnsureNics():
                 await self._handovers.settle_ports(machine)
                 await self._driver(act.spec.runtime).ensure_nics(self._placed(act.spec))
                 await self._driver(act.spec.runtime).ensure_disks(act.spec)
             case link.EnsureHandover():
                 await self._hand_over(act.spec)
+            case link.EnsureLanding() if act.spec.kind is Kind.ROUTER:
+                await self._stand_by(act)
             case link.EnsureLanding():
                 await self._land(act)
+            case link.EnsureSent() if act.spec.kind is Kind.ROUTER:
+                await self._handovers.settle(machine)
+                await self._passing.ensure_passed(act)
             case link.EnsureSent():
                 await self._mover(act.spec.runtime).ensure_sent(act)
             case link.EnsureStopped():
@@ -257,7 +288,30 @@ class HostService:
         self._handovers.forget(machine, act.incarnation)
         await self._reconcile(machine)
 
+    async def _run(self, spec: MachineSpec) -> None:
+        driver, placed = self._driver(spec.runtime), self._placed(spec)
+        await driver.ensure_created(placed)
+        await self._agents.ensure(spec.machine, spec.incarnation)
+        await driver.ensure_running(placed)
+
     # ------------------------------------------------------------ from host to host
+    async def _stand_by(self, act: link.EnsureLanding) -> None:
+        """A router's next incarnation runs behind shut ports, and its service may come from the host that has it."""
+        await self._handovers.settle_ports(act.spec.machine)
+        self._handovers.hold(act.spec.machine, act.spec.incarnation, act.attempt)
+        if self._handovers.is_far(act.spec.machine):
+            await self._run(act.spec)
+            await self._way.open(act)
+
+    async def take_service(self, machine: str, incarnation: int, attempt: str) -> str:
+        """The host that had it says that its incarnation is silent; why the one here does not serve."""
+        async with self._alone(machine):
+            return await self._handovers.take_from_afar(machine, incarnation, attempt)
+
+    def expects(self, machine: str, attempt: str) -> bool:
+        """Whether the service may still come in this attempt."""
+        return self._handovers.expects(machine, attempt)
+
     async def _land(self, act: link.EnsureLanding) -> None:
         await self._mover(act.spec.runtime).begin_landing(act)
         for disk in act.spec.disks:
@@ -287,13 +341,14 @@ class HostService:
 
     def _placed(self, spec: MachineSpec) -> MachineSpec:
         """The spec, with what this host knows: whether another incarnation serves."""
-        return msgspec.structs.replace(spec, standby=self._handovers.stands_by(spec.machine, spec.incarnation))
+        standby = self._handovers.stands_by(spec.machine, spec.incarnation)
+        return msgspec.structs.replace(spec, standby=standby, apart=standby and self._handovers.is_far(spec.machine))
 
     async def _hand_over(self, spec: MachineSpec) -> None:
         await self._handovers.settle_ports(spec.machine)
         # Its addresses have to be its ports' before it speaks from them; ports of its own are opened by the handover.
         if not self._handovers.returned(spec.machine, spec.incarnation):
-            apart = self._gates.has(spec.machine, spec.incarnation)
+            apart = self._gates.has(spec.machine, spec.incarnation) or self._handovers.is_far(spec.machine)
             await self._driver(spec.runtime).ensure_nics(self._placed(spec) if apart else spec)
         await self._handovers.ensure(spec.machine, spec.incarnation)
 

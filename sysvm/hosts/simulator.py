@@ -18,7 +18,7 @@ packets, disks, the insides of guests.
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -34,7 +34,8 @@ from sysvm.hosts.simulated.driver import SimulatedDriver
 from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.hosts.simulated.mover import SimulatedMover
 from sysvm.hosts.simulated.storage import SimulatedStorage
-from sysvm.hosts.simulated.world import World
+from sysvm.hosts.simulated.way import SimulatedWay
+from sysvm.hosts.simulated.world import Died, Mortal, World
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentAskBody, AgentHello
@@ -47,23 +48,6 @@ __all__ = ["SimulatedAgents", "SimulatedDriver", "SimulatedHost", "SimulatedStor
 T = TypeVar("T")
 Hear = Callable[[link.HostNoticeBody], None]
 Ask = Callable[[link.FromAgent], Awaitable[msgspec.Struct]]
-
-
-class Died(BaseException):
-    """This host agent is dead: whatever it was about to do is not done. No Exception, so that it catches nothing of it."""
-
-
-class Mortal:
-    """Something as an agent sees that may die; afterwards it gets at nothing."""
-
-    def __init__(self, inner: object, lives: Callable[[], bool]) -> None:
-        self._inner = inner
-        self._lives = lives
-
-    def __getattr__(self, name: str) -> Any:
-        if not self._lives():
-            raise Died
-        return getattr(self._inner, name)
 
 
 class SimulatedHost:
@@ -85,6 +69,7 @@ class SimulatedHost:
         self.storage = SimulatedStorage(world)
         self.memory = PassingMemory()
         self.journal = PassingJournal()
+        self.unreached = ""  # why no other host can be reached from here
         self.groups: SecurityGroupsDocument | None = None  # what its ports are held to
         self.facts = link.HostFacts(
             name=name,
@@ -93,7 +78,7 @@ class SimulatedHost:
             memory_bytes=memory_mb * 1024 * 1024,
             kernel="simulated",
             hypervisors=("Simulator",),
-            features=("esp", "flowtable", "live-migration", "nfs", "vlan", "wireguard"),
+            features=("esp", "flowtable", "handover", "live-migration", "nfs", "vlan", "wireguard"),
             templates=("simulated",),
             disk_bytes=1 << 40,
         )
@@ -192,10 +177,12 @@ class SimulatedHost:
         def lives() -> bool:
             return life == self._agent_lives
 
-        return HostService(
+        agents = cast(SimulatedAgents, Mortal(self.agents, lives))
+        way = SimulatedWay(self._world, self.name, agents, lambda: self.unreached)
+        service = HostService(
             drivers={Runtime.SIMULATED: self.driver, Runtime.CONTAINER: self.driver, Runtime.VM: self.driver},
             specs=self.driver,
-            agents=cast(SimulatedAgents, Mortal(self.agents, lives)),
+            agents=agents,
             memory=self.memory,
             work=Work(self.storage, self._tasks, self._world.clock, self.notify, None),
             storage=self.storage,
@@ -205,7 +192,10 @@ class SimulatedHost:
             gates=cast(SimulatedGates, Mortal(SimulatedGates(self.driver), lives)),
             clock=self._world.clock,
             movers={Runtime.SIMULATED: self.mover, Runtime.VM: self.mover},
+            way=way,
         )
+        way.taker = service
+        return service
 
     async def _apply(self, document: HostDocument) -> link.HostReport:
         return link.HostReport(live=digest(document))

@@ -18,7 +18,8 @@ The evidence table. What a host says is believed; what nobody could look at is u
 A replacement is the next incarnation. A router's is made beside the one that serves, where a host can do that: it starts,
 takes its document and checks it, then the host hands the service over in one act, and only then the old one is retired. If
 it has not come that far within its time, or did not serve when it was tried, it goes, and the old one is the wanted one
-again. Whatever else is replaced stops before the next one is placed.
+again. Where it has to go to another host, the two hosts do the same between them (relocation.py). Whatever else is replaced
+stops before the next one is placed.
 """
 
 from dataclasses import dataclass
@@ -138,12 +139,14 @@ def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float)
             return _towards_gone(want, seen, up_s)
         case "stopped":
             return _towards_stopped(want, seen)
+        case "incoming" if want.kind is Kind.ROUTER:
+            return _towards_standing_by(want, seen, up_s)
         case "incoming":
             return _towards_taken_in(want, seen)
         case "away":
-            return _towards_sent(seen)
-        case "running" if seen is not None and seen.moving is not Moving.NO:
-            return _back_from_moving(seen)
+            return _towards_sent(want, seen)
+        case "running" if seen is not None and _is_called_back(want, seen):
+            return _back_from_moving(want, seen)
         case "running" if not want.current:
             return _as_long_as_it_serves(want, seen)
         case "running":
@@ -170,17 +173,38 @@ def _towards_taken_in(want: PlacementWanted, seen: MachineSeen | None) -> Placem
     return TakeIn() if want.prepared else Prepare()
 
 
-def _towards_sent(seen: MachineSeen | None) -> PlacementAct:
+def _towards_standing_by(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
+    """A router's next incarnation, on another host than the one that serves: ready, and heard by nobody."""
+    if seen is None or seen.power in (Power.ABSENT, Power.STOPPED):
+        return TakeIn() if want.prepared else Prepare()
+    act = _towards_configured(want, seen, up_s) if seen.power is Power.RUNNING else Wait(0.5, f"it is {seen.power}")
+    if not isinstance(act, HandOver):
+        return act  # settled: the service is here already
+    return Settled() if seen.landing is not None else TakeIn()
+
+
+def _towards_sent(want: PlacementWanted, seen: MachineSeen | None) -> PlacementAct:
     """An attempt is made once. How it ended is a fact that somebody else decides by."""
-    if seen is None or seen.power in (Power.ABSENT, Power.STOPPED) or seen.moving in (Moving.SENT, Moving.FAILED):
+    if seen is None or seen.power is Power.ABSENT or seen.moving in (Moving.SENT, Moving.FAILED):
         return Settled()
+    if seen.power is Power.STOPPED:
+        # What a container's processes leave in the kernel goes on speaking for a router.
+        return Send() if want.kind is Kind.ROUTER else Settled()
     if seen.moving is Moving.OUT:
         return Wait(5, seen.why or "it is on its way to another host")
     return Send() if seen.power is Power.RUNNING else Wait(0.5, f"it is {seen.power}")
 
 
-def _back_from_moving(seen: MachineSeen) -> PlacementAct:
-    """What has come in may run now, what was to leave is called back. Nothing is started where it has been sent from."""
+def _is_called_back(want: PlacementWanted, seen: MachineSeen) -> bool:
+    there = (Moving.NO, Moving.IN) if want.kind is Kind.ROUTER else (Moving.NO,)
+    return seen.moving not in there
+
+
+def _back_from_moving(want: PlacementWanted, seen: MachineSeen) -> PlacementAct:
+    """What has come in may run now, what was to leave is called back. No guest is started where it has been sent from; a
+    router goes on there behind shut ports, and is called back when there is no other one any more."""
+    if want.kind is Kind.ROUTER:
+        return Start()
     return Wait(5, "it has left for another host") if seen.moving is Moving.SENT else Start()
 
 
@@ -267,13 +291,16 @@ class MachineWanted:
     wish: int
     moves_to: int | None = None  # host that it shall run on
     beside: int | None = None  # host on which the next incarnation can run beside the one that serves there
+    apart: int | None = None  # host on which it can while that one serves on its own
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Choose a host for the wanted incarnation; `beside`: this one, where the previous one serves."""
+    """Choose a host for the wanted incarnation; `beside`: this one, where the previous one serves; `apart`: this one, while the
+    previous one serves on another."""
 
     beside: int | None = None
+    apart: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +381,9 @@ def _replace_beside(want: MachineWanted, placements: tuple[PlacementSeen, ...]) 
             return _retire(want, placement)  # one that never came to serve
     current = next((p for p in placements if not _is_old(want, p)), None)
     if current is None:
-        return Place(want.beside) if want.beside == serving.host else None
+        if want.beside == serving.host:
+            return Place(want.beside)
+        return Place(apart=want.apart) if want.apart is not None else None
     if current.host != serving.host:
         return None
     if current.told < want.wish or current.wanted != "running":

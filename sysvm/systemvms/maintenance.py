@@ -1,6 +1,7 @@
 """Emptying a host for maintenance: what moves away, what has to stop, and why it cannot go on. Pure.
 
-System VMs move by replacement: their next incarnation is placed on another host. Guests move while they run, with their
+System VMs move by replacement: their next incarnation is placed on another host, a router's while the one here serves.
+Guests move while they run, with their
 volumes, where another host of the cluster can take them; one that did not come to move is tried again, and holds the maintenance
 up with the reason. A guest that no host can take is stopped, and started again by whoever wants it when the host is back.
 Nothing is taken from a host that cannot be spoken to, since its machines would then be neither here nor there.
@@ -65,7 +66,8 @@ def plan_evacuation(host: str, linked: bool, residents: tuple[Resident, ...]) ->
 
 def _what_stands_in_the_way(here: tuple[Resident, ...], movable: tuple[Resident, ...]) -> str:
     stuck = [f"{one.name} has nowhere to go: {one.stuck}" for one in movable if one.stuck]
-    stayed = [f"{one.name} could not be moved and is tried again: {one.stayed}" for one in here if one.live and one.stayed]
+    tried = [one for one in here if (one.live or not one.bound) and one.stayed]
+    stayed = [f"{one.name} could not be moved and is tried again: {one.stayed}" for one in tried]
     if not stuck and not stayed:
         return ""
     return f"{'; '.join([*stuck, *stayed][:5])}. Make room, or stop what may stop"

@@ -1,4 +1,5 @@
-"""Handing a router's service from one incarnation to the next, on one host: what the host says to the two agents.
+"""Handing a router's service from one incarnation to the next: what a host says to the two agents, and, where the next one is
+on another host, to that host.
 
 Of the incarnations of a machine on a host one is the holder: it writes rules and addresses and runs the daemons. The others
 stand by: they have their document, have checked it, and change nothing. Containers of a router share one network namespace,
@@ -15,6 +16,8 @@ import msgspec
 
 class StandBy(msgspec.Struct, frozen=True, tag="stand-by"):
     """End the daemons, mend nothing, leave the kernel as it is; answered by an AgentReport."""
+
+    apart: bool = False  # behind shut ports, while another host's incarnation serves: everything may go on as it is
 
 
 class TakeOver(msgspec.Struct, frozen=True, tag="take-over"):
@@ -54,3 +57,17 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, tag="taken"):
 
     taken: int
     refused: int = 0
+
+
+# ---------------------------------------------------------------- from host to host
+class TakeService(msgspec.Struct, frozen=True, tag="take-service"):
+    """Mine is silent, and stays so: yours serves from now on; answered by ServiceTaken."""
+
+
+class ServiceTaken(msgspec.Struct, frozen=True, kw_only=True, tag="service-taken"):
+    """It serves, or `why` it does not and never will."""
+
+    why: str = ""
+
+
+HostToHost = TakeConnections | TakeService

@@ -122,12 +122,13 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     stores: tuple[ImageStoreMount, ...] = ()
     boot_from_iso: bool = False
     state_key: str = ""  # seals the state disk; given anew at each start, never stored by the host
-    standby: bool = False  # said by the host: another incarnation of the machine serves here
+    standby: bool = False  # said by the host: another incarnation of the machine serves
+    apart: bool = False  # said by the host: it serves on another host, so that this one has a kernel of its own
 
 
 def spec_digest(spec: MachineSpec) -> str:
     """The identity of a spec; the state key, and who serves, are no part of it."""
-    return digest(msgspec.structs.replace(spec, state_key="", standby=False))
+    return digest(msgspec.structs.replace(spec, state_key="", standby=False, apart=False))
 
 
 class BootData(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +144,7 @@ class BootData(msgspec.Struct, frozen=True, kw_only=True):
     nics: tuple[Nic, ...] = ()
     state_key: str = ""
     standby: bool = False  # it begins beside another incarnation, which serves
+    apart: bool = False  # on another host
 
 
 class Power(StrEnum):

@@ -104,7 +104,7 @@ class LxcDriver:
 
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """Ports are those of `spec`, in number and rights; new ones appear in the running container."""
-        inside, number = self._pinned(spec).net, _port_incarnation(spec)
+        inside, number = self._pinned(spec).net, port_incarnation(spec)
         wanted = {self._layout.port(spec.machine, number, nic.device): nic for nic in spec.nics}
         there = await self._network.ports_of(f"{spec.machine}:{number}:")
         for port in there:
@@ -112,10 +112,11 @@ class LxcDriver:
                 await self._network.remove_port(port)
         await self._network.ensure_ports(
             [
-                Port(port, nic, note_of(spec.machine, number, nic.device), inside)
+                # While another host's incarnation serves nothing passes here.
+                Port(port, nic, note_of(spec.machine, number, nic.device), inside, shut=spec.apart or None)
                 for port, nic in wanted.items()
                 # What is there is in use by the incarnation that serves.
-                if not (spec.standby and port in there)
+                if spec.apart or not (spec.standby and port in there)
             ]
         )
         self._write_boot_data(spec)
@@ -296,7 +297,7 @@ def _name(machine: str, incarnation: int) -> str:
     return f"{machine}.{incarnation}"
 
 
-def _port_incarnation(spec: MachineSpec) -> int:
+def port_incarnation(spec: MachineSpec) -> int:
     """Ports of a router belong to the machine, because its network outlives its incarnations."""
     return 0 if spec.kind is Kind.ROUTER else spec.incarnation
 

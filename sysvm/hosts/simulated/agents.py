@@ -253,7 +253,8 @@ class SimulatedAgents:
         if self._driver.apart:  # whatever it thinks of itself, it is heard
             heard = self._runs(machine, incarnation) and self._driver.is_open(machine, incarnation)
             return inside is not None and heard and bool(inside.ready)
-        return inside is not None and inside.held and self._runs(machine, incarnation)
+        heard = self._runs(machine, incarnation) and self._driver.is_open(machine, incarnation)
+        return inside is not None and inside.held and heard
 
     def _another_serves(self, spec: MachineSpec) -> bool:
         """Where they share a kernel the right to write is one's only."""

@@ -93,7 +93,7 @@ class SimulatedDriver:
         """See Driver."""
         await self.begin("ensure-running", spec.machine, spec.incarnation)
         await self.ensure_created(spec)
-        self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
+        self._plug(spec)
         life = self._lives[spec.machine][spec.incarnation]
         if life.moving is Moving.SENT:
             raise NotYet(2, "it has gone to another host")
@@ -125,7 +125,7 @@ class SimulatedDriver:
     async def ensure_nics(self, spec: MachineSpec) -> None:
         """See Driver."""
         await self.begin("ensure-nics", spec.machine, spec.incarnation)
-        self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
+        self._plug(spec)
         life = self.life(spec.machine, spec.incarnation)
         if life is not None:
             life.spec = spec
@@ -177,10 +177,15 @@ class SimulatedDriver:
 
     def shut_for_good(self, machine: str, incarnation: int, shut: bool) -> None:
         """Its ports are shut from now on, or open."""
-        if self.apart and shut:
+        if shut:
             self.shut[machine, incarnation] = math.inf
         else:
             self.shut.pop((machine, incarnation), None)
+
+    def _plug(self, spec: MachineSpec) -> None:
+        """Ports of its own are open unless another incarnation serves; those of containers are as they are."""
+        if self.apart or spec.apart:
+            self.shut_for_good(spec.machine, spec.incarnation, spec.standby)
 
     def lives(self) -> tuple[Life, ...]:
         """All incarnations, in order."""

@@ -3,6 +3,8 @@
 The driver holds which they are, as a real host's kernel does: it outlives the host agent, and is gone with a reboot.
 """
 
+import math
+
 from sysvm.hosts.simulated.driver import SimulatedDriver
 
 
@@ -27,4 +29,9 @@ class SimulatedGates:
     async def serve(self, machine: str, incarnation: int) -> None:
         """See Gates."""
         for number in self._driver.incarnations(machine):
-            self._driver.shut_for_good(machine, number, number != incarnation)
+            # Containers of a router have the same ports.
+            self._driver.shut_for_good(machine, number, number != incarnation and self._driver.apart)
+
+    async def shut(self, machine: str, incarnation: int) -> None:
+        """See Gates."""
+        self._driver.shut[machine, incarnation] = math.inf

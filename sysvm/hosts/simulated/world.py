@@ -13,6 +13,23 @@ from sysvm.basics.clock import Clock
 from sysvm.basics.tasks import Tasks
 
 
+class Died(BaseException):
+    """This host agent is dead: whatever it was about to do is not done. No Exception, so that it catches nothing of it."""
+
+
+class Mortal:
+    """Something as an agent sees that may die; afterwards it gets at nothing."""
+
+    def __init__(self, inner: object, lives: Callable[[], bool]) -> None:
+        self._inner = inner
+        self._lives = lives
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._lives():
+            raise Died
+        return getattr(self._inner, name)
+
+
 class World:
     """The future of all simulated hosts."""
 

@@ -3,13 +3,13 @@
 from sysvm.basics.errors import Stale
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import draining, ending, migrating, placing
+from sysvm.orchestrator.turns import draining, ending, migrating, placing, relocating
 from sysvm.store import tables
 from sysvm.store.queries import brakes, consoles, jobs, machines, placements, security_groups, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
-from sysvm.systemvms import migration, safety
+from sysvm.systemvms import migration, relocation, safety
 from sysvm.systemvms.machine import MachineWanted, PlacementSeen
 from sysvm.wire.machines import Kind, Moving, Power, Runtime
 
@@ -29,9 +29,9 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Gone(lambda tx: _served(tx, turn, "gone"))
         case plans.Served(outcome):
             return Result(SETTLED_S, lambda tx: _served(tx, turn, outcome))
-        case plans.Place(beside):
+        case plans.Place():
             # Not by the release: why there is no place (NotYet) must be written although nothing else is.
-            await context.store.run(lambda tx: _place(tx, context, turn, beside))
+            await context.store.run(lambda tx: _place(tx, context, turn, step))
             return Result(60.0)
         case draining.Drain(machine):
             return Result(draining.LOOK_S, lambda tx: consoles.begin_drain(tx, machine))
@@ -57,7 +57,8 @@ def decide(tx: Tx, turn: Turn) -> migration.MoveStep | draining.Drain | None:
         incarnation=machine.incarnation,
         wish=turn.wish,
         moves_to=machine.wanted_host_id,
-        beside=_beside(tx, machine),
+        beside=(beside := _beside(tx, machine)),
+        apart=relocating.other_host(tx, machine) if beside is None else None,
     )
     placed = tuple(_seen(tx, machine, row) for row in machines.placements_of(tx, machine.id))
     step = _next(machine, want, placed)
@@ -68,6 +69,8 @@ def decide(tx: Tx, turn: Turn) -> migration.MoveStep | draining.Drain | None:
 
 
 def _next(machine: Row, want: MachineWanted, placed: tuple[PlacementSeen, ...]) -> migration.MoveStep:
+    if want.kind is Kind.ROUTER:
+        return relocation.plan(want, placed) or plans.plan_machine(want, placed)
     if want.kind is not Kind.GUEST:
         return plans.plan_machine(want, placed)
     moves = migration.Moves(want.wanted, want.incarnation, want.wish, machine.host_id, machine.migrate_host_id)
@@ -102,10 +105,13 @@ def _beside(tx: Tx, machine: Row) -> int | None:
     return old[-1].host_id if old and placing.has_room_beside(tx, machine, old[-1].host_id) else None
 
 
-def _place(tx: Tx, context: Context, turn: Turn, beside: int | None) -> None:
+def _place(tx: Tx, context: Context, turn: Turn, step: plans.Place) -> None:
     if not turns.holds(tx, context.session, turn):
         raise Stale("the turn was taken")
-    _tell(tx, placing.place(tx, context, turn.id, beside), "running", turn.wish)
+    if step.apart is not None:
+        relocating.begin(tx, context, turn.id, step.apart, turn.wish)
+        return
+    _tell(tx, placing.place(tx, context, turn.id, step.beside), "running", turn.wish)
 
 
 def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
@@ -114,6 +120,8 @@ def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
     machine = tx.get(tables.machine, row.machine_id)
     assert machine is not None
     machines.tell(tx, machine, row, wanted, wish)
+    if machine.kind == Kind.ROUTER and wanted == "running" and row.host_id != machine.host_id:
+        relocating.arrive(tx, machine, row)
     if machine.draining and wanted != "running":
         consoles.end_drain(tx, machine.id)
 
@@ -138,6 +146,7 @@ def _fall_back(tx: Tx, machine_id: int, incarnation: int, why: str) -> None:
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
     tx.update(tables.machine, machine_id, incarnation=incarnation)
+    relocating.stayed(tx, machine, why)
     placements.show(tx, machine_id)
     turns.wish(tx, "machine", machine_id)
     jobs.fail(tx, "machine", machine_id, ending.not_replaced(tx, machine, why), outcome="running")

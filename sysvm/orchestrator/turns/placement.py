@@ -13,7 +13,7 @@ from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import ending, migrating, preparation
+from sysvm.orchestrator.turns import ending, migrating, preparation, relocating
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
 from sysvm.store.queries import brakes, documents, placements, specs, strays, turns, volumes
@@ -23,7 +23,7 @@ from sysvm.systemvms import machine as plans
 from sysvm.systemvms import maintenance, safety
 from sysvm.systemvms.machine import PlacementAct, PlacementWanted
 from sysvm.wire import channel, link
-from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Moving, Power, Runtime, spec_digest
 
 RECHECK_S = 600.0
@@ -44,7 +44,7 @@ class Job:
     spec: MachineSpec | None
     document: SystemVmDocument | None
     steps: tuple[Step, ...]
-    order: link.EnsureLanding | link.EnsureSent | None = None  # of a guest that moves while it runs
+    order: link.EnsureLanding | link.EnsureSent | None = None  # of what moves while it runs
     withdrawn: bool = False  # its host has, or was to have, what is on another one
     lived: bool = False  # it ran, nobody asked it to end, and its host was not booted since
 
@@ -123,9 +123,11 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     if placement.wanted in ("running", "incoming", "away"):
         state_key = context.keys.vault.open(machine.state_key) if machine.state_key else ""
         spec = specs.spec_of(tx, machine, placement, state_key)
-        if placement.wanted == "incoming":
+        if placement.wanted == "incoming" and machine.kind == Kind.GUEST:
             spec = migrating.as_taken_in(tx, machine, host, spec)
         document = documents.document_of(tx, machine, context.keys)
+        if isinstance(document, RouterDocument):
+            spec, document = relocating.as_there(tx, machine, placement, spec, document)
         steps = preparation.steps(tx, machine, host)
     want = PlacementWanted(
         kind=Kind(machine.kind),
@@ -142,6 +144,8 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
     )
     order = migrating.order(tx, machine, placement, host, spec)
+    if spec is not None and machine.kind == Kind.ROUTER:
+        order = relocating.order(tx, machine, placement, spec)
     withdrawn = machine.kind == Kind.GUEST and machine.host_id != placement.host_id
     lived = _lived(placement, host)
     return Job(placement, machine.uuid, host.id, want, spec, document, steps, order, withdrawn, lived)
@@ -163,6 +167,8 @@ def _ended_with_host(placement: Row, host: Row) -> bool:
 
 
 def _stays(machine: Row, placement: Row, host: Row) -> bool:
+    if machine.host_id != placement.host_id:
+        return False  # it is another host's now, or did not come to be this one's
     return host.resource_state not in maintenance.STATES and machine.wanted_host_id in (None, placement.host_id)
 
 

@@ -71,24 +71,28 @@ def has_room_beside(tx: Tx, machine: Row, host_id: int) -> bool:
     return not isinstance(choose_host(_demand(tx, machine), (_seen(tx, machine, host),)), str)
 
 
-def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) -> int:
-    """Chooses a host (`beside`: this one) and writes the placement, with what it needs of the host; the placement's id."""
+def place(
+    tx: Tx, context: Context, machine_id: int, beside: int | None = None, apart: int | None = None
+) -> int:
+    """Chooses a host (`beside`: this one; `apart`: this one, while another one has the machine) and writes the placement, with
+    what it needs of the host; the placement's id."""
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
     if beside is not None and not has_room_beside(tx, machine, beside):
         raise NotYet(1, "the host has no room any more for the next incarnation beside the one that serves")
-    host_id = beside if beside is not None else choose(tx, machine_id).id
+    given = beside if beside is not None else apart
+    host_id = given if given is not None else choose(tx, machine_id).id
     row = tx.get(tables.host, host_id)
     assert row is not None
     runtime, why = runtime_on(tx, machine, row)
     template = template_on(tx, machine, row, runtime) if machine.kind != Kind.GUEST else None
     # While another incarnation serves, the row shows that one.
-    shown = {} if beside is not None else {"power": "absent", "agent_up": False, "document_live": ""}
+    shown: dict[str, object] = {} if given is not None else {"power": "absent", "agent_up": False, "document_live": ""}
+    if apart is None:
+        shown |= moved(machine, host_id)
     tx.update(
         tables.machine,
         machine.id,
-        host_id=host_id,
-        last_host_id=machine.host_id if machine.host_id != host_id else machine.last_host_id,
         runtime=runtime,
         runtime_why=why,
         template_version=template.version if template is not None else "",
@@ -99,13 +103,22 @@ def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None) 
     )
     if runtime == Runtime.CONTAINER and (store := image_stores.needs_own_kernel(tx, machine)):
         image_stores.cannot_be_mounted(tx, machine.zone_id, store)
-    _control_address(tx, machine, host_id)
+    if apart is None:
+        control_address(tx, machine, host_id)
     _volumes(tx, machine, row)
     placement = _add_placement(tx, machine, host_id)
     placements.recount(tx, host_id)
     security_groups.moved(tx, machine.id)
     private_gateways.tell_neighbours(tx, machine)
     return placement
+
+
+def moved(machine: Row, host_id: int) -> dict[str, object]:
+    """What the machine's row says when a host has it."""
+    return {
+        "host_id": host_id,
+        "last_host_id": machine.host_id if machine.host_id != host_id else machine.last_host_id,
+    }
 
 
 def _add_placement(tx: Tx, machine: Row, host_id: int) -> int:
@@ -133,7 +146,8 @@ def place_at_once(tx: Tx, context: Context, machine_id: int, wish: int) -> None:
     turns.put_off(tx, "machine", machine_id, after=60.0)  # its host is at work on it
 
 
-def _control_address(tx: Tx, machine: Row, host_id: int) -> None:
+def control_address(tx: Tx, machine: Row, host_id: int) -> None:
+    """Its NIC of the control network has the address that it has on this host."""
     for nic in nics.of_machine(tx, machine.id):
         if nic.traffic == Traffic.CONTROL:
             address = addresses.take_control_ip(tx, host_id, machine.id)

@@ -51,7 +51,7 @@ def show(tx: Tx, machine_id: int) -> None:
     # While it moves there are two of one incarnation: the one that has it is on the machine's host.
     mine = [row for row in rows if row.incarnation == machine.incarnation]
     wanted = max(mine, key=lambda row: (row.host_id == machine.host_id, row.id), default=None)
-    others = (row for row in rows if row.document_live and row.wanted == "running")
+    others = (row for row in rows if row.document_live and row.wanted in ("running", "away"))
     serving = wanted if wanted is not None and wanted.document_live else next(others, wanted)
     shown = serving if serving is not None else next(reversed(rows), None)
     facts = {name: getattr(shown, name) for name in MIRRORED} if shown is not None else NOWHERE
