@@ -77,6 +77,23 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     filtered: bool = False  # held to security groups (wire/security_groups.py): closed until its host knows which
 
 
+class DiskLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How fast a disk may be; 0 = as fast as it is. A limit with a peak may be overstepped up to it, for so many seconds."""
+
+    read_bytes: int = 0
+    write_bytes: int = 0
+    read_iops: int = 0
+    write_iops: int = 0
+    read_bytes_peak: int = 0
+    write_bytes_peak: int = 0
+    read_iops_peak: int = 0
+    write_iops_peak: int = 0
+    read_bytes_seconds: int = 0
+    write_bytes_seconds: int = 0
+    read_iops_seconds: int = 0
+    write_iops_seconds: int = 0
+
+
 class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A volume of a guest on its host's primary storage; `template` (SHA-256) names the image it starts from."""
 
@@ -86,6 +103,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: str = "qcow2"  # qcow2 (VM) or dir (container)
     template: str | None = None
     device: int = 0
+    limits: DiskLimits | None = None  # None: as fast as it is
 
 
 class Iso(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,7 +20,7 @@ from sysvm.hosts.pools import staged_file, volume_file
 from sysvm.hosts.qmp import Line, chain
 from sysvm.hosts.volumes import ensure_volume
 from sysvm.wire.link import DropSnapshot, EnsureVolume, SnapshotTaken, TakeSnapshot
-from sysvm.wire.machines import Disk, Iso, Kind, MachineSpec, Power, spec_digest
+from sysvm.wire.machines import Disk, DiskLimits, Iso, Kind, MachineSpec, Power, spec_digest
 from tests.hosts import ground
 from tests.hosts.progress import until
 from tests.hosts_kvm.stage import KvmStage, kvm
@@ -217,3 +217,34 @@ async def test_a_copy_that_nobody_waited_for_is_found_again_and_can_be_dropped(s
     assert ["snapshot-s1"] == [bitmap["name"] for bitmap in node["dirty-bitmaps"]]
     assert [] == await line.ask("query-jobs")
     assert "s1" == (await take(stage, pool, "s3", "s1", live=True)).parent
+
+
+async def test_limits_of_a_disk_are_qemus_and_change_while_it_runs(stage: KvmStage, tmp_path: Path):
+    pool = str(tmp_path / "pool")
+    spec = await a_guest(stage, pool, 66)
+    data = await a_disk(pool, "data", MIB, 1)
+    steps = [
+        ({}, {}),
+        ({"read_bytes": 1000, "read_bytes_peak": 2000, "read_bytes_seconds": 3}, {"bps_rd": 1000, "bps_rd_max": 2000}),
+        ({"write_iops": 50}, {"iops_wr": 50}),
+        ({}, {}),
+    ]
+    for number, (limits, wanted) in enumerate(steps):
+        limited = msgspec.structs.replace(data, limits=DiskLimits(**limits) if limits else None)
+        (root,) = spec.disks
+        both = (msgspec.structs.replace(root, limits=DiskLimits(write_bytes=5000)), limited)
+        await stage.driver.ensure_disks(msgspec.structs.replace(spec, disks=both))
+        assert {"bps_wr": 5000} == await throttled(stage, pool, "root")
+        assert wanted == await throttled(stage, pool, "data"), number
+    await stage.driver.ensure_stopped(spec.machine, 1, 0)
+    await stage.driver.ensure_running(msgspec.structs.replace(spec, disks=both[:1]))
+    assert {"bps_wr": 5000} == await throttled(stage, pool, "root"), "from its start"
+
+
+async def throttled(stage: KvmStage, pool: str, volume: str) -> dict[str, int]:
+    """What QEMU says of the device."""
+    file = volume_file(pool, volume, "qcow2")
+    line = await stage.driver.line_to(file)
+    assert line is not None
+    (found,) = [one["inserted"] for one in await line.ask("query-block") if one.get("inserted", {}).get("node-name") == line.node]
+    return {name: value for name, value in found.items() if name.startswith(("bps", "iops")) and value and "length" not in name}

@@ -6,6 +6,7 @@ from sysvm.store.queries import jobs, machines, specs, volumes
 from sysvm.store.queries.events import SYSTEM, About
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
+from sysvm.wire.machines import DiskLimits
 from tests.orchestrator.tale import Tale, tell
 
 READY = "select 1 from template_copy c join template t on t.id = c.template_id where t.name = :name and c.state = 'DOWNLOADED'"
@@ -27,6 +28,33 @@ async def guest(tale: Tale, **more: object) -> dict:
 async def disk_offering(tale: Tale, gib: int = 1) -> str:
     made = await tale.ask("createDiskOffering", name=f"d{gib}", displaytext="d", disksize=gib)
     return made["id"]
+
+
+async def limits(tale: Tale, machine: str) -> list[DiskLimits | None]:
+    """How fast its host was told that the guest's disks may be."""
+    (host,) = tale.cloud.earth.hosts.values()
+    (life,) = [life for life in host.driver.lives() if life.spec.machine == machine]
+    return [disk.limits for disk in life.spec.disks]
+
+
+def test_disks_are_as_fast_as_their_offerings_say_also_while_the_guest_runs():
+    """The root disk is of the guest's offering, others have their own."""
+
+    async def story(tale: Tale) -> None:
+        size = {"displaytext": "x", "cpunumber": 1, "cpuspeed": 500, "memory": 128}
+        compute = await tale.ask("createServiceOffering", name="c", **size, iopsreadrate=70)
+        slow = await tale.ask("createDiskOffering", name="s", displaytext="s", disksize=1, byteswriterate=9, byteswriteratemax=12)
+        one = await guest(tale, serviceofferingid=compute["id"], diskofferingid=slow["id"])
+        root = DiskLimits(read_iops=70)
+        assert [root, DiskLimits(write_bytes=9, write_bytes_peak=12)] == await limits(tale, one["id"])
+        seen = {row["type"]: row for row in await tale.ask("listVolumes", virtualmachineid=one["id"])}
+        assert (70, None) == (seen["ROOT"]["diskIopsReadRate"], seen["ROOT"].get("diskBytesWriteRate"))
+        assert (None, 9) == (seen["DATADISK"].get("diskIopsReadRate"), seen["DATADISK"]["diskBytesWriteRate"])
+        data = seen["DATADISK"]
+        await tale.job("resizeVolume", id=data["id"], diskofferingid=await disk_offering(tale, 3))
+        assert [root, None] == await limits(tale, one["id"])
+
+    tell(story)
 
 
 async def devices(tale: Tale, machine: str) -> list[int]:

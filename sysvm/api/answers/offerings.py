@@ -36,6 +36,20 @@ def ids_of(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if part]
 
 
+# Parameter of a limit -> field of answers: bytesreadratemax, diskBytesReadRateMax.
+_LIMITS = {
+    f"{unit.lower()}{way.lower()}rate{tail.lower()}": f"disk{unit}{way}Rate{tail}"
+    for unit in ("Bytes", "Iops")
+    for way in ("Read", "Write")
+    for tail in ("", "Max", "MaxLength")
+}
+
+
+def disk_limits(limits: Mapping[str, int] | None) -> dict[str, int]:
+    """How fast disks may be."""
+    return {_LIMITS[name]: value for name, value in (limits or {}).items()}
+
+
 def service_offering(row: Row, places: Places) -> dict[str, Any]:
     """A compute or system offering."""
     details = dict(row.details or {})
@@ -64,6 +78,7 @@ def service_offering(row: Row, places: Places) -> dict[str, Any]:
         "storagetags": row.storage_tags or None,
         "diskofferingstrictness": False,
         "encryptroot": False,
+        **disk_limits(row.disk_limits),
         "serviceofferingdetails": details or None,
         "hasannotations": False,
         **places.of(row),
@@ -88,6 +103,7 @@ def disk_offering(row: Row, places: Places) -> dict[str, Any]:
         "displayoffering": details.pop("displayoffering", "true") == "true",
         "disksizestrictness": False,
         "encrypt": False,
+        **disk_limits(row.disk_limits),
         "details": details or None,
         "hasannotations": False,
         **places.of(row),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sysvm.api.answers.offerings import disk_limits
 from sysvm.api.answers.owners import owner, without_empty
 from sysvm.api.answers.times import stamp
 from sysvm.store.store import Row
@@ -48,6 +49,7 @@ def _made_of(row: Row) -> dict[str, Any]:
         "templateid": row.template_uuid,
         "templatename": row.template_name,
         "templatedisplaytext": row.template_text or row.template_name,
+        **_limits(row),
     }
     if row.type != "ROOT":
         return answer
@@ -57,6 +59,13 @@ def _made_of(row: Row) -> dict[str, Any]:
         "serviceofferingdisplaytext": row.service_offering_text or row.service_offering_name,
     }
     return answer | service
+
+
+def _limits(row: Row) -> dict[str, Any]:
+    """How fast it may be, without the peaks."""
+    own = row.disk_offering_uuid is not None
+    found = row.disk_offering_limits if own else row.service_offering_limits if row.type == "ROOT" else None
+    return {name: value for name, value in disk_limits(found).items() if name.endswith("Rate")}
 
 
 def _machine(row: Row) -> dict[str, Any]:

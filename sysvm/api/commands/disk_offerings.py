@@ -54,6 +54,7 @@ def create_disk_offering(call: Call) -> Reply:
         storage_type=rules.storage_type(call.get("storagetype")),
         provisioning_type=rules.provisioning_type(call.get("provisioningtype")),
         tags=places.tags(call.get("tags")),
+        disk_limits=rules.disk_limits(call.params),
         details=details,
         created=call.now,
         **where_for(call),
@@ -89,6 +90,8 @@ def update_disk_offering(call: Call) -> Reply:
     if "displayoffering" in call:
         shown = "true" if call["displayoffering"] else "false"
         changes["details"] = {**(offering.details or {}), "displayoffering": shown}
+    if any(name in call for name in rules.DISK_LIMITS):
+        changes["disk_limits"] = rules.disk_limits(call.params)
     changes |= other_where(call)
     if changes:
         call.tx.update(tables.disk_offering, offering.id, **changes)

@@ -102,6 +102,7 @@ def create_service_offering(call: Call) -> Reply:
         storage_type=rules.storage_type(call.get("storagetype")),
         provisioning_type=rules.provisioning_type(call.get("provisioningtype")),
         root_disk_bytes=rules.disk_bytes(call.get("rootdisksize"), what="root disk size"),
+        disk_limits=rules.disk_limits(call.params),
         host_tags=places.tags(call.get("hosttags")),
         storage_tags=places.tags(call.get("tags")),
         details=details | {name: call[name] for name in KEPT if call.get(name)},

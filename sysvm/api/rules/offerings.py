@@ -12,12 +12,8 @@ PROVISIONING = ("thin", "sparse", "fat")
 SMALLEST_MB, LARGEST = 32, 2**31 - 1
 LARGEST_DISK_GB = 1024 * 64
 GIB = 1024**3
-UNSUPPORTED_LIMITS = tuple(
-    f"{unit}{way}rate{tail}"
-    for unit in ("bytes", "iops")
-    for way in ("read", "write")
-    for tail in ("", "max", "maxlength")
-)
+DISK_LIMITS = tuple(f"{unit}{way}rate" for unit in ("bytes", "iops") for way in ("read", "write"))
+LARGEST_LIMIT = 10**15  # QEMU's
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +99,36 @@ def provisioning_type(text: str | None) -> str:
 
 
 def refuse_unsupported(given: Mapping[str, Any], *, system: bool = False) -> None:
-    """Limits on disks, encryption and the like are not enforced here, so they are not accepted either."""
+    """Guaranteed speed of disks, encryption and the like are not there, so they are not accepted either."""
     if system and (given.get("customizediops") or given.get("miniops") or given.get("maxiops")):
         raise Refused("Custom IOPS and snapshot reserve are not allowed for system offerings")
     if system and given.get("hypervisorsnapshotreserve"):
         raise Refused("Custom IOPS and snapshot reserve are not allowed for system offerings")
-    for name in (*UNSUPPORTED_LIMITS, "customizediops", "miniops", "maxiops", "hypervisorsnapshotreserve"):
+    for name in ("customizediops", "miniops", "maxiops", "hypervisorsnapshotreserve"):
         if given.get(name):
-            raise Refused(f"Limits on the speed of disks are not supported yet: leave {name} out")
+            raise Refused(f"Primary storage guarantees no speed: leave {name} out; iopsreadrate and the like are limits")
     for name in ("encryptroot", "encrypt", "storagepolicy", "diskofferingid"):
         if given.get(name):
             raise Refused(f"The parameter {name} is not supported yet: leave it out")
     if str(given.get("cachemode") or "none").lower() != "none":
         raise Refused("The cache mode of disks is none; others are not supported")
+
+
+def disk_limits(given: Mapping[str, Any]) -> dict[str, int]:
+    """How fast disks may be, by parameter; what is not limited is left out."""
+    found: dict[str, int] = {}
+    for name in DISK_LIMITS:
+        most, peak, seconds = (int(given.get(f"{name}{tail}") or 0) for tail in ("", "max", "maxlength"))
+        if min(most, peak, seconds) < 0 or max(most, peak, seconds) > LARGEST_LIMIT:
+            raise Refused(f"{name} and what belongs to it are numbers from 0 (no limit) to {LARGEST_LIMIT}")
+        if peak and not most:
+            raise Refused(f"{name}max says how far {name} may be overstepped: give {name}, too")
+        if peak and peak < most:
+            raise Refused(f"{name}max ({peak}) is less than {name} ({most})")
+        if seconds and not peak:
+            raise Refused(f"{name}maxlength says for how many seconds {name}max holds: give {name}max, too")
+        found |= {name: most, f"{name}max": peak, f"{name}maxlength": seconds}
+    return {name: value for name, value in found.items() if value}
 
 
 def disk_bytes(gigabytes: int | None, *, what: str) -> int:

@@ -4,7 +4,7 @@ A guest lets go of a disk when it wants to; until then it has it, and asking aga
 `apply` runs in libvirt's thread.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -24,6 +24,7 @@ class Live:
 
     disks: dict[str, str]  # target -> file
     iso: str  # file in the drive; empty: none
+    limits: dict[str, dict[str, int]] = field(default_factory=dict)  # target -> how fast it may be, as libvirt has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,12 @@ class Changes:
     unplug: tuple[str, ...]  # targets
     plug: tuple[Disk, ...]
     drive: bool
+    tune: tuple[Disk, ...] = ()
 
 
 def read(xml: str) -> Live:
     """What libvirt says of a running guest."""
-    disks, iso = {}, ""
+    disks, iso, limits = {}, "", {}
     for element in ElementTree.fromstring(xml).findall("./devices/disk"):
         target, source = element.find("target"), element.find("source")
         file = source.get("file", "") if source is not None else ""
@@ -47,7 +49,8 @@ def read(xml: str) -> Live:
             iso = file
         else:
             disks[target.get("dev", "")] = file
-    return Live(disks, iso)
+            limits[target.get("dev", "")] = {one.tag: int(one.text or 0) for one in element.findall("./iotune/*")}
+    return Live(disks, iso, limits)
 
 
 def changes(live: Live, wanted: tuple[Disk, ...], iso: Path | None) -> Changes:
@@ -57,6 +60,7 @@ def changes(live: Live, wanted: tuple[Disk, ...], iso: Path | None) -> Changes:
         unplug=tuple(target for target, file in live.disks.items() if files.get(target) != file),
         plug=tuple(disk for disk in wanted if live.disks.get(domain.disk_target(disk)) != str(volume_path(disk))),
         drive=live.iso != (str(iso) if iso is not None else ""),
+        tune=tuple(disk for disk in wanted if live.limits.get(domain.disk_target(disk), {}) != domain.disk_limits(disk)),
     )
 
 
@@ -81,6 +85,9 @@ def apply(one: Any, disks: tuple[Disk, ...], iso: Path | None) -> None:
         one.attachDeviceFlags(domain.disk_xml(disk), live_only)
     if todo.drive:
         one.updateDeviceFlags(domain.drive_xml(iso), live_only | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
+    for disk in todo.tune:
+        # A disk that was just plugged in has its limits, and is told them again.
+        one.setBlockIoTune(domain.disk_target(disk), {**domain.no_limits(), **domain.disk_limits(disk)}, live_only)
     for disk in disks:
         target = domain.disk_target(disk)
         if one.blockInfo(target)[0] < disk.size:

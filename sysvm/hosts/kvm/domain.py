@@ -16,6 +16,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+import msgspec
+
 from sysvm.hosts.layout import volume_path
 from sysvm.wire.machines import Disk, Kind, MachineSpec, Nic, spec_digest
 
@@ -278,7 +280,30 @@ def _drive(devices: Element, iso: Path | None) -> Element:
 def _volume(devices: Element, disk: Disk) -> Element:
     element = _disk(devices, volume_path(disk), disk_target(disk), disk.format)
     _text(element, "serial", disk.volume.replace("-", "")[:20])
+    if limits := disk_limits(disk):
+        tune = SubElement(element, "iotune")
+        for name, value in limits.items():
+            _text(tune, name, value)
     return element
+
+
+_LIMITS = {
+    f"{way}_{unit}{ours}": f"{way}_{unit}_sec{theirs}"
+    for way in ("read", "write")
+    for unit in ("bytes", "iops")
+    for ours, theirs in (("", ""), ("_peak", "_max"), ("_seconds", "_max_length"))
+}
+
+
+def disk_limits(disk: Disk) -> dict[str, int]:
+    """How fast it may be, as libvirt has it; what is not limited is left out."""
+    found = msgspec.structs.asdict(disk.limits) if disk.limits is not None else {}
+    return {name: found[ours] for ours, name in _LIMITS.items() if found.get(ours)}
+
+
+def no_limits() -> dict[str, int]:
+    """The same of a disk that is as fast as it is."""
+    return dict.fromkeys(_LIMITS.values(), 0)
 
 
 def _disk(devices: Element, file: Path | None, target: str, fmt: str) -> Element:

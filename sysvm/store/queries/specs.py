@@ -14,6 +14,7 @@ from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
 from sysvm.wire.machines import (
     Disk,
+    DiskLimits,
     ImageStoreMount,
     Iso,
     Isolation,
@@ -65,10 +66,10 @@ def disks_of(tx: Tx, machine: Row, runtime: Runtime) -> tuple[Disk, ...]:
         f"machine_id = :machine and removed is null and not {volumes.RESTORING} order by device, id",
         machine=machine.id,
     )
-    return tuple(_disk(tx, row, runtime) for row in rows)
+    return tuple(_disk(tx, row, machine, runtime) for row in rows)
 
 
-def _disk(tx: Tx, row: Row, runtime: Runtime) -> Disk:
+def _disk(tx: Tx, row: Row, machine: Row, runtime: Runtime) -> Disk:
     pool = tx.get(tables.storage_pool, row.pool_id) if row.pool_id is not None else None
     if pool is None:
         raise NotYet(10, f"volume {row.name} has no primary storage yet")
@@ -80,7 +81,26 @@ def _disk(tx: Tx, row: Row, runtime: Runtime) -> Disk:
         format="dir" if runtime is Runtime.CONTAINER else "qcow2",
         template=template.sha256 or None if template is not None else None,
         device=row.device or 0,
+        limits=_limits(tx, row, machine) if runtime is not Runtime.CONTAINER else None,
     )
+
+
+# Parameter of an offering -> what hosts are told.
+_LIMITS = {
+    f"{unit}{way}rate{tail}": f"{way}_{unit}{told}"
+    for unit in ("bytes", "iops")
+    for way in ("read", "write")
+    for tail, told in (("", ""), ("max", "_peak"), ("maxlength", "_seconds"))
+}
+
+
+def _limits(tx: Tx, volume: Row, machine: Row) -> DiskLimits | None:
+    """Those of its disk offering; of a root volume without one, the machine's."""
+    own = volume.disk_offering_id
+    row = (tables.disk_offering, own) if own is not None else (tables.service_offering, machine.service_offering_id)
+    offering = tx.get(*row)
+    found = offering.disk_limits if offering is not None and (own is not None or volume.type == "ROOT") else None
+    return DiskLimits(**{_LIMITS[name]: value for name, value in found.items()}) if found else None
 
 
 def _iso(tx: Tx, machine: Row, host: Row) -> Iso | None:
