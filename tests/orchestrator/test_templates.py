@@ -124,6 +124,23 @@ def test_a_wrong_checksum_is_final():
     tell(story)
 
 
+@pytest.mark.parametrize("failures", [[NETWORK], [NETWORK] * 5], ids=["deleted between two tries", "given up"])
+def test_what_a_failed_download_has_brought_goes_when_nobody_wants_it_any_more(failures: list[str]):
+    """Before that it stays on the store, for the next try."""
+
+    async def story(tale: Tale) -> None:
+        await tale.system_vms(2)
+        downloads = Downloads(tale)
+        downloads.failures = list(failures)
+        template = await registered(tale)
+        await status(tale, template, ends=("try 1 of 5",) if len(failures) == 1 else ("the download failed",))
+        await tale.job("deleteTemplate", id=template["id"])
+        await tale.cloud.clock.sleep(5)
+        assert [*[channel.Download] * len(failures), channel.DeleteImage] == [type(body) for body in downloads.asked]
+
+    tell(story)
+
+
 def test_another_secondary_storage_vm_takes_over():
     """The one at work is destroyed in the middle."""
 

@@ -170,6 +170,7 @@ async def _download(context: Context, turn: Turn, job: Job) -> Outcome:
             pause = secstorage.try_again(job.copy.tries + 1, seen.error, elsewhere=elsewhere)
             if pause is not None and not job.is_upload:
                 return Result(pause, lambda tx: _postpone(tx, turn, job, seen.error, pause))
+            await forget(context, turn, job, job.name)
             return Result(SETTLED_S, lambda tx: _failed(tx, turn, job, seen.error))
         case OperationState.DONE:
             assert seen.result is not None
@@ -303,26 +304,33 @@ def _is_stored(tx: Tx, copy: Row) -> bool:
 
 
 async def _forget_download(context: Context, turn: Turn, copy: Row) -> None:
-    """Ends a download that is under way. Its partial file goes with it, or at the agent's next start."""
-    if copy.machine_id is None:
+    """Ends a download that is under way, or waits for its next try. Its partial file goes with it, or when it is old."""
+    if copy.machine_id is None and not copy.tries:
         return
     try:
         job = await context.store.run(lambda tx: load(tx, turn.id))
         await forget(context, turn, job, job.name)
+        if copy.tries:
+            await ask(context, turn, job, _deletion(job))
     except (NotYet, Unreachable, Broken, Refused) as why:
         log.info("download_left_to_itself", copy=turn.id, why=str(why))
 
 
 async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
-    body = channel.DeleteImage(store=job.store.uuid, image=job.template.uuid)
-    name = f"delete-{job.template.uuid}-{job.copy.id}"  # the image may come again, and be deleted again
-    seen = await ask(context, turn, job, channel.RunTask(name=name, body=body))
+    task = _deletion(job)
+    seen = await ask(context, turn, job, task)
     if seen.state is OperationState.RUNNING:
         return Result(POLL_S)
     if seen.state is OperationState.FAILED:
-        await forget(context, turn, job, name)
+        await forget(context, turn, job, task.name)
         raise NotYet(60, f"the image could not be deleted: {seen.error}")
     return Gone(lambda tx: _deleted(tx, turn))
+
+
+def _deletion(job: Job) -> channel.RunTask:
+    """The image may come again, and be deleted again."""
+    body = channel.DeleteImage(store=job.store.uuid, image=job.template.uuid)
+    return channel.RunTask(name=f"delete-{job.template.uuid}-{job.copy.id}", body=body)
 
 
 def _deleted(tx: Tx, turn: Turn) -> None:

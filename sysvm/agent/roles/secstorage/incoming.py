@@ -77,6 +77,11 @@ class Incoming:
         """All bytes that the source spoke of are here."""
         return 0 < self.record.total == self.size
 
+    @property
+    def has_any(self) -> bool:
+        """Something is on the disk for certain."""
+        return bool(self.record.done or self.record.pieces)
+
     def on_disk(self) -> int:
         """How many bytes are here for certain, without opening anything."""
         known = self._read_record()

@@ -17,6 +17,7 @@ from sysvm.agent.roles.secstorage.store import Image, ImageStore, Readable
 from sysvm.basics.errors import Refused
 from sysvm.wire.channel import Downloaded
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 HEADROOM = 64 * 1024 * 1024  # bytes of a store that are left free
 
 
@@ -103,11 +104,22 @@ class Keeping:
         return virtual
 
 
+class BrokenOff(Refused):
+    """The source is silent: what has come is good for the next try."""
+
+
+def goes_on(error: Refused | OSError) -> bool:
+    """Whether what has come stays for the next try. A full store gets its room back; an image that is wrong is worth nothing."""
+    if isinstance(error, OSError):
+        return error.errno not in FULL
+    return isinstance(error, BrokenOff)
+
+
 def as_refused(error: Refused | OSError) -> Refused:
     """What a store's failure means for who ordered."""
     if isinstance(error, Refused):
         return error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return Refused("the image store is full")
     return Refused(f"the image store cannot be written: {error.strerror or error}")
 

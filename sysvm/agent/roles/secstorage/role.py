@@ -29,7 +29,6 @@ from sysvm.agent.roles.secstorage.mounting import Shares
 from sysvm.agent.roles.secstorage.pace import Patience
 from sysvm.agent.roles.secstorage.patching import Patching
 from sysvm.agent.roles.secstorage.public import PublicDoors
-from sysvm.agent.roles.secstorage.s3 import BucketFailed
 from sysvm.agent.roles.secstorage.scrub import Scrubbing
 from sysvm.agent.roles.secstorage.store import ImageStore, write_whole
 from sysvm.agent.roles.secstorage.transfer import Transfer, read_order
@@ -149,7 +148,7 @@ class SecStorageRole(Role):
     async def run_task(self, name: str, body: TaskBody, progress: Progress) -> msgspec.Struct | None:
         try:
             return await self._work(body, progress)
-        except BucketFailed as error:
+        except OSError as error:
             raise Refused(f"the image store cannot be used: {error.strerror}") from error
 
     async def _work(self, body: TaskBody, progress: Progress) -> msgspec.Struct | None:

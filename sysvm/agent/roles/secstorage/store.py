@@ -179,7 +179,8 @@ class ImageStore:
         for place in gone:
             place.unlink(missing_ok=True)
         for folder in list(self._incoming.iterdir()):
-            if not (folder / "record.json").exists() and folder.stat().st_mtime < old:
+            least = now - DAMAGED_AGE_S if (folder / "record.json").exists() else old
+            if max(place.stat().st_mtime for place in (folder, *folder.iterdir())) < least:
                 shutil.rmtree(folder, ignore_errors=True)
                 gone.append(folder)
         return tuple(str(place.relative_to(self.path)) for place in gone)

@@ -1,4 +1,5 @@
-"""A whole download: as many attempts as it takes, one file, one result. Nothing of a wrong image stays.
+"""A whole download: as many attempts as it takes, one file, one result. Nothing of a wrong image stays; of one whose source or
+store has failed for now everything does that is on the disk for certain.
 
     metalink  read it first: where from, and what is promised; large files come from several mirrors at once (`mirrors.py`)
     attempt   ask (with a range, when some bytes are here), check the answer, stream into the file
@@ -19,7 +20,7 @@ from sysvm.agent.roles.secstorage.checksum import Checksum, parse_checksum
 from sysvm.agent.roles.secstorage.direct import take_over
 from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way
 from sysvm.agent.roles.secstorage.incoming import Incoming, Record
-from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused, result
+from sysvm.agent.roles.secstorage.keeping import BrokenOff, Keeping, as_refused, goes_on, result
 from sysvm.agent.roles.secstorage.metalink import MAX_BYTES, Metalink, parse_metalink
 from sysvm.agent.roles.secstorage.mirrors import LEAST, Mirrors
 from sysvm.agent.roles.secstorage.pace import Patience
@@ -124,7 +125,8 @@ class Transfer:
             image = await self.keeping.keep(incoming)
         except (Refused, OSError) as error:
             incoming.close()
-            await asyncio.to_thread(self.store.drop_incoming, self.order.image)
+            if not (goes_on(error) and incoming.has_any):
+                await asyncio.to_thread(self.store.drop_incoming, self.order.image)
             raise as_refused(error) from error
         finally:
             incoming.close()
@@ -184,7 +186,7 @@ class Transfer:
                 if isinstance(error, answer.Restart):
                     await asyncio.to_thread(incoming.restart, "", 0)
                 if failed >= self.patience.tries:
-                    raise Refused(f"the download failed {failed} times in a row; at last: {error}") from error
+                    raise BrokenOff(f"the download failed {failed} times in a row; at last: {error}") from error
                 log.info("source_failed", image=self.order.image, done=incoming.size, why=str(error))
                 await self.clock.sleep(self.patience.pause(failed))
             else:
