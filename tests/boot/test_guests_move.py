@@ -23,8 +23,9 @@ WIRE = ("198.51.100.1/30", "198.51.100.2/30")
 
 
 @contextmanager
-def two_hosts(demo: World) -> Iterator[Layout]:
-    """A second host with storage of its own, and two wires between them: for guests, and for management."""
+def two_hosts(demo: World, *words: str) -> Iterator[Layout]:
+    """A second host with storage of its own, started with these words, and two wires between them: for guests, and for
+    management."""
     folder = demo.state.with_name("second")
     layout = Layout.of(folder)
     ends, managed = ([f"{letter}{place.hash8}" for place in (demo.layout, layout)] for letter in "wm")
@@ -35,7 +36,7 @@ def two_hosts(demo: World) -> Iterator[Layout]:
         Supervisor(demo.state).add("host", first)
         folder.mkdir()
         (folder / "primary").mkdir()
-        Supervisor(demo.state).add("second", _second(demo, folder, ends[1], managed[1]))
+        Supervisor(demo.state).add("second", [*_second(demo, folder, ends[1], managed[1]), *words])
         demo.until(lambda: _up(demo), "both hosts are up, and reach each other")
         yield layout
     finally:
