@@ -27,6 +27,15 @@ Find = Callable[[Grant], Target | None]
 class No(Exception):
     """The visitor gets this as the relay's answer."""
 
+    word = "NO"
+
+
+class NotNow(No):
+    """There is nothing to be seen here now. The machine may be on its way to another host, or be starting anew: the server
+    knows where to ask next, so it is not for a visitor to give up."""
+
+    word = "WAIT"
+
 
 async def serve(visitor: Streams, redeem: Redeem, find: Find) -> Grant:
     """Serves a visitor to its end; the grant that it showed. Raises No after having said so."""
@@ -36,12 +45,12 @@ async def serve(visitor: Streams, redeem: Redeem, find: Find) -> Grant:
             grant = await _grant(reader, redeem)
         target = find(grant)
         if target is None:
-            raise No(f"the machine has no {grant.kind} console on this host")
+            raise NotNow(f"the machine has no {grant.kind} console on this host")
         async with _opened(target) as screen:
             writer.write(b"OK\n")
             await _splice(visitor, screen)
     except No as no:
-        writer.write(f"NO {no}\n".encode("ascii", "replace"))
+        writer.write(f"{no.word} {no}\n".encode("ascii", "replace"))
         raise
     return grant
 
@@ -64,7 +73,7 @@ async def _opened(target: Target) -> AsyncIterator[Streams]:
             try:
                 streams = await asyncio.open_unix_connection(str(target.path), limit=PIECE)
             except OSError:
-                raise No("the machine is not running") from None
+                raise NotNow("the machine is not running") from None
             try:
                 yield streams
             finally:

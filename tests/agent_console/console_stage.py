@@ -58,6 +58,7 @@ class Relay:
     def __init__(self, authority: Authority) -> None:
         self.screens: dict[str, Screen] = {}
         self.connections = 0
+        self.absence = b"NO this grant is not known\n"  # what those hear who come for a screen that is not here
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         authority.cloud.issue_cert("127.0.0.1").configure_cert(context)
@@ -75,7 +76,7 @@ class Relay:
         try:
             grant = (await reader.readline()).decode().strip()
             screen = self.screens.get(grant)
-            writer.write(b"OK\n" if screen else b"NO this grant is not known\n")
+            writer.write(b"OK\n" if screen else self.absence)
             if screen is not None:
                 await screen(reader, writer)
         except* (OSError, asyncio.IncompleteReadError):
@@ -89,7 +90,7 @@ class Relay:
 
 
 class Server:
-    """The server's end of the agents' lines: redeems tickets and the secrets of sessions, each once."""
+    """The server's end of the agents' lines: redeems tickets once, and of a session the last two secrets."""
 
     def __init__(self) -> None:
         self.targets: dict[str, ConsoleTarget] = {}
@@ -99,9 +100,15 @@ class Server:
     async def serve(self, body: msgspec.Raw) -> msgspec.Struct:
         ask = msgspec.msgpack.decode(body, type=AgentAskBody)
         self.asked.append(ask)
-        target = self.targets.pop(ask.ticket if isinstance(ask, RedeemTicket) else ask.secret, None)
+        shown = ask.ticket if isinstance(ask, RedeemTicket) else ask.secret
+        target = self.targets.pop(shown, None)
         if target is None:
             raise Refused("this ticket is not known or was used")
+        if isinstance(ask, ResumeSession):
+            others = [key for key, known in self.targets.items() if known.session == target.session]
+            for key in others:
+                del self.targets[key]
+            self.targets[shown] = target  # the answer may not arrive
         secret = f"secret-{len(self.asked)}"
         self.targets[secret] = msgspec.structs.replace(target, resume=secret)
         return self.targets[secret]

@@ -274,9 +274,11 @@ async def test_a_page_waits_for_a_machine_that_restarts(tmp_path: Path) -> None:
         async with browser(tmp_path / "profile") as page:
             await page.open(opening(proxy.role.ports["websocket"], proxy.page, ticket))
             await page.until(f"{STATE} === 'open'", PATIENCE)
-            proxy.relay.screens["grant-look"] = through(socket)
+            proxy.relay.absence = b"WAIT the machine is not running\n"
+            del proxy.relay.screens["grant-look"]
             ended.set()
-            await page.until(f"{STATE} === 'away'", PATIENCE)
+            await page.until(f"{STATE} === 'away' && document.body.innerText.includes('is not running')", PATIENCE)
+            proxy.relay.screens["grant-look"] = through(socket)
             await page.until(f"{STATE} === 'open'", PATIENCE)
             await page.until(SHOWN, PATIENCE)
 

@@ -10,7 +10,7 @@ from sysvm.agent.roles.consoleproxy.knock import Knock, TurnedAway, read_knock
 from sysvm.agent.roles.consoleproxy.relay import RelayAnswer
 from sysvm.agent.roles.consoleproxy.rfb import Viewer
 from sysvm.agent.roles.consoleproxy.sessions import TELL, Limits, SessionTable
-from sysvm.basics.errors import Refused, Unreachable
+from sysvm.basics.errors import NotYet, Refused, Unreachable
 
 HELLO = b"RFB 003.008\n\x01\x01"
 KEY = b"\x04\x01\0\0\0\0\0\x61"
@@ -217,7 +217,14 @@ def test_console_bytes_in_the_segment_of_the_answer_are_not_lost(cut: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("said", "error"), [(b"NO used\n", Refused), (b"HTTP/1.1 400\n", Unreachable), (b"x" * 600, Unreachable)]
+    ("said", "error"),
+    [
+        (b"NO used\n", Refused),
+        (b"WAIT moving\n", NotYet),
+        (b"WAITING\n", Unreachable),
+        (b"HTTP/1.1 400\n", Unreachable),
+        (b"x" * 600, Unreachable),
+    ],
 )
 def test_other_answers_of_a_relay(said: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):

@@ -4,21 +4,28 @@ import asyncio
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sysvm.cli.demo import tenant
 from sysvm.cli.demo.supervisor import Supervisor, program
 from sysvm.hosts.layout import Layout
+from tests.agent_console.browser import Page, browser
+from tests.agent_console.test_console_browser import STATE
 from tests.boot.conftest import world
 from tests.boot.patience import NotYet
 from tests.boot.screen import picture
 from tests.boot.world import World, answers, sysvm
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
+PATIENCE_S = 120.0
+LIT = """(() => { const c = document.querySelector('#screen canvas'); if (!c || !c.width) return 0;
+  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let lit = 0;
+  for (let i = 0; i < d.length; i += 4) lit += d[i] > 100; return lit; })()"""
 WIRE = ("198.51.100.1/30", "198.51.100.2/30")
 
 
@@ -131,6 +138,37 @@ def a_guest_on_a_wide_network(demo: World) -> tuple[str, str]:
     return made["id"], tenant.let_world_in(demo.client, network["id"], made["id"])
 
 
+def screen(demo: World, guest: str) -> str:
+    """The address of its page."""
+    said = demo.client.call("createConsoleEndpoint", virtualmachineid=guest)["consoleendpoint"]
+    if not said["success"]:
+        raise NotYet(said["details"])
+    return str(said["url"])
+
+
+async def goes_while_it_is_watched(demo: World, second: Layout, guest: str, visitor: Visitor, folder: Path) -> None:
+    """Moved by its owner, with its page open: what is typed there is seen, and heard on the other host."""
+
+    async def until(condition: Callable[[], Any], what: str) -> Any:
+        return await asyncio.to_thread(demo.until, condition, what)
+
+    async def writes(page: Page, word: str, host: Layout) -> None:
+        await page.until(f"{STATE} === 'open'", PATIENCE_S)
+        before = await page.value(LIT)
+        await page.type(f"say {word}\r")
+        await page.until(f"{LIT} > {before + len(word) * 10}", PATIENCE_S)  # a cursor that blinks is less
+        logs = host.machine(guest)
+        await until(lambda: any(f"guest: {word}" in log.read_text() for log in logs.rglob("console.log")), word)
+
+    async with browser(folder) as page:
+        await page.open(await until(lambda: screen(demo, guest), "its screen can be had"))
+        await writes(page, "here", demo.layout)
+        await asyncio.to_thread(demo.client.job, "migrateVirtualMachine", virtualmachineid=guest, autoselect="true")
+        seen = visitor.answered
+        await until(lambda: visitor.answered > seen + 20, "the guest answers on")
+        await writes(page, "there", second)
+
+
 def a_settler(demo: World, like: str, host: str) -> str:
     """A new guest on that host, which has to fetch the image from the secondary storage VM on the other one; its host then."""
     (first,) = demo.client.rows("listVirtualMachines", "virtualmachine", id=like)
@@ -141,23 +179,21 @@ def a_settler(demo: World, like: str, host: str) -> str:
     return str(demo.client.rows("listVirtualMachines", "virtualmachine", id=made["id"])[0]["hostid"])
 
 
-def test_a_guest_goes_to_a_second_host_and_answers_on():
-    """Its page is there before, meanwhile and afterwards, and its screen; nothing of it is left where it was."""
+def test_a_guest_goes_to_a_second_host_and_answers_on(tmp_path: Path):
+    """Its page is there before, meanwhile and afterwards, and its screen, on the page that was open; nothing is left
+    where it was."""
     with world("--runtime", "container") as demo, ExitStack() as stack:
         guest, address = a_guest_on_a_wide_network(demo)
         demo.until(lambda: "tiny guest" in answers(address, 80), "the guest answers")
         second = stack.enter_context(two_hosts(demo))
         before = demo.client.rows("listVirtualMachines", "virtualmachine", id=guest)[0]["hostid"]
         with Visitor(address) as visitor:
-            demo.client.job("migrateVirtualMachine", virtualmachineid=guest, autoselect="true")
-            seen = visitor.answered
-            demo.until(lambda: visitor.answered > seen + 20, "the guest answers on")
+            asyncio.run(goes_while_it_is_watched(demo, second, guest, visitor, tmp_path / "profile"))
         print(f"answered {visitor.answered} times, longest silence {visitor.longest:.3f} s")
         now = demo.client.rows("listVirtualMachines", "virtualmachine", id=guest)[0]
         assert ("Running", True) == (now["state"], now["hostid"] != before)
         assert guest in [folder.name for folder in second.machines.iterdir()]
-        shown = demo.client.call("createConsoleEndpoint", virtualmachineid=guest)["consoleendpoint"]
-        name, pixels = asyncio.run(picture(shown["url"]))
+        name, pixels = asyncio.run(picture(screen(demo, guest)))
         assert guest in name and len(set(pixels)) > 1
         assert a_settler(demo, guest, now["hostid"]) == now["hostid"]
         demo.until(lambda: not demo.layout.machine(guest).exists(), "nothing of it is left where it was")

@@ -1,7 +1,7 @@
 """The proxy's way to a screen: TLS to the relay on the guest's host, one line with the grant, one line of answer, then bytes.
 
     proxy -> relay   <grant>\\n
-    relay -> proxy   OK\\n   or   NO <why>\\n
+    relay -> proxy   OK\\n   or   NO <why>\\n   or   WAIT <why>\\n   (nothing to be seen now: ask the server again where it is)
 
 `RelayAnswer` is the sans-IO half. `Screen` is the protocol object: one buffer serves all screens of the process, because
 bytes are handed on within the call that read them and whoever cannot send them at once copies what is left. It has room in
@@ -17,11 +17,12 @@ import aiofastnet
 
 from sysvm.agent.roles.serving import memory
 from sysvm.agent.roles.serving.door import notice_death
-from sysvm.basics.errors import Refused, Unreachable
+from sysvm.basics.errors import NotYet, Refused, Unreachable
 from sysvm.wire.channel import ConsoleTarget
 
 MAX_ANSWER = 512
 OPEN_SECONDS = 10.0
+RETRY_S = 1.0
 HEAD = 14  # room for the header of a websocket's frame, as picows wants it
 _READ = 32 * 1024
 _frame = bytearray(HEAD + _READ)
@@ -35,7 +36,7 @@ class RelayAnswer:
         self._line = bytearray()
 
     def feed(self, data: bytes) -> tuple[bool, bytes]:
-        """(answered OK, console bytes so far). Raises Refused for NO, Unreachable for anything else."""
+        """(answered OK, console bytes so far). Raises Refused for NO, NotYet for WAIT, Unreachable for anything else."""
         self._line += data
         line, newline, rest = bytes(self._line).partition(b"\n")
         if not newline:
@@ -44,8 +45,11 @@ class RelayAnswer:
             return False, b""
         if line == b"OK":
             return True, rest
-        if line.startswith(b"NO "):
-            raise Refused(f"the host's relay refused: {line[3:MAX_ANSWER].decode('ascii', 'replace')}")
+        word, _, why = line[:MAX_ANSWER].decode("ascii", "replace").partition(" ")
+        if word == "NO":
+            raise Refused(f"the host's relay refused: {why}")
+        if word == "WAIT":
+            raise NotYet(RETRY_S, why)
         raise Unreachable("the host's relay answered with something else")
 
 
@@ -131,7 +135,7 @@ class Screen(asyncio.BufferedProtocol):
         assert self._answer is not None
         try:
             good, rest = self._answer.feed(data)
-        except (Refused, Unreachable) as error:
+        except (Refused, NotYet, Unreachable) as error:
             self._fail(error)
             return
         if good:
@@ -166,7 +170,7 @@ class Screen(asyncio.BufferedProtocol):
 
 
 async def open_screen(target: ConsoleTarget, context: ssl.SSLContext) -> Screen:
-    """A screen whose relay has said OK; reading is paused. Raises Refused or Unreachable."""
+    """A screen whose relay has said OK; reading is paused. Raises Refused, NotYet or Unreachable."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(OPEN_SECONDS):
