@@ -127,7 +127,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         egress=(_egress(facts),) if facts.public_device else (),
         metadata=_metadata(facts) if has("UserData") else None,
         balancing=load_balancer.balancing(facts.balancer) if has("Lb") else None,
-        vpn=_vpn(facts.vpn) if has("Vpn") and facts.vpn is not None else None,
+        vpn=with_users_sorted(facts.vpn) if has("Vpn") and facts.vpn is not None else None,
         wireguard=facts.wireguard if has("Vpn") else None,
         stats_interval_s=facts.stats_interval_s,
         health=facts.health,
@@ -138,7 +138,8 @@ def _sorted(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(sorted(rules, key=lambda rule: rule.rule))
 
 
-def _vpn(facts: RemoteAccess) -> RemoteAccess:
+def with_users_sorted(facts: RemoteAccess) -> RemoteAccess:
+    """Equal users make an equal document, whatever the order of their rows."""
     return msgspec.structs.replace(facts, users=tuple(sorted(facts.users, key=lambda user: user.name)))
 
 

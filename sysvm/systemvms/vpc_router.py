@@ -12,7 +12,7 @@ from sysvm.wire.balancing import Balancing
 from sysvm.wire.documents import Dns, Interface, Metadata, RouterDocument, SourceNat
 from sysvm.wire.health import Health
 from sysvm.wire.vpc import Gateway, Route, Tier, Vpc
-from sysvm.wire.vpn import Tunnel
+from sysvm.wire.vpn import RemoteAccess, Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class VpcFacts:
     stats_interval_s: int = 0
     health: Health | None = None
     tunnels: tuple[Tunnel, ...] = ()
+    vpn: RemoteAccess | None = None
 
 
 def document(facts: VpcFacts) -> RouterDocument:
@@ -52,6 +53,7 @@ def document(facts: VpcFacts) -> RouterDocument:
         stats_interval_s=facts.stats_interval_s,
         health=facts.health,
         vpc=_vpc(facts),
+        vpn=router.with_users_sorted(facts.vpn) if facts.vpn is not None else None,
         tunnels=tuple(sorted(facts.tunnels, key=lambda tunnel: tunnel.connection)),
     )
 

@@ -11,6 +11,7 @@ import pytest
 from sysvm.basics.digest import digest
 from sysvm.wire.channel import AgentReport, DriftReport
 from sysvm.wire.documents import FirewallRule, Ports, Protocol
+from sysvm.wire.vpc import Tier, Vpc
 from sysvm.wire.vpn import RemoteAccess, VpnUser
 from tests.agent.documents import ANY, GUEST, PUBLIC, ROUTER, dhcp, dns, egress, router, source_nat
 from tests.agent.lab import Lab, until
@@ -133,6 +134,20 @@ def test_the_outside_cannot_speak_for_a_client(world: Lab, client: VpnClient) ->
     finally:
         world.out(world.outside, "ip", "route", "del", NETWORK, "via", PUBLIC)
         world.out(world.outside, "ip", "address", "del", "10.1.2.3/32", "dev", "lo")
+
+
+def test_in_a_vpc_clients_are_on_its_tiers_whatever_their_rules_say(world: Lab, client: VpnClient) -> None:
+    """As in CloudStack: here the list lets nothing in."""
+    tier = Tier(device="eth0", cidr=NETWORK)
+    document = router(vpn=access(ALICE), vpc=Vpc(cidr=NETWORK, tiers=(tier,)), source_nat=source_nat(), dhcp=dhcp(), dns=dns())
+    report = world.apply(document)
+    assert (digest(document), ()) == (report.live, report.faults)
+    assert "" == login(client, ALICE), client.log()
+    world.serve(world.guest, GUEST, 7004)
+    world.serve(world.outside, client.address, 7005)
+    assert f"{client.address} 7004" == world.reached(world.outside, GUEST, 7004)
+    assert f"{GUEST} 7005" == world.reached(world.guest, client.address, 7005)
+    assert GUEST == world.asked(world.outside, ROUTER, "web.cs2.cloud.internal")
 
 
 # ---------------------------------------------------------------- what changes

@@ -12,6 +12,8 @@ from sysvm.wire.vpn import RemoteAccess, VpnUser
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
+from tests.api_networks.test_vpcs import make_tier
+from tests.api_networks.test_vpn_sites import made_vpc
 
 ALICE = {"username": "alice", "password": "wonder.land"}
 
@@ -254,3 +256,88 @@ async def test_another_account_has_users_of_its_own(land: Land, network: dict[st
     assert (1, []) == (len(await other("listVpnUsers")), await other("listRemoteAccessVpns", listall=True))
     with refusal(531):
         await other("deleteRemoteAccessVpn", publicipid=(await land.source_nat())["id"])
+
+
+# ---------------------------------------------------------------- of a VPC
+@pytest.fixture
+async def vpc(land: Land) -> dict[str, Any]:
+    """With an address and a router that runs."""
+    return await made_vpc(land)
+
+
+async def told_in_vpc(land: Land) -> RemoteAccess | None:
+    """What the VPC's router is told."""
+
+    def read(tx: Tx) -> RemoteAccess | None:
+        (row,) = tx.all(sa.select(tables.vpc))
+        return vpns.facts_of_vpc(tx, row, land.stage.vault, ("10.7.1.1",))
+
+    return await land.stage.store.read(read)
+
+
+async def test_a_vpc_has_a_vpn_on_its_source_nat_address(land: Land, vpc: dict[str, Any]):
+    """Its router is told, also of users who come later; the VPN goes with the VPC."""
+    (address,) = await land.admin("listPublicIpAddresses", vpcid=vpc["id"], issourcenat=True)
+    accepted = await land.admin("createRemoteAccessVpn", publicipid=address["id"])
+    assert [("machine", "live")] == await land.open_parts(accepted["jobid"])
+    await land.serve(accepted["jobid"])
+    vpn = (await land.admin("queryAsyncJobResult", jobid=accepted["jobid"]))["jobresult"]["remoteaccessvpn"]
+    assert_row_matches_catalogue("createRemoteAccessVpn", vpn)
+    assert ("Running", [vpn]) == (vpn["state"], await land.admin("listRemoteAccessVpns", publicipid=address["id"]))
+    added = await land.admin("addVpnUser", **ALICE)
+    assert [("machine", "live")] == await land.open_parts(added["jobid"])
+    assert RemoteAccess(
+        public=address["ipaddress"], preshared_key=vpn["presharedkey"], first="10.1.2.2", last="10.1.2.8",
+        networks=(vpc["cidr"],), dns=("10.7.1.1",), users=(VpnUser(name=ALICE["username"], password=ALICE["password"]),),
+    ) == await told_in_vpc(land)  # fmt: skip
+    await land.job("deleteRemoteAccessVpn", publicipid=address["id"])
+    assert None is await told_in_vpc(land)
+
+
+async def test_a_vpcs_vpn_and_forwards_exclude_each_other(land: Land, vpc: dict[str, Any]):
+    (address,) = await land.admin("listPublicIpAddresses", vpcid=vpc["id"], issourcenat=True)
+    tier = await make_tier(land, vpc, gateway="10.7.1.1")
+    guest = await land.deploy(networkids=tier["id"], name="web")
+    forward = {
+        "ipaddressid": address["id"], "protocol": "udp", "publicport": 4499, "publicendport": 4500, "privateport": 1,
+        "privateendport": 2, "virtualmachineid": guest["id"], "networkid": tier["id"],
+    }  # fmt: skip
+    first = await land.job("createPortForwardingRule", **forward)
+    with refusal(537, "conflicts with rule"):
+        await land.admin("createRemoteAccessVpn", publicipid=address["id"])
+    await land.job("deletePortForwardingRule", id=first["id"])
+    await land.job("createRemoteAccessVpn", publicipid=address["id"])
+    with refusal(537, "conflicts with rule"):
+        await land.admin("createPortForwardingRule", **forward)
+    await land.job("createPortForwardingRule", **{**forward, "protocol": "tcp"})
+
+
+async def test_clients_of_a_vpc_have_addresses_of_their_own(land: Land, vpc: dict[str, Any]):
+    (address,) = await land.admin("listPublicIpAddresses", vpcid=vpc["id"], issourcenat=True)
+    other = await land.job("associateIpAddress", vpcid=vpc["id"])
+    gateway = {"vpcid": vpc["id"], "gateway": "10.1.2.1", "ipaddress": "10.1.2.9", "netmask": "255.255.255.0", "vlan": "9000"}
+    made_first = await land.job("createPrivateGateway", **gateway)
+    for params, words in (
+        ({}, "overlaps with what its router reaches elsewhere, 10.1.2.0/24"),
+        ({"iprange": "10.7.0.1-10.7.0.9"}, "overlaps with the VPC's addresses"),
+        ({"publicipid": other["id"]}, "is not the source nat address"),
+    ):
+        with refusal(431, words):
+            await land.admin("createRemoteAccessVpn", **{"publicipid": address["id"], **params})
+    await land.job("createRemoteAccessVpn", publicipid=address["id"], iprange="10.1.3.1-10.1.3.9")
+    with refusal(431, "the range of VPN clients"):
+        await land.admin("createPrivateGateway", **{**gateway, "gateway": "10.1.3.1", "ipaddress": "10.1.3.20"})
+    assert made_first["id"]
+
+
+async def test_a_vpc_without_the_service_has_no_vpn(land: Land, vpc: dict[str, Any]):
+    (address,) = await land.admin("listPublicIpAddresses", vpcid=vpc["id"], issourcenat=True)
+    small = await land.job("createVPCOffering", name="s", displaytext="s", supportedservices="Dhcp,Dns,SourceNat")
+    await land.job("updateVPCOffering", id=small["id"], state="Enabled")
+    await land.job("createRemoteAccessVpn", publicipid=address["id"])
+    with refusal(536, "has a remote access VPN"):
+        await land.admin("migrateVPC", vpcid=vpc["id"], vpcofferingid=small["id"])
+    await land.job("deleteRemoteAccessVpn", publicipid=address["id"])
+    await land.job("migrateVPC", vpcid=vpc["id"], vpcofferingid=small["id"])
+    with refusal(431, "does not have the service Vpn"):
+        await land.admin("createRemoteAccessVpn", publicipid=address["id"])

@@ -7,6 +7,7 @@ from sysvm.api.commands import firewall as firewall_commands
 from sysvm.api.commands import rule_lists
 from sysvm.api.commands.guest_addresses import guest_address, the_guest
 from sysvm.api.commands.public_ips import the_address
+from sysvm.api.commands.vpns import refuse_ports
 from sysvm.api.handlers import handler
 from sysvm.api.rules import firewall
 from sysvm.api.rules.firewall import Match, Standing
@@ -52,6 +53,7 @@ def _add(call: Call, ip: Row, match: Match, sources: tuple[str, ...], values: di
     new = Standing("", rules.FORWARDING, match, network_id=ip.network_id)
     near = rules.near(call.tx, ip, match.protocol, match.first, match.last)
     firewall.refuse_conflict(new, map(rule_lists.standing, near))
+    refuse_ports(call.tx, ip, match)
     related = None
     if call.get("openfirewall", True) and ip.vpc_id is None:  # in a VPC its network's ACL says who comes in
         related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id

@@ -9,6 +9,7 @@ Races: two calls for one address on one wire are told apart by a unique index, t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, summarize_address_range
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +35,7 @@ from sysvm.store.queries import (
     private_gateways,
     vpcs,
     vpn_sites,
+    vpns,
 )
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
@@ -96,6 +98,9 @@ def _taken(tx: Tx, vpc: Row) -> list[tuple[str, str]]:
     found += [("destination of a static route", row.cidr) for row in vpcs.routes_of(tx, vpc.id)]
     sites = (cidr for row in vpn_sites.of_vpc(tx, vpc.id) for cidr in row.far_cidrs or ())
     found += [("other side of a VPN connection", cidr) for cidr in sites]
+    if (vpn := vpns.of_vpc(tx, vpc.id)) is not None:
+        ends = IPv4Address(unpack_address(vpn.first)), IPv4Address(unpack_address(vpn.last))
+        found += [("range of VPN clients", str(part)) for part in summarize_address_range(*ends)]
     public = (pool for pool in ip_ranges.operators(tx) if pool.traffic == "Public" and pool.zone_id == vpc.zone_id)
     return found + [("subnet of a public range", str(ip_ranges.subnet(pool))) for pool in public]
 

@@ -11,7 +11,7 @@ from sysvm.api.commands.vpcs import ABOUT
 from sysvm.api.handlers import handler
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, vpcs, vpn_sites
+from sysvm.store.queries import machines, vpcs, vpn_sites, vpns
 from sysvm.store.store import Row
 
 Tiers = dict[int, Row]  # offering by network
@@ -72,5 +72,7 @@ def _check(call: Call, vpc: Row, offering: Row, wanted: Tiers) -> None:
                 f"VPC offering {offering.name} lacks {', '.join(lacks)}, which offering {other.name} of network {tier.name} has;"
                 " give the network another one with tiernetworkofferings"
             )
-    if "Vpn" not in has and vpn_sites.gateway_of(call.tx, vpc.id) is not None:
-        raise Refused(f"VPC offering {offering.name} lacks Vpn, but VPC {vpc.name} has a VPN gateway", Why.IN_USE)
+    served = {"VPN gateway": vpn_sites.gateway_of(call.tx, vpc.id), "remote access VPN": vpns.of_vpc(call.tx, vpc.id)}
+    for what, row in served.items():
+        if "Vpn" not in has and row is not None:
+            raise Refused(f"VPC offering {offering.name} lacks Vpn, but VPC {vpc.name} has a {what}", Why.IN_USE)

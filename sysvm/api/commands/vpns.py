@@ -1,5 +1,5 @@
-"""Remote access VPNs: clients outside log in at the source NAT address of a network and are on it. Users are an account's:
-they may log in to all its VPNs.
+"""Remote access VPNs: clients outside log in at the source NAT address of a network, or of a VPC, and are on it: in a VPC on all
+its tiers, whatever their ACLs say. Users are an account's: they may log in to all its VPNs.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sysvm.api.rules import vpns as judge
 from sysvm.api.rules.firewall import Match, Standing
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, owned, rules, settings, vpns, wireguard
+from sysvm.store.queries import machines, owned, private_gateways, rules, settings, vpcs, vpn_sites, vpns, wireguard
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
@@ -32,24 +32,32 @@ USER_LIMIT = "remote.access.vpn.user.limit"
 @handler("createRemoteAccessVpn")
 def create_remote_access_vpn(call: Call) -> Reply:
     """Clients can log in from when the router serves it."""
-    ip = the_address(call, "publicipid")
-    network = rule_lists.need_service(call.tx, ip.network_id, "Vpn")
+    ip = the_address(call, "publicipid", network=False)
+    if ip.vpc_id is None and ip.network_id is None:
+        raise Refused("Unable to create remote access vpn; the ip address is not associated with any network")
+    vpc = _vpc(call.tx, ip)
+    if vpc is None:
+        rule_lists.need_service(call.tx, ip.network_id, "Vpn")
     if vpns.of_address(call.tx, ip.id) is not None:
         raise Refused("A Remote Access VPN already exists for this public Ip address")
     if not ip.source_nat:
         raise Refused(
             f"Unable to create remote access vpn; ip address {unpack_address(ip.address)} is not the source nat address"
-            " of its network"
+            " of its network or VPC"
         )
     text = call.get("iprange") or settings.value(call.tx, RANGE, account_id=ip.account_id)
-    first, last = judge.clients(text, _taken(call.tx, ip, network))
-    _take_ports(call, ip)
+    first, last = judge.clients(text, _taken(call.tx, ip, vpc))
+    if vpc is None:
+        _take_ports(call, ip)
+    else:
+        _need_ports(call.tx, ip)
     length = int(settings.value(call.tx, KEY_LENGTH))
     key = judge.preshared_key(call.ids.number(judge.LETTERS) for _ in range(length))
     id_ = call.tx.insert(
         tables.remote_access_vpn,
         uuid=call.ids.uuid(),
-        network_id=network.id,
+        network_id=ip.network_id if vpc is None else None,
+        vpc_id=ip.vpc_id,
         public_ip_id=ip.id,
         first=pack_address(first),
         last=pack_address(last),
@@ -65,10 +73,45 @@ def create_remote_access_vpn(call: Call) -> Reply:
     return _changed(call, row, f"Create Remote Access VPN for ip {unpack_address(ip.address)}", secret=True)
 
 
-def _taken(tx: Tx, ip: Row, network: Row) -> list[tuple[str, str]]:
+def _vpc(tx: Tx, ip: Row) -> Row | None:
+    """The VPC whose address it is, if its offering has the service."""
+    vpc = tx.get(tables.vpc, ip.vpc_id) if ip.vpc_id is not None else None
+    if vpc is None:
+        return None
+    if vpc.state == vpcs.DOOMED:
+        raise Refused(f"VPC {vpc.name} is being deleted")
+    offering = tx.get(tables.vpc_offering, vpc.offering_id)
+    if offering is None or "Vpn" not in (offering.services or {}):
+        raise Refused(f"The offering of VPC {vpc.name} does not have the service Vpn")
+    return vpc
+
+
+def _need_ports(tx: Tx, ip: Row) -> None:
+    """In a VPC the ports have no rows: an address serves one tier at a time, and its VPN all of them."""
+    for port in judge.PORTS:
+        new = Standing("", vpns.PURPOSE, Match("udp", port, port), network_id=ip.network_id)
+        firewall.refuse_conflict(new, map(rule_lists.standing, rules.near(tx, ip, "udp", port, port)))
+
+
+def refuse_ports(tx: Tx, ip: Row, match: Match) -> None:
+    """What a VPC's VPN needs of its address is forwarded to nobody."""
+    vpn = vpns.of_address(tx, ip.id) if ip.vpc_id is not None and match.protocol == "udp" else None
+    if vpn is not None:
+        mine = (Standing(vpn.uuid, vpns.PURPOSE, Match("udp", port, port), network_id=ip.network_id) for port in judge.PORTS)
+        firewall.refuse_conflict(Standing("", rules.FORWARDING, match, network_id=ip.network_id), mine)
+
+
+def _taken(tx: Tx, ip: Row, vpc: Row | None) -> list[tuple[str, str]]:
     pool = tx.get(tables.ip_range, ip.ip_range_id)
     assert pool is not None
-    taken = [("guest ip range", network.cidr), ("public ip range", f"{pool.gateway}/{pool.netmask}")]
+    public = ("public ip range", f"{pool.gateway}/{pool.netmask}")
+    if vpc is not None:
+        far = [cidr for row in vpn_sites.of_vpc(tx, vpc.id) for cidr in row.far_cidrs or ()]
+        far += [row.cidr for row in (*private_gateways.of_vpc(tx, vpc.id), *vpcs.routes_of(tx, vpc.id))]
+        return [("the VPC's addresses", vpc.cidr), public, *(("what its router reaches elsewhere,", cidr) for cidr in far)]
+    network = tx.get(tables.network, ip.network_id)
+    assert network is not None
+    taken = [("guest ip range", network.cidr), public]
     server = wireguard.of_network(tx, network.id)
     return taken if server is None else [*taken, ("the range of WireGuard peers", server.cidr)]
 
@@ -97,8 +140,8 @@ def opened(call: Call, ip: Row, match: Match, near: Sequence[Row]) -> int | None
 
 def _changed(call: Call, row: Row, text: str, *, secret: bool = False) -> Accepted:
     """With `secret` the job's result shows the key."""
-    machines.need_reachable_router(call.tx, row.network_id)
-    parts = machines.wish_documents(call.tx, row.network_id)
+    machines.need_reachable(call.tx, vpns.routers_of(call.tx, row))
+    parts = vpns.wish_documents(call.tx, row)
     return Accepted(parts, call.about(ABOUT, row), text, secret=secret)
 
 

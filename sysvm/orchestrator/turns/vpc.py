@@ -8,7 +8,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, network, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import acls, addresses, events, jobs, machines, private_gateways, turns, vpcs
+from sysvm.store.queries import acls, addresses, events, jobs, machines, private_gateways, turns, vpcs, vpns
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -101,6 +101,8 @@ def _implemented(tx: Tx, turn: Turn) -> None:
 def _remove(tx: Tx, turn: Turn) -> None:
     vpc = tx.get(tables.vpc, turn.id)
     assert vpc is not None
+    if (vpn := vpns.of_vpc(tx, vpc.id)) is not None:
+        vpns.remove(tx, vpn)
     for ip in vpcs.addresses_of(tx, vpc.id):
         addresses.give_public_ip(tx, ip.id)
     for found in tx.rows(tables.network_acl_list, "vpc_id = :vpc and removed is null", vpc=vpc.id):

@@ -194,6 +194,7 @@ def _vpc_facts(tx: Tx, machine: Row, keys: Keys) -> vpc_router.VpcFacts:
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         health=router_health.wanted(tx, vpc.zone_id),
         tunnels=vpn_sites.facts(tx, vpc, keys.vault),
+        vpn=vpns.facts_of_vpc(tx, vpc, keys.vault, tuple(network.gateway for network, _ in living[:1])),
     )
 
 

@@ -1,11 +1,12 @@
 """Remote access VPNs and their users; the secrets of both are opened for the router's document alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machines, owned, rules
+from sysvm.store.queries import machines, owned, rules, vpcs
 from sysvm.store.queries.jobs import Part
 from sysvm.store.secrets import Vault
 from sysvm.store.store import Row, Tx
@@ -21,7 +22,7 @@ def statement() -> sa.Select[Any]:
     return (
         owned.with_owner(vpn)
         .join(ip, ip.c.id == vpn.c.public_ip_id)
-        .join(network, network.c.id == vpn.c.network_id)
+        .outerjoin(network, network.c.id == vpn.c.network_id)
         .add_columns(ip.c.uuid.label("ip_uuid"), ip.c.address.label("ip_address"))
     )
 
@@ -39,6 +40,24 @@ def of_address(tx: Tx, public_ip_id: int) -> Row | None:
 def of_network(tx: Tx, network_id: int) -> Row | None:
     """The VPN of a network: a router has one at most, on its source NAT address."""
     return next(iter(tx.rows(tables.remote_access_vpn, "network_id = :id and removed is null", id=network_id)), None)
+
+
+def of_vpc(tx: Tx, vpc_id: int) -> Row | None:
+    """The VPN of a VPC, on its source NAT address."""
+    return next(iter(tx.rows(tables.remote_access_vpn, "vpc_id = :id and removed is null", id=vpc_id)), None)
+
+
+def routers_of(tx: Tx, vpn: Row) -> Sequence[Row]:
+    """Who serves it."""
+    if vpn.vpc_id is not None:
+        return vpcs.routers_of(tx, vpn.vpc_id)
+    return machines.routers_of(tx, vpn.network_id)
+
+
+def wish_documents(tx: Tx, vpn: Row) -> tuple[Part, ...]:
+    """Those who serve it are told."""
+    running = (router for router in routers_of(tx, vpn) if router.wanted == "running")
+    return tuple(machines.wish_document(tx, router.id) for router in running)
 
 
 def users_of(tx: Tx, account_id: int) -> list[Row]:
@@ -61,7 +80,7 @@ def set_running(tx: Tx, vpn: Row) -> None:
 def wish_routers(tx: Tx, account_id: int) -> tuple[Part, ...]:
     """The users of an account are others now: every router with a VPN of the account is told."""
     found = tx.rows(tables.remote_access_vpn, "account_id = :id and removed is null order by id", id=account_id)
-    return tuple(part for vpn in found for part in machines.wish_documents(tx, vpn.network_id))
+    return tuple(part for vpn in found for part in wish_documents(tx, vpn))
 
 
 def remove(tx: Tx, vpn: Row) -> None:
@@ -84,8 +103,16 @@ def remove_users(tx: Tx, account_id: int) -> None:
 def facts(tx: Tx, network: Row, vault: Vault) -> RemoteAccess | None:
     """The VPN of a router on this network, with everybody who may log in."""
     vpn = of_network(tx, network.id)
-    if vpn is None:
-        return None
+    return _facts(tx, vpn, vault, network.cidr, (network.gateway,)) if vpn is not None else None
+
+
+def facts_of_vpc(tx: Tx, vpc: Row, vault: Vault, dns: tuple[str, ...]) -> RemoteAccess | None:
+    """The VPN of a VPC's router: who logs in reaches all tiers, and asks for names at `dns`."""
+    vpn = of_vpc(tx, vpc.id)
+    return _facts(tx, vpn, vault, vpc.cidr, dns) if vpn is not None else None
+
+
+def _facts(tx: Tx, vpn: Row, vault: Vault, cidr: str, dns: tuple[str, ...]) -> RemoteAccess:
     ip = tx.get(tables.public_ip, vpn.public_ip_id)
     assert ip is not None
     return RemoteAccess(
@@ -93,8 +120,8 @@ def facts(tx: Tx, network: Row, vault: Vault) -> RemoteAccess | None:
         preshared_key=vault.open(vpn.preshared_key),
         first=unpack_address(vpn.first),
         last=unpack_address(vpn.last),
-        networks=(network.cidr,),
-        dns=(network.gateway,),
+        networks=(cidr,),
+        dns=dns,
         users=tuple(
             VpnUser(name=row.name, password=vault.open(row.password)) for row in users_of(tx, vpn.account_id)
         ),

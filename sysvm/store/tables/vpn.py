@@ -1,8 +1,8 @@
-"""Remote access VPNs of networks, and the users of accounts who may log in; site-to-site VPNs of VPCs.
+"""Remote access VPNs of networks and VPCs, and the users of accounts who may log in; site-to-site VPNs of VPCs.
 
-The ports that a VPN has taken are rows of `firewall_rule` (purpose Vpn), so that everything that wants ports of an address
-meets them. A site-to-site connection is between a VPC's gateway (its source NAT address) and a customer gateway, which is
-the account's word for the other side.
+The ports that a network's VPN has taken are rows of `firewall_rule` (purpose Vpn), so that everything that wants ports of an
+address meets them; a VPC's has none, for an address of a VPC and its rules are one tier's. A site-to-site connection is between
+a VPC's gateway (its source NAT address) and a customer gateway, which is the account's word for the other side.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,8 @@ remote_access_vpn = sa.Table(
     metadata,
     key(),
     uuid(),
-    ref("network_id", "network"),
+    ref("network_id", "network", null=True),  # NULL: it is a VPC's
+    number("vpc_id", null=True, default=None),
     ref("public_ip_id", "public_ip"),
     address("first"),  # of clients
     address("last"),
