@@ -18,9 +18,9 @@ from tests.orchestrator.tale import Tale, tell
 URL = "nfs://server/export?vers=4.1"
 
 
-async def add(tale: Tale, url: str = URL) -> dict[str, Any]:
+async def add(tale: Tale, url: str = URL, name: str = "share") -> dict[str, Any]:
     zone = await tale.one("listZones")
-    return await tale.ask("addImageStore", zoneid=zone["id"], provider="NFS", name="share", url=url)
+    return await tale.ask("addImageStore", zoneid=zone["id"], provider="NFS", name=name, url=url)
 
 
 async def worker(tale: Tale) -> Any:
@@ -93,6 +93,31 @@ def test_the_secondary_storage_vm_of_a_share_is_a_machine_with_a_kernel(name: st
 
         got, said = await tale.cloud.store.run(chosen)
         assert (runtime, True) == (got, why in said), said
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    ("setting", "others", "anew"), [("auto", 0, True), ("container", 0, True), ("vm", 0, False), ("auto", 1, False)]
+)
+def test_after_the_last_share_the_secondary_storage_vm_is_what_it_would_be_without(setting: str, others: int, anew: bool):
+    """By its next incarnation, as it became a VM."""
+
+    async def story(tale: Tale) -> None:
+        await tale.system_vms(2)
+        stores = [await add(tale, f"nfs://filer/{number}", f"s{number}") for number in range(1 + others)]
+        await tale.ask("updateConfiguration", name="systemvm.runtime", value=setting)
+        row = await worker(tale)
+
+        def becomes_a_vm(tx: Tx) -> None:
+            tx.update(tables.machine, row.id, hypervisor="KVM", runtime=Runtime.VM)
+            for each in tx.rows(tables.host, "removed is null"):
+                tx.update(tables.host, each.id, facts={**each.facts, "hypervisors": ["LXC", "KVM"]})
+
+        await tale.cloud.store.run(becomes_a_vm)
+        before = await worker(tale)
+        await tale.ask("deleteImageStore", id=stores[0]["id"])
+        assert anew == ((await worker(tale)).incarnation > before.incarnation)
 
     tell(story)
 

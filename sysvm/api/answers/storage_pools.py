@@ -55,6 +55,6 @@ def image_store(row: Row) -> dict[str, Any]:
         "disksizetotal": row.capacity_bytes,
         "disksizeused": row.used_bytes,
         "hasannotations": False,
-        "message": row.note,
+        "message": row.note or None,
     }
     return without_empty(answer)

@@ -14,7 +14,7 @@ from sysvm.api.rules import image_stores as rules
 from sysvm.api.rules import places
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import image_stores, storage_pools, templates, turns, zones
+from sysvm.store.queries import image_stores, runtimes, storage_pools, templates, turns, zones
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -144,6 +144,8 @@ def delete_image_store(call: Call) -> Reply:
         )
     call.tx.update(tables.image_store, store.id, removed=call.now)
     _changed(call.tx, store)
+    if store.zone_id is not None and store.protocol == image_stores.NFS:
+        runtimes.go_back(call.tx, store.zone_id)
     return Success(about=call.about("ImageStore", store), description=f"Deleted image store {store.name}")
 
 

@@ -14,6 +14,7 @@ from sysvm.store.queries import (
     nics,
     placements,
     private_gateways,
+    runtimes,
     security_groups,
     settings,
     strays,
@@ -25,7 +26,6 @@ from sysvm.store.queries.system_templates import Chosen
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.affinity import FREE
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
-from sysvm.wire.link import HostFacts
 from sysvm.wire.machines import Kind, Runtime, Traffic
 
 CONTROL_PREFIX = 16
@@ -212,19 +212,12 @@ def _seen(tx: Tx, machine: Row, host: Row) -> HostSeen:
         up=host.state == "Up" and host.link_session is not None,
         enabled=host.resource_state == "Enabled",
         hypervisor=host.hypervisor,
-        runtimes=_runtimes(facts),
+        runtimes=runtimes.offered(facts),
         free_memory_mb=host.memory_free_mb,
         machines=host.machines,
         has_volume=machine.kind == Kind.GUEST and _holds_volume(tx, machine.id, host.id),
         has_network=machine.host_id == host.id,
     )
-
-
-def _runtimes(facts: HostFacts | None) -> frozenset[str]:
-    if facts is None:
-        return frozenset()
-    by_hypervisor = {"KVM": Runtime.VM, "LXC": Runtime.CONTAINER, SIMULATOR: Runtime.SIMULATED}
-    return frozenset(by_hypervisor[name] for name in facts.hypervisors if name in by_hypervisor)
 
 
 def _holds_volume(tx: Tx, machine_id: int, host_id: int) -> bool:
@@ -250,14 +243,11 @@ def _has_made_volumes(tx: Tx, machine_id: int) -> bool:
     return bool(tx.sql(made, m=machine_id))
 
 
-GUEST_RUNTIMES = {"KVM": Runtime.VM, "LXC": Runtime.CONTAINER, SIMULATOR: Runtime.SIMULATED}
-
-
 def _wanted_runtime(tx: Tx, machine: Row) -> str:
     """The runtime that a host must offer. A system VM that may be either asks for a container, which every host has
     that could run it as a VM."""
     if machine.kind == Kind.GUEST or machine.hypervisor == SIMULATOR:
-        return GUEST_RUNTIMES[machine.hypervisor]
+        return runtimes.BY_HYPERVISOR[machine.hypervisor]
     if image_stores.needs_own_kernel(tx, machine) and image_stores.can_mount(tx, machine.zone_id):
         return Runtime.VM
     wanted = str(settings.value(tx, "systemvm.runtime", zone_id=machine.zone_id) or "auto")
@@ -266,21 +256,9 @@ def _wanted_runtime(tx: Tx, machine: Row) -> str:
 
 def runtime_on(tx: Tx, machine: Row, host: Row) -> tuple[str, str]:
     """How the machine runs on this host, and why so."""
-    facts = links.facts_of(host)
     if machine.kind == Kind.GUEST or machine.hypervisor == SIMULATOR:
-        return GUEST_RUNTIMES[machine.hypervisor], f"the cluster's hypervisor is {machine.hypervisor}"
-    wanted = str(settings.value(tx, "systemvm.runtime", zone_id=machine.zone_id) or "auto")
-    how = "KVM" if facts is not None and facts.kvm else "emulated"
-    if wanted == "vm":
-        return Runtime.VM, f"the setting systemvm.runtime says so; {how}"
-    store = image_stores.needs_own_kernel(tx, machine)
-    if store and Runtime.VM in _runtimes(facts):
-        return Runtime.VM, f"image store {store} is NFS, which a container cannot mount; {how}"
-    if wanted == "container":
-        return Runtime.CONTAINER, "the setting systemvm.runtime says so"
-    if facts is not None and facts.kvm:
-        return Runtime.VM, "KVM was proved by booting a kernel"
-    return Runtime.CONTAINER, f"KVM does not work here: {facts.kvm_why if facts is not None else 'unknown'}"
+        return runtimes.BY_HYPERVISOR[machine.hypervisor], f"the cluster's hypervisor is {machine.hypervisor}"
+    return runtimes.of_system_vm(tx, machine, host)
 
 
 def nowhere_else(tx: Tx, machine: Row, host: Row) -> str:
