@@ -1,5 +1,5 @@
 """A VPC beside the demo's network: its router is a container that gets and loses NICs while it serves; and its private gateways,
-to a network of the operator and to the demo's own network."""
+to a network of the operator and to the demo's own network; and clients of its VPN."""
 
 import sys
 from collections.abc import Iterator
@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from sysvm.cli.client import Json
+from tests.agent.vpn_client import VpnClient
 from tests.boot.outside import Outside, place_outside
 from tests.boot.patience import NotYet
 from tests.boot.serial import Serial
+from tests.boot.vpn import NAME, PASSWORD, READ
 from tests.boot.world import World, answers
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
@@ -115,6 +117,36 @@ def test_a_vpc_serves_while_its_tiers_come_and_go(demo: World, vpc: Vpc, web: Js
     vpc.client.job("restartVPC", id=vpc.id, cleanup="true")
     assert life < demo.incarnation(vpc.router()["id"])
     assert answered()
+
+
+def test_a_client_of_the_vpcs_vpn_is_on_its_tiers(demo: World, vpc: Vpc, guest: Json):
+    """Whatever their lists say; also after the router's next life. The users are the account's."""
+    client = vpc.client
+    (ip,) = client.rows("listPublicIpAddresses", "publicipaddress", vpcid=vpc.id, issourcenat="true")
+    vpn = client.job("createRemoteAccessVpn", publicipid=ip["id"], iprange="10.200.0.1-10.200.0.9")["remoteaccessvpn"]
+    client.job("addVpnUser", username=NAME, password=PASSWORD)
+    with place_outside(demo) as place:
+        visitor = VpnClient(place, place.address)
+
+        def greets() -> bool:
+            page = place.run(place.outside, sys.executable, "-c", READ, f"http://{guest['nic'][0]['ipaddress']}/").stdout
+            if "tiny guest inside" not in page:
+                raise NotYet(f"it says {page!r}")
+            return True
+
+        try:
+            for life in (demo.incarnation(vpc.router()["id"]), None):
+                words = {"public": ip["ipaddress"], "key": str(vpn["presharedkey"]), "network": "10.8.0.0/16"}
+                assert "" == visitor.login(NAME, PASSWORD, **words), visitor.log()
+                demo.until(greets, "the guest of the tier")
+                visitor.logout()
+                if life is not None:
+                    client.job("restartVPC", id=vpc.id, cleanup="true")
+                    assert life < demo.incarnation(vpc.router()["id"])
+        finally:
+            visitor.close()
+            client.job("removeVpnUser", username=NAME)
+            client.job("deleteRemoteAccessVpn", publicipid=ip["id"])
 
 
 # ---------------------------------------------------------------- private gateways
