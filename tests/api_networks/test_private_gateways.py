@@ -117,6 +117,9 @@ async def test_a_public_range_has_its_vlan_for_itself(land: Land, vpc: dict[str,
     with refusal(431, "is that of the public range"):
         await make(land, vpc, vlan="vlan://130")
     await make(land, vpc, vlan="vlan://131")
+    near = {"gateway": "10.77.0.1", "startip": "10.77.0.100", "endip": "10.77.0.101"}
+    with refusal(431, "a private gateway's of VPC v"):
+        await land.admin("createVlanIpRange", vlan="132", **{**given, **near})
     with refusal(431, "The VLAN tag 131 is a private gateway's"):
         await land.admin("createVlanIpRange", vlan="131", **{**given, "startip": "198.51.100.30", "endip": "198.51.100.40"})
 

@@ -2,6 +2,7 @@
 once each, and nothing is left at the end."""
 
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -51,12 +52,13 @@ async def live(cloud: Cloud) -> None:
     assert 0 == await cloud.store.read(lambda tx: tx.value(sa.text("select count(*) from public_ip where state <> 'Free'")))
 
 
-async def gateway(cloud: Cloud, vpc: int, address: str) -> int:
+async def gateway(cloud: Cloud, vpc: int, address: str, **place: Any) -> int:
     """As createPrivateGateway does it; there."""
 
     def add(tx: Tx) -> int:
+        on = {"wire": "private-1-vxlan-9000", "isolation": "vxlan", "tag": 9000, **place}
         id_ = tx.insert(
-            tables.private_gateway, uuid=cloud.ids.uuid(), vpc_id=vpc, wire="private-1-vxlan-9000", isolation="vxlan", tag=9000,
+            tables.private_gateway, uuid=cloud.ids.uuid(), vpc_id=vpc, **on,
             cidr="10.77.0.0/24", gateway="10.77.0.1", address=tables.pack_address(address),
             acl_list_id=acls.default(tx, acls.DENY).id, created=tx.now, **OWNER,
         )  # fmt: skip
@@ -171,6 +173,30 @@ async def _die(cloud: Cloud, router: int) -> None:
 def test_a_server_that_dies_at_any_instant_loses_nothing_of_a_vpc():
     """Every twelfth instant, every day."""
     assert everywhere(live, crash, every=12) > 8
+
+
+def test_a_gateway_goes_with_the_network_that_it_is_on():
+    """As when the account goes whose network it is; its tag is free then."""
+    cloud = Cloud()
+
+    async def story() -> None:
+        zone = await cloud.zone(guests_only=True)
+        vpc = await cloud.store.run(lambda tx: make(tx, cloud, zone))
+        router = await cloud.until(lambda tx: the_router(tx, vpc))
+        network = await cloud.network(zone)
+        place = {"wire": (await cloud.row(tables.network, network)).uuid, "network_id": network}
+        made = await gateway(cloud, vpc, "10.77.0.9", **place)
+        assert [-made] == await plugged(cloud, router.id)
+        await delete(cloud, network)
+        await cloud.until(lambda tx: tx.get(tables.private_gateway, made).removed is not None)
+        await cloud.until(running(router.id))
+        assert [] == await plugged(cloud, router.id)
+
+    async def whole() -> None:
+        async with cloud.world(), cloud.running_server():
+            await story()
+
+    run(cloud.clock, whole())
 
 
 def test_routers_on_one_vxlan_know_where_the_others_are():

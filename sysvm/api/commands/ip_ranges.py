@@ -7,7 +7,7 @@ Races: two calls that add overlapping ranges at once are told apart by the store
 or runs the later one again (PostgreSQL, SERIALIZABLE).
 """
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import sqlalchemy as sa
@@ -133,6 +133,9 @@ def _create_public(call: Call) -> Reply:
     vlan = ranges.vlan(call.get("vlan"))
     _check_vlan(call.tx, zone, physical, vlan)
     free_of_others(call.tx, span, "Public", zone)
+    for gateway in private_gateways.of_zone(call.tx, zone.id):
+        if span.subnet.overlaps(IPv4Network(gateway.cidr)):
+            raise Refused(f"The subnet {span.subnet} overlaps {gateway.cidr}, a private gateway's of VPC {gateway.vpc_name}")
     account, domain_id = _dedicated(call)
     reserved = bool(call.get("forsystemvms"))
     if reserved and domain_id is not None:

@@ -7,7 +7,19 @@ from sysvm.orchestrator.engine import Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import addresses, events, ip_ranges, jobs, machines, settings, turns, vpcs, vpns, wireguard
+from sysvm.store.queries import (
+    addresses,
+    events,
+    ip_ranges,
+    jobs,
+    machines,
+    private_gateways,
+    settings,
+    turns,
+    vpcs,
+    vpns,
+    wireguard,
+)
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -188,6 +200,8 @@ def _remove(tx: Tx, network: Row) -> None:
         .where(rule.c.network_id == network.id, rule.c.removed.is_(None))
         .values(state="Deleting", removed=tx.now)
     )
+    for gateway in private_gateways.of_network(tx, network.id):
+        private_gateways.doom(tx, gateway)  # its network goes with its account
     for pool in ip_ranges.of_network(tx, network.id):
         ip_ranges.remove(tx, pool)
     tx.update(tables.network, network.id, removed=tx.now)

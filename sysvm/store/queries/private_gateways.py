@@ -66,6 +66,11 @@ def of_network(tx: Tx, network_id: int) -> Sequence[Row]:
     return tx.rows(tables.private_gateway, "network_id = :network and removed is null order by id", network=network_id)
 
 
+def of_zone(tx: Tx, zone_id: int) -> Sequence[Row]:
+    """The living ones of a zone's VPCs, with the names around them."""
+    return tx.all(statement().where(tables.vpc.c.zone_id == zone_id).order_by(tables.private_gateway.c.id))
+
+
 def with_list(tx: Tx, list_id: int) -> Sequence[Row]:
     """The living ones that have this network ACL list."""
     return tx.rows(tables.private_gateway, "acl_list_id = :list and removed is null order by id", list=list_id)
