@@ -250,7 +250,7 @@ class Handovers:
     async def alone(self, machine: str, incarnation: int) -> None:
         """The server knows that no other host's incarnation serves any more."""
         entry = self._journal.entry(machine)
-        if entry is not None and entry.elsewhere and not entry.returned:
+        if entry is not None and entry.elsewhere:
             await self._gates.serve(machine, incarnation)
             self._journal.write(machine, Entry(holder=incarnation))
 

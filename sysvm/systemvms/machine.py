@@ -196,8 +196,9 @@ def _towards_sent(want: PlacementWanted, seen: MachineSeen | None) -> PlacementA
 
 
 def _is_called_back(want: PlacementWanted, seen: MachineSeen) -> bool:
-    there = (Moving.NO, Moving.IN) if want.kind is Kind.ROUTER else (Moving.NO,)
-    return seen.moving not in there
+    if want.kind is Kind.ROUTER:
+        return want.current and seen.moving not in (Moving.NO, Moving.IN)
+    return seen.moving is not Moving.NO
 
 
 def _back_from_moving(want: PlacementWanted, seen: MachineSeen) -> PlacementAct:

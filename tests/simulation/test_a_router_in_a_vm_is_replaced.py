@@ -17,6 +17,7 @@ from tests.simulation.test_a_router_is_replaced import (
     host_of,
     kill_new,
     kill_old,
+    never_two,
     one_serves,
     reboot,
     replaced,
@@ -126,10 +127,9 @@ def alone(strike: Strike) -> Strike:
     """The fault, and at its instant at most one is heard."""
 
     async def struck(cloud: Cloud, name: str) -> None:
-        host = host_of(cloud)
-        assert all(len(serving(cloud, machine)) < 2 for machine in host.driver.machines())
+        never_two(cloud)
         await strike(cloud, name)
-        assert all(len(serving(cloud, machine)) < 2 for machine in host.driver.machines())
+        never_two(cloud)
 
     return struck
 

@@ -52,6 +52,18 @@ def serving(cloud: Cloud, uuid: str) -> list[int]:
     return [number for host in hosts for number in host.driver.incarnations(uuid) if host.agents.serves(uuid, number)]
 
 
+def never_two(cloud: Cloud) -> None:
+    """Ends the story badly when two serve. A task of the world says it: what a hook raises is a bug to the engine, which
+    lives on."""
+    machines_ = {machine for host in cloud.earth.hosts.values() for machine in host.driver.machines()}
+    if any(len(serving(cloud, machine)) > 1 for machine in machines_):
+        cloud.later(0.0, _two_serve)
+
+
+async def _two_serve() -> None:
+    raise AssertionError("two incarnations serve")
+
+
 async def one_serves(cloud: Cloud, router: int) -> int:
     """The incarnation that serves, alone, and is the wanted one."""
     row = await cloud.row(tables.machine, router)

@@ -13,13 +13,16 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Stale
 from sysvm.hosts import memory
+from sysvm.hosts.handover import Handovers
+from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.orchestrator.turns import placement
 from sysvm.store import tables
 from sysvm.store.queries import brakes, jobs, machines, strays, turns
 from sysvm.store.store import Tx
 from sysvm.systemvms import machine as plans
-from sysvm.systemvms import safety
+from sysvm.systemvms import relocation, safety
 from sysvm.wire.machines import Power
+from tests.simulation import test_a_router_goes_to_another_host as moves
 from tests.simulation import test_the_brake as brake_stories
 from tests.simulation.cloud import Cloud, gone, running
 from tests.simulation.faults import everywhere
@@ -135,6 +138,11 @@ def two_claimers() -> None:
     run(cloud.clock, main())
 
 
+def goes_away() -> None:
+    """A router goes to another host, and the way between the two breaks at each step of it."""
+    everywhere(moves.told, moves.alone(moves.part), at=moves.EDGES)
+
+
 def few_hosts_go_away() -> None:
     """As many as are many."""
     brake_stories.many_hosts_go_away(8, 20)
@@ -215,6 +223,11 @@ def at_once_silent(row: Any, now: float) -> float:
     return now - (row.since or now) if row.power == Power.RUNNING else 0.0
 
 
+async def nothing_is_shut(gates: SimulatedGates, machine: str, incarnation: int) -> None:
+    """Its ports are as they were before they were frozen."""
+    await gates.serve(machine, incarnation)
+
+
 ORIGINAL_TURN = brakes._turn
 ORIGINAL_PLAN, ORIGINAL_PLACEMENT = plans.plan_machine, plans.plan_placement
 ORIGINAL_SETTLE = jobs.settle
@@ -237,6 +250,9 @@ MUTANTS: dict[str, tuple[Mutation, tuple[Tale, ...]]] = {
     "few are many": ((safety, "FEWEST", 0), (few_die,)),
     "an agent has no time to come back": ((placement, "_silent_s", at_once_silent), (agent_is_silent,)),
     "silent agents are not counted": ((brakes, "SILENT", brakes.SILENT.replace("< :since", "< 0 * :since")), (all_silent,)),
+    "a router is called back although it has left": ((relocation, "_given", relocation._kept), (goes_away,)),
+    "a router that left is heard": ((SimulatedGates, "shut", nothing_is_shut), (goes_away,)),
+    "a router's next life elsewhere does not know that it is the second": ((Handovers, "is_far", lambda *_: False), (goes_away,)),
     "hosts' alerts are lost with the brake": ((brakes, "tells_of_hosts", lambda tx, zone_id: True), (stay_away,)),
 }  # fmt: skip
 
@@ -278,7 +294,7 @@ def test_a_mutant_is_caught(name: str):
 
 @pytest.mark.parametrize(
     "tale",
-    [plain, blind, quarrel, two_claimers, dead_claimer, late_writer, late_actor, few_hosts_go_away],
+    [plain, blind, quarrel, two_claimers, dead_claimer, late_writer, late_actor, few_hosts_go_away, goes_away],
     ids=lambda tale: tale.__name__,
 )
 def test_without_a_mutation_the_stories_end_well(tale: Tale):
