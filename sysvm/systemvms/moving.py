@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image on the store that is relieved."""
+    """An image or a snapshot on the store that is relieved."""
 
-    id: int
+    id: tuple[str, int]  # of what kind, and which
     size: int
 
 
@@ -19,7 +19,7 @@ class Image:
 class Move:
     """An image, and the store that it goes to."""
 
-    image: int
+    image: tuple[str, int]
     store: int
 
 

@@ -226,3 +226,27 @@ def test_a_snapshot_is_downloaded_whole() -> None:
         assert worker["publicip"] in got["url"]
 
     tell_of_two(story)
+
+
+def test_snapshots_move_with_images_to_another_store_of_their_zone() -> None:
+    """And are used there; the store that they leave can be deleted then."""
+
+    async def story(tale: Tale, ground: Ground) -> None:
+        await ground.snapshot("one")
+        two = await ground.snapshot("two")
+        (source,) = await tale.ask("listImageStores", zoneid=ground.first)
+        given = {"zoneid": ground.first, "provider": "Filesystem", "name": "more", "url": "file:///srv/more"}
+        target = await tale.ask("addImageStore", **given)
+        with refusal(536, "there are 2 snapshots on it"):
+            await tale.ask("deleteImageStore", id=source["id"])
+        moved = await tale.job("migrateSecondaryStorageData", srcpool=source["id"], destpools=target["id"])
+        images = await tale.cloud.store.read(lambda tx: len(tx.rows(tables.template_copy, "removed is null and store_id = 1")))
+        assert (0, True) == (images, moved["message"].endswith("have been moved from image store s"))
+        copies = [body for body in ground.asked if isinstance(body, channel.CopyImage)]
+        assert {target["id"]} == {body.store for body in copies}
+        await tale.until(lambda tx: not tx.rows(tables.snapshot, "left_store_id is not null"))
+        volume = await tale.job("createVolume", name="v", snapshotid=two["id"])
+        assert "Ready" == volume["state"]
+        await tale.ask("deleteImageStore", id=source["id"])
+
+    tell_of_two(story)

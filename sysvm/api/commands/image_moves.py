@@ -1,4 +1,4 @@
-"""Images move between the image stores of a zone: all of them, or as many as make the stores more alike."""
+"""Images and snapshots move between the image stores of a zone: all of them, or as many as make the stores more alike."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,9 +30,17 @@ def migrate_secondary_storage_data(call: Call) -> Reply:
     if kind == COMPLETE:
         _leave(call, source, images)
     used = {target.id: storage_pools.bytes_on(call.tx, target.id) for target in targets}
-    there = [moving.Image(image.id, image.size_bytes) for image in images if image.state == ARRIVED]
-    parts = [storage_pools.move_image(call.tx, move.image, move.store) for move in KINDS[kind](there, used)]
-    description = f"Moving {len(parts)} images from image store {source.name} ({kind})"
+    kept = {row.id: row for row in storage_pools.snapshots_to_move(call.tx, source.id)}
+    there = [moving.Image(("image", image.id), image.size_bytes) for image in images if image.state == ARRIVED]
+    there += [moving.Image(("snapshot", row.id), row.size_bytes) for row in kept.values()]
+    parts = []
+    for move in KINDS[kind](there, used):
+        what, id_ = move.image
+        if what == "snapshot":
+            parts.append(storage_pools.move_snapshot(call.tx, kept[id_], move.store))
+        else:
+            parts.append(storage_pools.move_image(call.tx, id_, move.store))
+    description = f"Moving {len(parts)} images and snapshots from image store {source.name} ({kind})"
     params = {"migrationtype": kind, "moved": len(parts)}
     return Accepted(tuple(parts), call.about("ImageStore", source), description, params)
 
@@ -50,7 +58,8 @@ def _check(source: Row, target: Row) -> None:
 
 def _leave(call: Call, source: Row, images: Sequence[Row]) -> None:
     """Nothing new comes to the store. What could not be downloaded to it may be tried again elsewhere."""
-    if any(image.state not in (ARRIVED, FAILED) for image in images):
+    coming = storage_pools.snapshots_coming(call.tx, source.id)
+    if coming or any(image.state not in (ARRIVED, FAILED) for image in images):
         raise Refused(
             "Complete migration failed as there are data objects which are not Ready - i.e, they may be in Migrating, "
             "creating, copying, etc. states. Wait for the downloads, or delete them",

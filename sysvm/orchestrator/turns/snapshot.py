@@ -21,7 +21,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import captures, hosttasks, preparation
+from sysvm.orchestrator.turns import captures, hosttasks, preparation, snapshot_moving
 from sysvm.orchestrator.turns.captures import Deleting, Taking
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, image_links, jobs, snapshot_copies, snapshots, turns
@@ -48,6 +48,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
     row = await context.store.read(lambda tx: tx.get(tables.snapshot, turn.id))
     if row is None:
         return Gone()
+    if snapshot_moving.moves(row):
+        return await snapshot_moving.work(context, turn, row)
     if row.removed is not None:
         return await _clear(context, turn, row)
     match row.state:

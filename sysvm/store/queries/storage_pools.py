@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import turns
+from sysvm.store.queries import snapshots, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -108,8 +108,33 @@ def copies_on(tx: Tx, store_id: int) -> int:
 def snapshots_on(tx: Tx, store_id: int) -> int:
     """How many snapshots an image store has, or may have, bytes of; those that are deleted count until their bytes are."""
     snapshot = tables.snapshot
-    here = sa.select(sa.func.count()).select_from(snapshot).where(snapshot.c.store_id == store_id, snapshot.c.stored.is_(True))
-    return int(tx.value(here))
+    here = sa.or_(
+        sa.and_(snapshot.c.store_id == store_id, snapshot.c.stored.is_(True)),
+        snapshot.c.wanted_store_id == store_id,
+        snapshot.c.left_store_id == store_id,
+    )
+    return int(tx.value(sa.select(sa.func.count()).select_from(snapshot).where(here)))
+
+
+def snapshots_coming(tx: Tx, store_id: int) -> bool:
+    """Whether some are on their way from a host to the store."""
+    where = "store_id = :store and state = 'BackingUp' and removed is null limit 1"
+    return bool(tx.rows(tables.snapshot, where, store=store_id))
+
+
+def snapshots_to_move(tx: Tx, store_id: int) -> Sequence[Row]:
+    """Those that an image store has and that do not move already; deleted ones that later ones need as well. What its owner may
+    download for a while, or what a volume is moved by, is over soon."""
+    snapshot = tables.snapshot
+    here = sa.select(snapshot).where(
+        snapshot.c.store_id == store_id,
+        snapshot.c.stored.is_(True),
+        snapshot.c.state == "BackedUp",
+        snapshot.c.kind.not_in(snapshots.CAPTURES),
+        snapshot.c.wanted_store_id.is_(None),
+        snapshot.c.left_store_id.is_(None),
+    )
+    return tx.all(here.order_by(snapshot.c.id))
 
 
 def images_on(tx: Tx, store_id: int) -> Sequence[Row]:
@@ -120,14 +145,25 @@ def images_on(tx: Tx, store_id: int) -> Sequence[Row]:
 
 
 def bytes_on(tx: Tx, store_id: int) -> int:
-    """What the images on a store are in bytes, with those that are on their way to it."""
+    """What images and snapshots on a store are in bytes, with those that are on their way to it."""
     copy = tables.template_copy
     there = sa.func.coalesce(copy.c.wanted_store_id, copy.c.store_id) == store_id
     total = sa.select(sa.func.coalesce(sa.func.sum(copy.c.size_bytes), 0))
-    return int(tx.value(total.where(there, copy.c.wanted.is_(True), copy.c.removed.is_(None))))
+    images = int(tx.value(total.where(there, copy.c.wanted.is_(True), copy.c.removed.is_(None))))
+    snapshot = tables.snapshot
+    there = sa.func.coalesce(snapshot.c.wanted_store_id, snapshot.c.store_id) == store_id
+    total = sa.select(sa.func.coalesce(sa.func.sum(snapshot.c.size_bytes), 0))
+    return images + int(tx.value(total.where(there, snapshot.c.stored.is_(True))))
 
 
 def move_image(tx: Tx, copy_id: int, store_id: int) -> Part:
     """The image shall be on another store of its zone."""
     tx.update(tables.template_copy, copy_id, wanted_store_id=store_id, machine_id=None)
     return Part("template", copy_id, turns.wish(tx, "template", copy_id), "ready")
+
+
+def move_snapshot(tx: Tx, row: Row, store_id: int) -> Part:
+    """The same of a snapshot. A deleted one is there for those that need it."""
+    tx.update(tables.snapshot, row.id, wanted_store_id=store_id)
+    outcome = "gone" if row.removed is not None else "ready"
+    return Part("snapshot", row.id, turns.wish(tx, "snapshot", row.id), outcome)

@@ -40,6 +40,8 @@ snapshot = sa.Table(
     ref("host_id", "host", null=True),  # where it is taken, and kept until it is on the store
     ref("pool_id", "storage_pool", null=True),
     ref("store_id", "image_store", null=True),
+    ref("wanted_store_id", "image_store", null=True),  # it moves to there
+    ref("left_store_id", "image_store", null=True),  # it has moved, and is still there, too
     flag("live"),  # taken from the running guest, or of a disk that nobody writes
     flag("quiesce"),
     flag("staged"),  # the host may still have bytes of it
