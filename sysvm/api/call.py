@@ -16,6 +16,7 @@ from sysvm.api.params import NONE_UUID
 from sysvm.basics.errors import Refused, Why
 from sysvm.basics.ids import Ids
 from sysvm.store import tables
+from sysvm.store.queries import project_members
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.snapshots import CAPTURES
@@ -236,6 +237,8 @@ class Call:
         elif table is tables.user:
             account = self.tx.get(tables.account, row.account_id)
             allowed = account is not None and self.caller.sees(account.id, account.domain_path)
+        elif table is tables.project:
+            allowed = self.caller.sees(row.account_id, row.domain_path) or self._is_member(row.project_account_id)
         elif "domain_path" in table.c and "account_id" in table.c:
             allowed = self.caller.sees(row.account_id, row.domain_path) or self._is_member(row.account_id)
         else:
@@ -244,11 +247,10 @@ class Call:
             raise errors.no_access(self.caller.account_name, f"{table.name} {getattr(row, 'uuid', row.id)}")
 
     def _is_member(self, account_id: int | None) -> bool:
-        """Whether that is the account of a project that the caller owns."""
-        project = tables.project
-        mine = sa.select(project.c.id).where(
-            project.c.project_account_id == account_id, project.c.account_id == self.caller.account_id
-        )
+        """Whether that is the account of a project that the caller owns or is in."""
+        project, me = tables.project, self.caller.account_id
+        his = sa.or_(project.c.account_id == me, project.c.id.in_(project_members.of_account(me)))
+        mine = sa.select(project.c.id).where(project.c.project_account_id == account_id, his)
         return self.tx.one(mine) is not None
 
     def owner(self) -> Owner:

@@ -22,6 +22,7 @@ from sysvm.api.params import NONE_UUID, pairs
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
 from sysvm.store.prepared import Condition, Prepared, constant, equals, rare
+from sysvm.store.queries import project_members
 from sysvm.store.store import Row, Tx, among
 
 Column = sa.ColumnElement[Any]
@@ -192,7 +193,8 @@ def _of_projects(call: Call, owned: Owned, uuid: str) -> sa.ColumnElement[bool]:
     project = tables.project
     seen = sa.select(project.c.project_account_id).where(project.c.removed.is_(None))
     if not call.caller.is_root:
-        mine = project.c.account_id == call.caller.account_id
+        me = call.caller.account_id
+        mine = sa.or_(project.c.account_id == me, project.c.id.in_(project_members.of_account(me)))
         below = project.c.domain_path.startswith(call.caller.domain_path, autoescape=True)
         seen = seen.where(sa.or_(mine, below) if call.caller.is_domain_admin else mine)
     # What is no project's comes with listall: so the web UI asks for its routers.

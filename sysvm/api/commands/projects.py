@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
-
 from sysvm.api.answers import accounts as answers
-from sysvm.api.call import Accepted, Call, Reply, Rows
+from sysvm.api.call import USER, Accepted, Call, Reply, Rows
+from sysvm.api.commands.project_members import ROLES, account_beside, administered
 from sysvm.api.handlers import handler, result
-from sysvm.api.listing import list_rows, tags_of
+from sysvm.api.listing import Owned, list_rows, tags_of
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import accounts, limits, settings
+from sysvm.store.queries import accounts, limits, project_members, settings
 from sysvm.store.queries.accounts import PROJECT_TYPE
 from sysvm.store.queries.limits import Kind
+from sysvm.store.queries.project_members import MEMBER
 from sysvm.store.store import Row, Tx
 
 TAGGED = "Project"
@@ -42,11 +42,27 @@ def changed(tx: Tx, job: Row) -> dict[str, Any]:
 
 @handler("listProjects")
 def list_projects(call: Call) -> Rows:
-    """Projects that the caller owns or administers."""
+    """Projects that the caller owns, is in or administers."""
     project = tables.project
     equal = {"name": project.c.name, "displaytext": project.c.display_text, "state": project.c.state}
     words = (project.c.name, project.c.display_text)
-    return list_rows(call, accounts.projects(), project, project_answers, equal=equal, keyword=words, tagged=TAGGED)
+    statement, owned = accounts.projects(), None
+    if _of_one_account(call):
+        seats = project_members.seats()
+        statement = statement.join(seats, seats.c.project_id == project.c.id)
+        owned = Owned(seats.c.account_id, project.c.domain_id, project.c.domain_path)
+    return list_rows(
+        call, statement, project, project_answers, equal=equal, keyword=words, tagged=TAGGED, owned=owned
+    )
+
+
+def _of_one_account(call: Call) -> bool:
+    """Whether the list comes down to what one account has to do with."""
+    if "id" in call or call.get("projectid"):
+        return False
+    if call.get("account") or call.caller.role_type == USER:
+        return True
+    return not (call.get("listall") or call.get("ids") or call.get("domainid"))
 
 
 @handler("createProject")
@@ -67,7 +83,7 @@ def create_project(call: Call) -> Reply:
 @handler("updateProject")
 def update_project(call: Call) -> Reply:
     """Its text or its owner."""
-    row = call.need(tables.project, "id")
+    row = administered(call, "id")
     if call.get("displaytext"):
         call.tx.update(tables.project, row.id, display_text=call["displaytext"])
     if call.get("account"):
@@ -76,18 +92,21 @@ def update_project(call: Call) -> Reply:
 
 
 def _hand_over(call: Call, row: Row) -> None:
-    table = tables.account
-    same = (table.c.name == call["account"], table.c.domain_id == row.domain_id, table.c.removed.is_(None))
-    owner = call.tx.one(sa.select(table).where(*same))
-    if owner is None:
-        raise Refused(f"Unable to find account {call['account']} in the domain of the project")
-    call.tx.update(tables.project, row.id, account_id=owner.id)
+    account = account_beside(call.tx, row, call["account"])
+    if call.get("roletype") and not call.get("swapowner", True):
+        role = ROLES.get(call["roletype"].lower())
+        there = project_members.find(call.tx, row.id, account.id)
+        if role is None or there is None or there.state != MEMBER:
+            raise Refused(f"Account {account.name} is not in the project, or {call['roletype']} is neither Admin nor Regular")
+        project_members.put(call.tx, row.id, account.id, role, MEMBER)
+        return
+    project_members.hand_over(call.tx, row, account.id)
 
 
 @handler("suspendProject")
 def suspend_project(call: Call) -> Reply:
     """Its guests are stopped, and nothing new becomes the project's."""
-    row = call.need(tables.project, "id")
+    row = administered(call, "id")
     call.tx.update(tables.project, row.id, state="Suspended")
     parts = tuple(accounts.stop_guests(call.tx, row.project_account_id))
     return Accepted(parts, call.about("Project", row), f"Suspending project: {row.uuid}")
@@ -96,7 +115,7 @@ def suspend_project(call: Call) -> Reply:
 @handler("activateProject")
 def activate_project(call: Call) -> Reply:
     """As it was; its guests are started one by one by whoever wants them."""
-    row = call.need(tables.project, "id")
+    row = administered(call, "id")
     call.tx.update(tables.project, row.id, state="Active")
     return Accepted((), call.about("Project", row), f"Activating project: {row.uuid}")
 
@@ -104,7 +123,7 @@ def activate_project(call: Call) -> Reply:
 @handler("deleteProject")
 def delete_project(call: Call) -> Reply:
     """Gone with what belongs to it."""
-    row = call.need(tables.project, "id")
+    row = administered(call, "id")
     used = limits.used(call.tx, Kind.GUESTS, account_id=row.project_account_id)
     used += limits.used(call.tx, Kind.NETWORKS, account_id=row.project_account_id)
     if used and not call.get("cleanup"):
@@ -112,5 +131,6 @@ def delete_project(call: Call) -> Reply:
             f"The project {row.name} still has guests or networks; delete them or pass cleanup=true", Why.IN_USE
         )
     parts = tuple(accounts.withdraw_account(call.tx, row.project_account_id))
+    project_members.drop_all(call.tx, row.id)
     call.tx.update(tables.project, row.id, removed=call.now, state="Disabled")
     return Accepted(parts, call.about("Project", row), f"Deleting project: {row.uuid}")

@@ -271,7 +271,8 @@ def _data_gone(tx: Tx, account_id: int) -> list[Part]:
     dropped = [snapshots.drop(tx, row) for row in tx.rows(tables.snapshot, mine, account=account_id)]
     for row in tx.rows(tables.volume, f"{mine} and type != 'ROOT'", account=account_id):
         volumes.remove(tx, row)
-    for group in (tables.security_group, tables.affinity_group, tables.instance_group, tables.guest_vlan_range):
+    for group in (tables.security_group, tables.affinity_group, tables.instance_group, tables.guest_vlan_range,
+                  tables.project_member):
         living = (group.c.account_id == account_id, group.c.removed.is_(None))
         tx.change(sa.update(group).where(*living).values(removed=tx.now))
     return dropped

@@ -41,6 +41,7 @@ from sysvm.store.tables.load_balancers import (
 from sysvm.store.tables.machines import machine, nic, nic_address, placement, volume
 from sysvm.store.tables.networks import control_ip, firewall_rule, network, private_ip, public_ip, traffic_counter
 from sysvm.store.tables.offerings import disk_offering, network_offering, service_offering, vpc_offering
+from sysvm.store.tables.projects import project_member
 from sysvm.store.tables.records import (
     alert,
     annotation,
@@ -67,6 +68,7 @@ __all__ = [
     "load_balancer_member", "machine", "metadata", "network", "network_acl", "network_acl_list",
     "network_offering", "nic", "nic_address", "pack_address",
     "physical_network", "placement", "pod", "pool_image", "private_gateway", "private_ip", "project",
+    "project_member",
     "public_ip", "remote_access_vpn",
     "resource_limit",
     "role", "role_permission", "security_group", "security_group_member", "security_group_rule", "service_offering",
