@@ -1,4 +1,7 @@
-"""A real NFS server in userspace, in a network namespace of its own: nfs-ganesha, serving a tmpfs."""
+"""A real NFS server in userspace, in a network namespace of its own: nfs-ganesha, serving a tmpfs by version 4 and 3.
+
+For version 3 it wants a port mapper, which is its neighbour: both see a /run of their own, and end together.
+"""
 
 import subprocess
 from collections.abc import Iterator
@@ -8,13 +11,17 @@ from pathlib import Path
 
 from tests.boot.outside import Outside
 
-PROGRAM = "/usr/bin/ganesha.nfsd"
+APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c")
+PROGRAM = "mount -t tmpfs sysvm-test /run && rpcbind -w && exec ganesha.nfsd -F -f {folder}/conf -L {folder}/log -p {folder}/pid"
+MOUNT_PORT = 20048
 CONFIG = """
-NFS_CORE_PARAM {{ Protocols = 4; Enable_NLM = false; Enable_RQUOTA = false; }}
+NFS_CORE_PARAM {{
+    Protocols = 3, 4; MNT_Port = {mount_port}; Mount_Path_Pseudo = true; Enable_NLM = false; Enable_RQUOTA = false;
+}}
 NFSV4 {{ Graceless = true; Minor_Versions = 0, 1, 2; Only_Numeric_Owners = true; RecoveryRoot = "{folder}/recovery"; }}
 EXPORT {{
     Export_Id = 1; Path = "{share}"; Pseudo = "/export"; Access_Type = RW; Squash = No_Root_Squash; SecType = sys;
-    Protocols = 4; Transports = TCP; FSAL {{ Name = VFS; }}
+    Protocols = 3, 4; Transports = TCP; FSAL {{ Name = VFS; }}
 }}
 """
 
@@ -39,10 +46,9 @@ class Ganesha:
 
     def start(self) -> None:
         """It serves soon afterwards."""
-        config = self.folder / "ganesha.conf"
-        config.write_text(CONFIG.format(folder=self.folder, share=self.share))
-        words = ("-F", "-f", str(config), "-L", str(self.folder / "log"), "-p", str(self.folder / "pid"))
-        self.running = self.place.spawn(self.place.outside, PROGRAM, *words)
+        config = CONFIG.format(folder=self.folder, share=self.share, mount_port=MOUNT_PORT)
+        (self.folder / "conf").write_text(config)
+        self.running = self.place.spawn(self.place.outside, *APART, PROGRAM.format(folder=self.folder))
 
     def stop(self) -> None:
         """Killed: it takes leave of nobody."""
