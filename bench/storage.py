@@ -209,5 +209,6 @@ def _scale(count: int) -> Row:
     from bench.storage_fleet import measured
 
     found = measured(count)
-    note = f"{count} commands of weight 1 to 18, {found.weight} in all; {found.added} machines added, {found.retired} retired"
+    weights = f"{count} commands of weight 1 to 18, {found.weight} in all, 12 to 108 s each"
+    note = f"{weights}; {found.added} machines added, {found.retired} retired"
     return row(NAMES[5], found.spread, "%", note=f"{note}; mean over {found.looks} looks while the fleet was the same")

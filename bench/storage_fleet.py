@@ -1,8 +1,14 @@
 """How evenly secondary storage VMs share commands, on the simulator in virtual time: for bench/storage.py.
 
-The fleet begins with one machine. Commands of many weights come one after another, each lasts some minutes; when all have been
-asked for and done, the machines that were added go again. A look counts when the fleet has not changed for a while and commands
-still come: before that the newest machine has less, because work that has begun stays where it is.
+The fleet begins with one machine. Commands of many weights come one after another, each lasts between 12 and 108 s, whatever it
+weighs; when all have been asked for and done, the machines that were added go again. A look counts when the fleet has not changed
+for a while and commands still come: before that the newest machine has less, because work that has begun stays where it is.
+
+What is left is the grain of the work, not the choice: one command of weight 18 is a seventh of a machine's share, and what ends
+on one machine is made up for by new commands alone. Nothing waits that could be put in another order, because machines begin at
+once what they are given; and a choice that knew when each command will end does no better (measured beside this, in a model:
+5.0 % for the least loaded one, 5.5 % for the best end, 21 % for the fewest commands, 32 % for chance). Were all commands to last
+exactly a minute, those that a new machine is given in a burst would end in a burst, again and again: that is 10.7 %.
 """
 
 import random
@@ -23,7 +29,7 @@ SETTINGS = {
     "secstorage.capacityscan.interval": 2000,
     "consoleproxy.capacityscan.interval": 2000,
 }
-LASTS_S = 60.0
+LASTS_S = (12.0, 108.0)
 EVERY_S = 0.5
 CALM_S = 70.0  # since the last machine was added: what it lacked has come and gone
 
@@ -54,8 +60,6 @@ def measured(count: int) -> Found:
         await tale.system_vms(2)
         for name, value in SETTINGS.items():
             await tale.ask("updateConfiguration", name=name, value=value)
-        for host in tale.cloud.earth.hosts.values():
-            host.agents.task_s = LASTS_S
         chance = random.Random(3)
         zone = await tale.one("listZones")
         for number in range(count):
@@ -73,6 +77,9 @@ def measured(count: int) -> Found:
 async def _asked(tale: Tale, zone: str, number: int, chance: random.Random, found: Found) -> None:
     """A template of a size that is known, as if another zone had it; every fourth one is packed."""
     ending = ".xz" if chance.random() < 0.25 else ""
+    lasts = chance.uniform(*LASTS_S)
+    for host in tale.cloud.earth.hosts.values():
+        host.agents.task_s = lasts
     (made,) = await tale.ask(
         "registerTemplate", name=f"t{number}", displaytext="t", url=f"http://example.org/{number}.raw{ending}", format="RAW",
         hypervisor="Simulator", zoneid=zone,
