@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sysvm.agent.roles.secstorage import chunks
 from sysvm.agent.roles.secstorage.fetch import SourceFailed, Way, opened
 from sysvm.agent.roles.secstorage.incoming import Incoming
-from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused
+from sysvm.agent.roles.secstorage.keeping import Keeping, as_refused, goes_on
 from sysvm.agent.roles.secstorage.pace import Patience
 from sysvm.agent.roles.secstorage.source import Source
 from sysvm.agent.roles.secstorage.store import ImageStore
@@ -142,7 +142,8 @@ class Patching:
             await asyncio.to_thread(incoming.sync)
         except (Refused, OSError) as error:
             incoming.close()
-            await asyncio.to_thread(self.keeping.store.drop_incoming, self.keeping.image)
+            if not (goes_on(error) and incoming.has_any):
+                await asyncio.to_thread(self.keeping.store.drop_incoming, self.keeping.image)
             raise as_refused(error) from error
         finally:
             incoming.close()
