@@ -147,3 +147,11 @@ async def test_a_root_admin_lives_in_root(stage: Stage):
     east = await stage.admin("createDomain", name="east")
     with refusal(431, "root admins live in ROOT"):
         await stage.user("x", domain_id=east["id"], role="Root Admin")
+
+
+async def test_a_role_has_a_rule_once(stage: Stage):
+    """The first one would decide, whatever the second says."""
+    role = await stage.admin("createRole", name="ops", type="User")
+    await stage.admin("createRolePermission", roleid=role["id"], rule="list*", permission="allow")
+    with refusal(431, "has a rule list* already"):
+        await stage.admin("createRolePermission", roleid=role["id"], rule="list*", permission="deny")

@@ -137,7 +137,10 @@ def create_role_permission(call: Call) -> Reply:
     rule = call["rule"]
     if not all(sign.isalnum() or sign == "*" for sign in rule):
         raise Refused(f"Invalid rule {rule}: it is a command's name, perhaps with *")
-    last = max((row.sort_order for row in _rules(call, role.id)), default=-1)
+    there = _rules(call, role.id)
+    if any(row.rule == rule for row in there):
+        raise Refused(f"The role {role.name} has a rule {rule} already; change it with updateRolePermission")
+    last = max((row.sort_order for row in there), default=-1)
     id_ = call.tx.insert(tables.role_permission, uuid=call.ids.uuid(), role_id=role.id, rule=rule,
                          permission=_permission(call), description=call.get("description", ""),
                          sort_order=last + 1)  # fmt: skip
