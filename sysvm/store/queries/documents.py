@@ -289,7 +289,7 @@ def _guest(tx: Tx, row: Row, nic: NicRow, address: str, keys: Keys) -> router.Gu
         hostname=row.hostname or row.name,
         is_default=nic.is_default,
         userdata=_decode(row.userdata),
-        metadata=_metadata(tx, row, address),
+        metadata=_metadata(tx, row, address, nic.network_id),
         password=keys.vault.open(row.password) if row.password else None,
         address6=nic.primary6.text if nic.primary6 is not None else "",
     )
@@ -302,12 +302,11 @@ def _decode(text: str | None) -> bytes:
         return b""
 
 
-def _metadata(tx: Tx, row: Row, address: str) -> dict[str, str]:
+def _metadata(tx: Tx, row: Row, address: str, network_id: int | None) -> dict[str, str]:
     zone = tx.get(tables.zone, row.zone_id)
     offering = tx.get(tables.service_offering, row.service_offering_id)
-    (cloud,) = tx.all(sa.select(tables.cloud))
     assert zone is not None and offering is not None
-    public = _public_address_of(tx, row.id)
+    public = _public_addresses_of_guests(tx, network_id).get(row.id)
     keys = "\n".join(str(key) for key in row.key_pairs or ())
     return {
         "service-offering": offering.name,
@@ -319,15 +318,23 @@ def _metadata(tx: Tx, row: Row, address: str) -> dict[str, str]:
         "instance-id": row.uuid,
         "vm-id": row.uuid,
         "public-keys": keys,
-        "cloud-identifier": f"CloudStack-{{{cloud.uuid}}}",
+        "cloud-identifier": f"CloudStack-{{{_cloud_uuid(tx)}}}",
         "cloud-name": "CloudStack",
     }
 
 
-def _public_address_of(tx: Tx, machine_id: int) -> str | None:
-    table = tables.public_ip
-    found = tx.value(sa.select(table.c.address).where(table.c.machine_id == machine_id, table.c.static_nat.is_(True)))
-    return unpack_address(found) if found is not None else None
+def _cloud_uuid(tx: Tx) -> str:
+    return tx.once("uuid of the cloud", lambda: str(tx.sql("select uuid from cloud")[0][0]), tables.cloud)
+
+
+def _public_addresses_of_guests(tx: Tx, network_id: int | None) -> dict[int, str]:
+    """By static NAT; read once for all guests of the network."""
+    text = "select machine_id, address from public_ip where network_id = :network and static_nat"
+
+    def find() -> dict[int, str]:
+        return {machine: unpack_address(packed) for machine, packed in tx.sql(text, network=network_id)}
+
+    return tx.once((text, network_id), find, tables.public_ip)
 
 
 RULED = """
