@@ -28,6 +28,8 @@ LIMITS: dict[str, tuple[str, str, float]] = {
     "router.replace_streams_lost": ("0", "value", 0.5),
     "router.replace_vm_lost_pings": ("<= 1 at 10/s (KVM)", "value", 1.5),
     "router.replace_vm_streams_lost": ("0", "value", 0.5),
+    "router.move_lost_pings": ("< 0.5 s", "value", 5.5),
+    "router.move_streams_lost": ("0", "value", 0.5),
     "heal.router_s": ("< 2 s", "value", 2.0),
     "engine.turns_per_s.sqlite": ("> 1,000/s", "value", 1000.0),
     "engine.turns_per_s.postgresql": ("> 1,000/s", "value", 1000.0),

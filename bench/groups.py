@@ -21,7 +21,7 @@ from bench.rows import Row, failed
 
 GROUPS = (
     "server", "api", "links", "rules", "router", "balancer", "engine", "simulated", "console", "replacement", "replacement_vms",
-    "real", "snapshots", "storage",
+    "replacement_hosts", "real", "snapshots", "storage",
 )  # fmt: skip
 DEADLINE_S = 400.0  # unless the group has one of its own
 

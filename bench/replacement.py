@@ -53,7 +53,9 @@ def taken(world: World, visitor: Visitor, doors: dict[str, tuple[str, int]]) -> 
     return seen, took[0]
 
 
-def rows(found: list[tuple[Seen, float]], names: tuple[str, ...], of: str) -> Iterator[Row]:
+def rows(
+    found: list[tuple[Seen, float]], names: tuple[str, ...], of: str, command: str = "rebootRouter"
+) -> Iterator[Row]:
     """One for each of the names: pings lost, streams lost, how long nobody answered names, how long the jobs took."""
     pings_name, streams_name, dark_name, took_name = names
     seen = [one for one, _ in found]
@@ -67,4 +69,4 @@ def rows(found: list[tuple[Seen, float]], names: tuple[str, ...], of: str) -> It
     dark = max(one.unnamed_s for one in seen) * 1e3
     asking = f"longest without an answer, where a lost question is asked again after 0.5 s; the worst of {times}"
     yield row(dark_name, dark, "ms", note=asking)
-    yield row(took_name, statistics.median(took for _, took in found), "s", note=f"rebootRouter; {times}")
+    yield row(took_name, statistics.median(took for _, took in found), "s", note=f"{command}; {times}")

@@ -231,9 +231,9 @@ class Agent:
             await self._context.clock.sleep(pause)
         if self._shares_kernel:
             await asyncio.to_thread(bring_nics_up, self._context.boot)
+        else:
+            await self._role.show()  # first: until neighbours hear where it is now, they speak to the other one
         await self._make_true_again(document)
-        if not self._shares_kernel:
-            await self._role.show()
         self._apart = False
         log.info("took_over", faults=len(self._faults))
         return await self._report()

@@ -228,6 +228,8 @@ class Handovers:
         await edge("handover.staying")
         await self._gates.serve(machine, entry.holder)
         log.warning("service_stays", machine=machine, holder=entry.holder, why=why)
+        if entry.silent:
+            await self._announced(machine, entry.holder)
 
     async def call_back(self, machine: str, incarnation: int) -> None:
         """The server knows the same, and it begins as if it had never left."""
@@ -236,9 +238,18 @@ class Handovers:
             return
         await self._gates.serve(machine, incarnation)
         self._journal.write(machine, msgspec.structs.replace(entry, leaving="", silent=False, stays=""))
+        await self._announced(machine, incarnation)
+
+    async def _announced(self, machine: str, incarnation: int) -> None:
+        """It says where it is: others may have heard that it is on the other host."""
         seen = self._agents.seen(machine, incarnation)
-        if seen is not None and seen.standby:
-            await self._take(machine, incarnation)
+        try:
+            async with asyncio.timeout(REST_S + TAKE_S):
+                if seen is not None and not seen.standby:
+                    await self._agents.call(machine, incarnation, StandBy(apart=True))
+                await self._agents.call(machine, incarnation, TakeOver())
+        except FAILURES as error:
+            log.warning("holder_not_announced", machine=machine, incarnation=incarnation, why=str(error))
 
     def hold(self, machine: str, incarnation: int, attempt: str) -> None:
         """It is written down, before the first incarnation here is made, that another host's one serves."""
