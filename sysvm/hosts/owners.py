@@ -16,8 +16,7 @@ from pathlib import Path
 
 from sysvm.basics.errors import NotYet
 from sysvm.hosts import access, qcow2
-
-GROUP = 8191 * 65536  # below the first range of ids (lxc/ids.py)
+from sysvm.hosts.userids import GROUP
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a QEMU may do on its host: the kernel is asked about the process, and files are tried as its user."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -11,12 +12,12 @@ import pytest
 
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import NotYet
-from sysvm.hosts import access
+from sysvm.hosts import access, netns
 from sysvm.hosts.kvm import domain
 from sysvm.hosts.kvm.driver import KvmDriver
 from sysvm.hosts.layout import image_path
-from sysvm.hosts.owners import GROUP
 from sysvm.hosts.pools import volume_file
+from sysvm.hosts.userids import GROUP
 from sysvm.wire.machines import Iso, Kind, MachineSpec
 from tests.hosts import ground
 from tests.hosts.progress import until
@@ -106,6 +107,25 @@ async def test_its_user_has_its_own_files_and_nobody_elses(stage: KvmStage, tmp_
     folders = [image.parent, root.parent, layout.run, layout.channel(other.machine, 1), layout.boot(system.machine, 1).parent]
     assert [] == [folder for folder in folders if may(uid, "l", folder)]
     assert may(user_of(stage.pid_of(other)), "r", foreign[0]), "its owner may"
+
+
+async def test_its_user_speaks_to_nobody_in_the_hosts_network(stage: KvmStage):
+    """Somebody listens in the namespace; root reaches him, the user of a QEMU does not."""
+    await stage.driver.ensure_running(spec := stage.spec(27))
+    uid = user_of(stage.pid_of(spec))
+    listener = netns.socket_in(stage.layout.namespace)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    port = listener.getsockname()[1]
+    assert [True, False] == [await asyncio.to_thread(reaches, stage, who, port) for who in (0, uid)]
+    listener.close()
+
+
+def reaches(stage: KvmStage, uid: int, port: int) -> bool:
+    """Whether a user has a connection; one that is dropped goes nowhere, so that a second says enough."""
+    words = ["nsenter", f"--net={stage.layout.namespace_path}", "setpriv", f"--reuid={uid}", f"--regid={GROUP}", "--clear-groups"]
+    call = f"import socket; socket.create_connection(('127.0.0.1', {port}), 1)"
+    return subprocess.run([*words, "/usr/bin/python3", "-c", call], capture_output=True).returncode == 0
 
 
 async def test_disks_images_and_copies_come_to_a_guest_and_go_with_its_user(stage: KvmStage, tmp_path: Path):

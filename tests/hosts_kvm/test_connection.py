@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from sysvm.basics.clock import SystemClock
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.kvm.connection import Connection
 from sysvm.hosts.kvm.daemon import Daemon
+from tests.hosts.progress import until
 from tests.hosts_kvm.stage import kvm
+from tests.hosts_kvm.test_kvm_driver import is_there
 
 pytestmark = pytest.mark.root
 
@@ -32,10 +35,14 @@ async def test_who_waits_behind_another_question_when_libvirtd_dies_is_told_so(t
         await asyncio.to_thread(asked.wait)
         waits = tasks.create_task(told(connection))
         await asyncio.sleep(0)
-        os.kill(int((stage.layout.run / "libvirt/libvirtd.pid").read_text()), signal.SIGKILL)
+        daemon = int((stage.layout.run / "libvirt/libvirtd.pid").read_text())
+        os.kill(daemon, signal.SIGKILL)
         await ended
         assert "broke before it was asked" in await waits
         free.set()
+        async for _ in until(SystemClock(), "the daemon is gone, and its sockets with it"):
+            if not is_there(daemon):
+                break
         assert await connection.call(lambda line: line.getLibVersion()) > 0
         connection.close()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from sysvm.hosts import access, owners
 from sysvm.hosts.kvm.domain import Places
 from sysvm.hosts.layout import volume_path
-from sysvm.hosts.owners import GROUP, ROOT, Owner
+from sysvm.hosts.owners import ROOT, Owner
+from sysvm.hosts.userids import GROUP
 from sysvm.wire.machines import Disk, MachineSpec
 
 KVM = Path("/dev/kvm")

@@ -27,8 +27,8 @@ from sysvm.basics.log import get_logger
 from sysvm.hosts import access
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.owners import GROUP
 from sysvm.hosts.programs import run
+from sysvm.hosts.userids import GROUP
 
 LIBVIRTD = "/usr/sbin/libvirtd"
 VIRTLOGD = "/usr/sbin/virtlogd"

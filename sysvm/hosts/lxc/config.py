@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.hosts import limits
-from sysvm.hosts.lxc.ids import SIZE
+from sysvm.hosts.userids import SIZE
 from sysvm.wire.machines import Kind, MachineSpec
 
 INIT = "/usr/lib/sysvm/init"

@@ -11,10 +11,7 @@ import msgspec
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.hosts.durable import write_durably
-
-SIZE = 65536
-_FIRST = 8192  # 536,870,912: above what distributions give to users
-_LAST = 32767  # ids from 2^31 on are negative to some programs
+from sysvm.hosts.userids import FIRST, LAST, SIZE
 
 
 class Ids:
@@ -22,7 +19,7 @@ class Ids:
 
     def __init__(self, table: Path, seed: str) -> None:
         self._table = table
-        self._start = _FIRST + int(seed, 16) % (_LAST - _FIRST)
+        self._start = FIRST + int(seed, 16) % (LAST - FIRST)
         self._slots: dict[str, int] = (
             msgspec.json.decode(table.read_bytes(), type=dict[str, int]) if table.exists() else {}
         )
@@ -48,7 +45,7 @@ class Ids:
 
     def _free(self) -> int:
         taken = set(self._slots.values())
-        order = [*range(self._start, _LAST + 1), *range(_FIRST, self._start)]
+        order = [*range(self._start, LAST + 1), *range(FIRST, self._start)]
         free: int | None = next((slot for slot in order if slot not in taken), None)
         if free is not None:
             return free

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sysvm.basics.errors import NotYet
 from sysvm.hosts import mounts
-from sysvm.hosts.lxc.ids import SIZE
+from sysvm.hosts.userids import SIZE
 
 
 @dataclass(frozen=True, slots=True)

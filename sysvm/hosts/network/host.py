@@ -19,7 +19,9 @@ from sysvm.hosts.network.input import input_ruleset
 from sysvm.hosts.network.namespace import Namespace
 from sysvm.hosts.network.plans import Port
 from sysvm.hosts.network.tracking import tracking_ruleset
+from sysvm.hosts.network.users import users_ruleset
 from sysvm.hosts.programs import run
+from sysvm.hosts.userids import USERS
 from sysvm.wire.machines import Isolation, Segment, Traffic
 from sysvm.wire.security_groups import SecurityGroupsDocument
 
@@ -50,10 +52,11 @@ class HostNetwork:
         self.namespace = Namespace(layout)
 
     async def ensure(self) -> None:
-        """The namespace, the guard's table and the interfaces that lead outside exist."""
+        """The namespace, its tables and the interfaces that lead outside exist."""
         async with self._lock:
             await self.namespace.ensure()
-            await self.namespace.nft(guard.base_ruleset() + security_groups.base_ruleset())
+            machines = users_ruleset(*USERS)
+            await self.namespace.nft(guard.base_ruleset() + security_groups.base_ruleset() + machines)
             for link in (self._underlay.uplink, self._underlay.management, self._underlay.link):
                 await self._ensure_inside(link)
             if self._underlay.link and self._underlay.address:
