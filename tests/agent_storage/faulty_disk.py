@@ -2,9 +2,9 @@
 
 It is BACKING, seen through FUSE. Each line on its standard input is answered with one on its standard output: `EIO write 3000000`
 lets 3,000,000 more bytes be written and fails each write from then on; `EIO fsync 2` fails each sync after two more, `EIO read 0`
-each read, `EIO read:x 0` each read of files called x; `EROFS change 7` fails whatever changes anything, after seven such calls;
-`well` ends that. The answer is how often it was met. It runs with Debian's Python, for which Debian has packed fusepy; it ends,
-and what it shows with it, when its standard input does.
+each read, `EIO read:x 0` each read of files called x (so with other calls); `EROFS change 7` fails whatever changes anything,
+after seven such calls; `well` ends that. The answer is how often it was met. It runs with Debian's Python, for which Debian has
+packed fusepy; it ends, and what it shows with it, when its standard input does.
 """
 
 import errno
@@ -51,6 +51,7 @@ class Disk(Operations):
         real = BACKING + path
         if op not in ("read", "write"):
             self._meet(op)
+            self._meet(f"{op}:{Path(path).name}")
         try:
             return getattr(self, op)(real, *args)
         except OSError as error:

@@ -193,3 +193,16 @@ async def test_a_disk_that_reads_nothing_has_no_damaged_images(ssvm: Stage, disk
     found = await ssvm.role.run_task("s2", Scrub(store="store-1", mend=True), nothing)
     assert isinstance(found, Scrubbed)
     assert (2, ()) == (found.objects, found.damaged)
+
+
+async def test_bytes_that_are_an_object_already_are_not_asked_for_again(ssvm: Stage, disk: Disk) -> None:
+    """The disk fails between the object and its image: what fails is the writing of the image's own file."""
+    url = ssvm.source.serve("/a", whole(LARGE))
+    disk.told("EIO create:image-1.json.new 0")
+    with pytest.raises(Refused, match=BROKEN):
+        await ssvm.fetch(url)
+    assert disk.told("well") == 1
+    assert [hashlib.sha256(LARGE).hexdigest()] == [place.name for place in (disk.place / "objects").iterdir()]
+    assert [] == visible(ssvm)
+    await ssvm.fetch(url)
+    assert ([None], ["image-1"]) == (ssvm.source.ranges(), visible(ssvm))

@@ -80,7 +80,7 @@ class Incoming:
     @property
     def has_any(self) -> bool:
         """Something is on the disk for certain."""
-        return bool(self.record.done or self.record.pieces)
+        return bool(self.record.done or self.record.pieces or self.record.kept)
 
     def on_disk(self) -> int:
         """How many bytes are here for certain, without opening anything."""
@@ -96,6 +96,8 @@ class Incoming:
         self._lock()
         if known is not None and os.fstat(self._file.fileno()).st_size >= known.done:
             self.record = known
+        elif known is not None and known.kept:  # the file itself has become the object
+            self.record = msgspec.structs.replace(self.record, kept=known.kept)
         self._start_hashes()
         self._rehash(hashed)
 
@@ -107,7 +109,7 @@ class Incoming:
         self._file.truncate(0)
         self.size = 0
         self._start_hashes()
-        self._note(validator=validator, total=total, done=0, pieces=())
+        self._note(validator=validator, total=total, done=0, pieces=(), kept="")
 
     @_alone
     def append(self, pieces: Sequence[bytes | memoryview]) -> None:
