@@ -104,3 +104,18 @@ async def test_a_password_is_told_to_the_private_key_only(land: Land):
     other = await land.deploy()
     with refusal(431, "No password for VM"):
         await land.admin("getVMPassword", id=other["id"])
+
+
+async def test_guests_of_a_suspended_project_do_not_start(land: Land):
+    """As CloudStack's test_projects has it."""
+    project = await land.job("createProject", name="p")
+    network = await land.network(projectid=project["id"])
+    accepted = await land.admin(
+        "deployVirtualMachine", zoneid=land.zone, serviceofferingid=land.offering["id"], templateid=land.template["id"],
+        networkids=network["id"], projectid=project["id"], startvm=False,
+    )  # fmt: skip
+    await land.admin("suspendProject", id=project["id"])
+    with refusal(531, "its project p is Suspended"):
+        await land.admin("startVirtualMachine", id=accepted["id"])
+    await land.admin("activateProject", id=project["id"])
+    await land.admin("startVirtualMachine", id=accepted["id"])

@@ -153,11 +153,19 @@ def start_virtual_machine(call: Call) -> Reply:
         raise Refused("Parameter hostid can be passed by root administrators only", Why.NOT_ALLOWED)
     if host is not None and host.zone_id != row.zone_id:
         raise Refused(f"Host {host.name} is in another zone than the vm")
+    _must_not_be_suspended(call, row)
     if machine_rows.state_of(row) == "Running":
         return _accepted(call, row, "starting")
     if any(volume.state == "Migrating" for volume in volumes.of_machine(call.tx, row.id)):
         raise Refused("A volume of the VM is being moved to another primary storage; wait for it", Why.IN_USE)
     return _accepted(call, row, "starting", *start(call.tx, row, host_id=host.id if host is not None else None))
+
+
+def _must_not_be_suspended(call: Call, row: Row) -> None:
+    mine = "project_account_id = :account and removed is null and state <> 'Active'"
+    if found := call.tx.rows(tables.project, mine, account=row.account_id):
+        text = f"Unable to start the vm, its project {found[0].name} is {found[0].state}; use activateProject"
+        raise Refused(text, Why.NOT_ALLOWED)
 
 
 @handler("stopVirtualMachine")

@@ -58,14 +58,15 @@ def add_account_to_project(call: Call) -> Reply:
         raise Refused(f"Invalid role type {call['roletype']}: it is Admin or Regular")
     account = account_beside(call.tx, row, call["account"])
     there = project_members.find(call.tx, row.id, account.id)
+    about = call.about(ABOUT, row)
     if account.id == row.account_id or (there is not None and there.state == MEMBER):
-        raise Refused(f"Account {account.name} already added to the project {row.name}")
+        return Accepted((), about, f"Account {account.name} is in project {row.uuid} already")
     asks = bool(settings.value(call.tx, "project.invite.required"))
     if asks and there is not None and _state(call.tx, there) == PENDING:
         raise Refused(f"There is already a pending invitation for the account {account.name}", Why.IN_USE)
     project_members.put(call.tx, row.id, account.id, role, PENDING if asks else MEMBER)
     text = f"{'Inviting' if asks else 'Adding'} account {account.name} to project: {row.uuid}"
-    return Accepted((), call.about(ABOUT, row), text)
+    return Accepted((), about, text)
 
 
 @handler("deleteAccountFromProject")

@@ -131,6 +131,4 @@ def delete_project(call: Call) -> Reply:
             f"The project {row.name} still has guests or networks; delete them or pass cleanup=true", Why.IN_USE
         )
     parts = tuple(accounts.withdraw_account(call.tx, row.project_account_id))
-    project_members.drop_all(call.tx, row.id)
-    call.tx.update(tables.project, row.id, removed=call.now, state="Disabled")
     return Accepted(parts, call.about("Project", row), f"Deleting project: {row.uuid}")

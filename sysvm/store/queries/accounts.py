@@ -11,6 +11,7 @@ from sysvm.store import tables
 from sysvm.store.queries import (
     callers,
     machines,
+    project_members,
     security_groups,
     snapshots,
     templates,
@@ -229,6 +230,7 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     for table in (tables.ssh_key_pair, tables.user_data, tables.template, certificate):
         mine = (table.c.account_id == account_id, table.c.removed.is_(None))
         tx.change(sa.update(table).where(*mine).values(removed=tx.now))
+    _projects_gone(tx, account_id)
     vpns.remove_users(tx, account_id)
     vpn_sites.remove_customers(tx, account_id)
     tx.change(sa.delete(tables.tag).where(tables.tag.c.account_id == account_id))
@@ -263,6 +265,13 @@ def _networks_gone(tx: Tx, account_id: int) -> list[Part]:
 def _vpcs_gone(tx: Tx, account_id: int) -> list[Part]:
     mine = tx.rows(tables.vpc, "account_id = :account and removed is null order by id", account=account_id)
     return [part for vpc in mine for part in vpcs.doom(tx, vpc.id)]
+
+
+def _projects_gone(tx: Tx, account_id: int) -> None:
+    """The project whose things the account had, if it is a project's."""
+    for row in tx.rows(tables.project, "project_account_id = :account and removed is null", account=account_id):
+        project_members.drop_all(tx, row.id)
+        tx.update(tables.project, row.id, removed=tx.now, state="Disabled")
 
 
 def _data_gone(tx: Tx, account_id: int) -> list[Part]:
