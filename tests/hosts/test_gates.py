@@ -137,7 +137,22 @@ async def test_ports_that_are_made_again_are_as_they_were_asked_for_and_a_remove
     assert net.pings()
 
 
-def test_containers_have_no_gates(tmp_path):
+async def test_a_routers_containers_have_the_same_ports_which_are_shut_for_another_host(tmp_path):
+    async with ground.host(tmp_path) as (layout, network):
+        gates, spec = PortGates(layout, network), ground.spec(1, kind=Kind.ROUTER)
+        for number in (1, 2):
+            path = layout.spec(spec.machine, number)
+            path.parent.mkdir(parents=True)
+            write_durably(path, msgspec.json.encode(msgspec.structs.replace(spec, incarnation=number)))
+        port = layout.port(spec.machine, 0, 0)
+        for serves in (1, 2):
+            await gates.shut(spec.machine, serves)
+            assert frozenset({port}) == await network.shut_ports()
+            await gates.serve(spec.machine, serves)
+            assert frozenset() == await network.shut_ports()
+
+
+def test_containers_have_no_gates_of_their_own(tmp_path):
     layout = Layout.of(tmp_path)
     spec = ground.spec(1, kind=Kind.ROUTER)
     layout.spec(spec.machine, 1).parent.mkdir(parents=True)
