@@ -21,7 +21,7 @@ from typing import Protocol
 import msgspec
 
 from sysvm.basics.edge import edge
-from sysvm.basics.errors import Refused
+from sysvm.basics.errors import NotYet, Refused, Unreachable
 from sysvm.basics.log import get_logger
 from sysvm.hosts.carrying import FAILURES, Gates, copy_and_freeze
 from sysvm.hosts.handover import REST_S, TAKE_S, Agents, Entry, Journal
@@ -68,11 +68,16 @@ class _BothHosts:
     def __init__(self, here: Agents, there: There) -> None:
         self._here = here
         self._there = there
+        self.lost: Exception | None = None  # why nobody there could be asked
 
     async def call(self, machine: str, incarnation: int, body: AgentCallBody) -> msgspec.Struct:
         """See Agents."""
         if isinstance(body, TakeConnections):
-            return await self._there.take_connections(body)
+            try:
+                return await self._there.take_connections(body)
+            except (NotYet, Unreachable, OSError) as error:
+                self.lost = error
+                raise
         return await self._here.call(machine, incarnation, body)
 
 
@@ -109,9 +114,10 @@ class Passing:
 
     async def _pass(self, order: EnsureSent, there: There, gone: Entry) -> None:
         machine, holder = order.spec.machine, order.spec.incarnation
-        await copy_and_freeze(
-            self._gates, _BothHosts(self._agents, there), machine, holder, order.there.incarnation
-        )
+        both = _BothHosts(self._agents, there)
+        await copy_and_freeze(self._gates, both, machine, holder, order.there.incarnation)
+        if both.lost is not None:
+            raise Unreachable(f"its connections could not be copied: {both.lost}")
         await self._gates.shut(machine, holder)
         await edge("handover.shut")
         self._journal.write(machine, msgspec.structs.replace(gone, silent=True))

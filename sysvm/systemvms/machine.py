@@ -144,7 +144,7 @@ def plan_placement(want: PlacementWanted, seen: MachineSeen | None, up_s: float)
         case "incoming":
             return _towards_taken_in(want, seen)
         case "away":
-            return _towards_sent(want, seen)
+            return _towards_sent(want, seen, up_s)
         case "running" if seen is not None and _is_called_back(want, seen):
             return _back_from_moving(want, seen)
         case "running" if not want.current:
@@ -183,7 +183,7 @@ def _towards_standing_by(want: PlacementWanted, seen: MachineSeen | None, up_s: 
     return Settled() if seen.landing is not None else TakeIn()
 
 
-def _towards_sent(want: PlacementWanted, seen: MachineSeen | None) -> PlacementAct:
+def _towards_sent(want: PlacementWanted, seen: MachineSeen | None, up_s: float) -> PlacementAct:
     """An attempt is made once. How it ended is a fact that somebody else decides by."""
     if seen is None or seen.power is Power.ABSENT or seen.moving in (Moving.SENT, Moving.FAILED):
         return Settled()
@@ -192,6 +192,8 @@ def _towards_sent(want: PlacementWanted, seen: MachineSeen | None) -> PlacementA
         return Send() if want.kind is Kind.ROUTER else Settled()
     if seen.moving is Moving.OUT:
         return Wait(5, seen.why or "it is on its way to another host")
+    if want.kind is Kind.ROUTER and seen.agent is None and up_s < RETIRED_PATIENCE_S:
+        return Wait(1, "its agent, who knows its connections, is not connected")
     return Send() if seen.power is Power.RUNNING else Wait(0.5, f"it is {seen.power}")
 
 
