@@ -26,7 +26,8 @@ def network_offerings() -> sa.Select[Any]:
     """Network offerings that users may choose from, with the system offering of their routers, the default one if need be."""
     table, service = tables.network_offering, tables.service_offering
     default = service.alias()
-    of_routers = sa.select(default.c.uuid).where(default.c.unique_name == ROUTERS, default.c.removed.is_(None))
+    named = (default.c.unique_name == ROUTERS, default.c.removed.is_(None))
+    of_routers = sa.select(default.c.uuid).where(*named).order_by(default.c.id).limit(1)  # PostgreSQL takes no second row
     return (
         sa.select(table, sa.func.coalesce(service.c.uuid, of_routers.scalar_subquery()).label("service_offering_uuid"))
         .outerjoin(service, service.c.id == table.c.service_offering_id)
