@@ -40,7 +40,7 @@ def run(*, tiny: bool) -> Iterator[Row]:
     clock = VirtualClock()
     spent = run_virtually(clock, _measure(clock, hosts, routers))
     note = f"{routers} routers on {hosts} hosts, {spent / routers * 1e3:.2f} ms of CPU each; SQLite in memory; "
-    note += "a router is 5 turns and some 145 statements, which are half of that CPU: the goal leaves 14 us for each, all told"
+    note += "a router is 5 turns and some 120 statements, which are half of that CPU: the goal leaves 17 us for each, all told"
     yield row("sim.routers_per_s", routers / spent, "routers/s", better="higher", note=note)
 
 

@@ -18,7 +18,7 @@ nothing about it, whatever its kind.
 Races thought of: the worker may be paused between any two steps and another server may have taken the turn; `release`
 compares fence and session before anything is written, in the transaction that writes the result, and hosts compare the
 fence before they act. Turns are given back between claims, by the loop that claims, so that no fresh claim is taken for a
-lost one. Releases share transactions while the database is busy (store/together.py).
+lost one. Releases share transactions, and so does what turns read (store/together.py).
 """
 
 import asyncio
@@ -36,7 +36,6 @@ from sysvm.orchestrator.context import Context
 from sysvm.store.queries import sessions, strays, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx, Wake
-from sysvm.store.together import Together
 
 CONCURRENT = 128
 LONGEST_POLL_S = 5.0
@@ -99,7 +98,6 @@ class Engine:
         self._wake = asyncio.Event()
         self._held: dict[tuple[str, int], Turn] = {}  # what our workers have
         self._counted = context.clock.now()
-        self._releases = Together(context.store)
         self._in_doubt = False  # a claim may have given us turns that we never heard of
         self._read_only = ""  # why nothing may be done now
 
@@ -237,7 +235,7 @@ class Engine:
         in_doubt = False
         while True:
             try:
-                if not await self._releases.run(release) and not in_doubt:
+                if not await self._context.together.run(release) and not in_doubt:
                     log.warning("turn_was_taken", kind=turn.kind, id=turn.id, fence=turn.fence)
                 return
             except DatabaseAway as away:

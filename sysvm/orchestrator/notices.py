@@ -81,7 +81,7 @@ class Notices:
         context = self._context
         while True:
             try:
-                return await context.store.run(op)
+                return await context.together.run(op)
             except DatabaseAway:
                 await context.clock.sleep(AWAY_S)
 

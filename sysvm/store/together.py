@@ -1,12 +1,14 @@
-"""`run` as a store has it, for the small ops of many callers: several in one transaction while the database is busy.
+"""`run` as a store has it, for the small ops of many callers: several in one transaction.
 
-A commit costs the database more than what such an op writes (PostgreSQL waits for the disk). So an op does not begin a
-transaction of its own while others are under way: it waits for one of them to end, and then goes along with all that wait.
-When nothing is under way it goes at once, alone.
+A commit costs the database more than what such an op writes (PostgreSQL waits for the disk), and what one of them has read
+of zones, offerings and settings the next one need not read again. So an op does not begin a transaction of its own while
+others are under way: it waits for one of them to end, and then goes along with all that wait. When nothing is under way it
+goes at once, with those that come in the same lap of the event loop.
 
-Nothing is lost by that: an op is done when the commit that has it was acknowledged, as with the store. When one of several
-raises, none of them is done; then each is run alone, and only the guilty one's caller hears of it. When the database goes
-away, all hear of that, and whether it is known what became of them.
+Nothing is lost by that: an op is done when the commit that has it was acknowledged, as with the store. An op that refuses,
+or says that it is not yet time, and has written nothing by then keeps nobody. When one of several raises otherwise, none of
+them is done; then each is run alone, and only the guilty one's caller hears of it. When the database goes away, all hear of
+that, and whether it is known what became of them. An op whose caller goes before it has begun is not run.
 """
 
 import asyncio
@@ -15,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from sysvm.basics.errors import DatabaseAway
+from sysvm.basics.errors import DatabaseAway, NotYet, Refused
 from sysvm.store.store import Store, Tx
 
 T = TypeVar("T")
@@ -41,14 +43,23 @@ class Together:
         """See Store.run."""
         mine = _Waiting(op, asyncio.get_running_loop().create_future())
         self._waiting.append(mine)
-        async with self._room:
+        try:
+            await asyncio.sleep(0)  # whoever else is ready in this lap of the loop comes along
+            async with self._room:
+                if mine in self._waiting:
+                    await self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))])
+            return cast(T, await mine.answer)
+        finally:
             if mine in self._waiting:
-                await self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))])
-        return cast(T, await mine.answer)
+                self._waiting.remove(mine)
+
+    async def look(self, op: Callable[[Tx], T]) -> T:
+        """The same for what reads much. PostgreSQL reads for many at once, so there each has a transaction of its own."""
+        return await (self.run(op) if self._store.dialect == "sqlite" else self._store.run(op))
 
     async def _commit(self, several: list[_Waiting]) -> None:
         try:
-            answers = await self._store.run(lambda tx: [one.op(tx) for one in several])
+            answers = await self._store.run(lambda tx: [_answer(tx, one.op) for one in several])
         except DatabaseAway as away:
             _fail(several, away)
         except Exception as error:  # noqa: BLE001 - of an op; its caller hears of it
@@ -62,8 +73,30 @@ class Together:
             raise
         else:
             for one, answer in zip(several, answers, strict=True):
-                if not one.answer.done():  # its caller may have gone
+                if one.answer.done():
+                    continue  # its caller has gone
+                if isinstance(answer, _Excuse):
+                    one.answer.set_exception(answer.why)
+                else:
                     one.answer.set_result(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Excuse:
+    """Why an op has done nothing."""
+
+    why: Exception
+
+
+def _answer(tx: Tx, op: Callable[[Tx], Any]) -> Any:
+    """What comes of one of several; raises when it would leave something half done."""
+    written = tx.written
+    try:
+        return op(tx)
+    except (NotYet, Refused) as why:
+        if tx.written != written:
+            raise
+        return _Excuse(why)
 
 
 def _fail(several: list[_Waiting], error: Exception) -> None:

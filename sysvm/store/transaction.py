@@ -70,6 +70,7 @@ class Tx:
         self.connection = connection
         self.now = now  # seconds since the epoch; of the database where there are several servers
         self.wakes: dict[Wake, None] = {}
+        self.written = 0  # statements that change something, so far
         self._postgres = postgres
         self._driver: Any = connection.connection.driver_connection
         # Rows that `get` has read, by table and id, and what `once` has found in which tables (none: in any).
@@ -166,7 +167,8 @@ class Tx:
             self._read.clear()
 
     def _found_anew(self, table: str) -> None:
-        """What `once` has found there is looked for again."""
+        """What `once` has found there is looked for again. Every change comes by here."""
+        self.written += 1
         if table == TURN or not self._once:
             return
         stale = [key for key, (_, of) in self._once.items() if not (table and of) or table in of]

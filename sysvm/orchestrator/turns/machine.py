@@ -19,7 +19,7 @@ JOBS_AT_ONCE = 32
 
 async def work(context: Context, turn: Turn) -> Outcome:
     """Plans and takes one step; everything is written by the release."""
-    step = await context.store.read(lambda tx: decide(tx, turn))
+    step = await context.together.look(lambda tx: decide(tx, turn))
     if step is None:
         return Gone()
     match step:
@@ -31,7 +31,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return Result(SETTLED_S, lambda tx: _served(tx, turn, outcome))
         case plans.Place():
             # Not by the release: why there is no place (NotYet) must be written although nothing else is.
-            await context.store.run(lambda tx: _place(tx, context, turn, step))
+            await context.together.look(lambda tx: _place(tx, context, turn, step))
             return Result(60.0)
         case draining.Drain(machine):
             return Result(draining.LOOK_S, lambda tx: consoles.begin_drain(tx, machine))

@@ -197,7 +197,7 @@ def _guest_network(tx: Tx, zone: Row) -> Row:
 async def add_router(context: Context, owner: sa.Table, id_: int, make: Callable[[Tx], object]) -> None:
     """The router of a network or a VPC is made. Without a free public address the zone has an alert, and the turn waits."""
     try:
-        await context.store.run(make)
+        await context.together.look(make)
     except Refused as refused:
         if refused.why is not Why.CAPACITY:
             raise

@@ -51,7 +51,7 @@ class Job:
 
 async def work(context: Context, turn: Turn) -> Outcome:
     """One look and at most one act."""
-    job = await context.store.run(lambda tx: load(tx, context, turn.id))
+    job = await context.together.look(lambda tx: load(tx, context, turn.id))
     if job is None:
         return Gone()
     link_ = context.links.to(job.host)

@@ -20,7 +20,7 @@ from sysvm.wire.machines import Runtime
 
 async def work(context: Context, turn: Turn) -> Outcome:
     """One step; those of networks that are in no VPC are turns/network's."""
-    step = await context.store.read(lambda tx: decide(tx, turn.id))
+    step = await context.together.look(lambda tx: decide(tx, turn.id))
     match step:
         case plans.WantRouter():
             return Result(plans.WAIT_S, lambda tx: _want_router(tx, turn.id))
