@@ -57,7 +57,7 @@ def caller_of(user: UserRow, *, address: str = "", numeric_ids: bool = False) ->
         user_id=user.id, user_uuid=user.uuid, username=user.username, account_id=user.account_id,
         account_uuid=user.account_uuid, account_name=user.account_name, account_type=user.account_type,
         domain_id=user.domain_id, domain_uuid=user.domain_uuid, domain_path=user.domain_path, role_id=user.role_id,
-        role_type=user.role_type, numeric_ids=numeric_ids, address=address,
+        role_type=user.role_type, role_by_type=bool(user.role_by_type), numeric_ids=numeric_ids, address=address,
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ class Caller:
     domain_path: str  # of ids: /1/4/
     role_id: int
     role_type: str  # Admin | ResourceAdmin | DomainAdmin | User
+    role_by_type: bool  # whether the type decides about what no rule of the role names
     numeric_ids: bool = False  # the integration port also takes internal ids
     address: str = ""
 

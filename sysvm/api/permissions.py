@@ -1,4 +1,5 @@
-"""Who may call what: the rules of the caller's role, then what the catalogue says. Pure."""
+"""Who may call what: the rules of the caller's role, then, for the default roles and their copies, what the catalogue says
+about the role's type. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from sysvm.api.catalogue import Command
 
 ROOT_ROLE = 1  # may do everything, whatever its rules say
 ALLOW = "allow"
+ALWAYS = frozenset({"login", "logout", "listApis", "listCapabilities"})  # to be there, and to learn what one may do
 BY_CATALOGUE = {
     "anyone": frozenset({ADMIN, RESOURCE_ADMIN, DOMAIN_ADMIN, USER}),
     "all": frozenset({ADMIN, RESOURCE_ADMIN, DOMAIN_ADMIN, USER}),
@@ -19,12 +21,15 @@ BY_CATALOGUE = {
 
 
 def allowed(caller: Caller, command: Command, rules: Sequence[tuple[Any, ...]]) -> bool:
-    """Whether the caller's role may call the command: the first rule that matches decides, else the catalogue."""
+    """Whether the caller's role may call the command: the first rule that matches decides. What no rule names is denied, but
+    for the default roles and their copies, where the catalogue decides."""
     if caller.role_id == ROOT_ROLE:
         return True
     for rule, permission in rules:
         if _pattern(rule).fullmatch(command.name):
             return bool(permission.lower() == ALLOW)
+    if not caller.role_by_type:
+        return command.name in ALWAYS
     return caller.role_type in BY_CATALOGUE[command.roles]
 
 

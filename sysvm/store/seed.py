@@ -57,7 +57,7 @@ def roles(tx: Tx, ids: Ids) -> None:
     """The default roles, in the order of their well-known ids."""
     for name, type_, description in ROLES:
         tx.insert(tables.role, uuid=ids.uuid(), name=name, type=type_, description=description, is_default=True,
-                  created=tx.now)  # fmt: skip
+                  by_type=True, created=tx.now)  # fmt: skip
 
 
 def root_domain(tx: Tx, ids: Ids) -> None:

@@ -86,8 +86,9 @@ async def test_a_users_things_are_not_another_users(stage: Stage, command: str, 
 
 
 async def test_a_rule_of_a_role_comes_before_the_catalogue(stage: Stage):
-    """Allow and deny, the first that fits; without one the catalogue decides; root cannot be locked out."""
-    role = await stage.admin("createRole", name="auditor", type="User")
+    """Allow and deny, the first that fits."""
+    roles = {row["name"]: row for row in await stage.admin("listRoles")}
+    role = await stage.admin("createRole", name="auditor", roleid=roles["User"]["id"])
     auditor = await stage.user("auditor", role="auditor")
     for rule, permission in (("listUsers", "deny"), ("list*", "allow"), ("createProject", "deny")):
         await stage.admin("createRolePermission", roleid=role["id"], rule=rule, permission=permission)
@@ -102,6 +103,23 @@ async def test_a_rule_of_a_role_comes_before_the_catalogue(stage: Stage):
     assert (await auditor.ask("listUsers")).status == 200
     with refusal(431, "every rule"):
         await stage.admin("updateRolePermission", roleid=role["id"], ruleorder=order[:2])
+
+
+@pytest.mark.parametrize(
+    ("command", "of_type", "of_a_copy"),
+    [("listUsers", 432, 200), ("listTags", 200, 200), ("listHosts", 432, 432), ("listApis", 200, 200)],
+)
+async def test_what_no_rule_names_is_denied_but_for_copies_of_default_roles(
+    stage: Stage, command: str, of_type: int, of_a_copy: int
+):
+    """A role of one's own begins with nothing; and its copy, too."""
+    default = {row["name"]: row["id"] for row in await stage.admin("listRoles")}["User"]
+    narrow = await stage.admin("createRole", name="narrow", type="User")
+    await stage.admin("createRolePermission", roleid=narrow["id"], rule="listTags", permission="allow")
+    for name, pattern, status in (("wide", default, of_a_copy), ("second", narrow["id"], of_type)):
+        await stage.admin("createRole", name=name, roleid=pattern)
+        assert (await (await stage.user(f"who is {name}", role=name)).ask(command)).status == status
+    assert (await (await stage.user("who is narrow", role="narrow")).ask(command)).status == of_type
 
 
 async def test_default_roles_and_roles_in_use_stay(stage: Stage):

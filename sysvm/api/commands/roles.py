@@ -1,4 +1,5 @@
-"""Roles and their rules. The first rule that fits a command decides; without one the catalogue does.
+"""Roles and their rules. The first rule that fits a command decides; what none names is denied, but for default roles and
+their copies, which may do what their type may.
 
 Default roles cannot be changed, so that nobody locks himself out.
 """
@@ -55,14 +56,15 @@ def _check_name(call: Call, name: str, besides: int = 0) -> None:
 
 @handler("createRole")
 def create_role(call: Call) -> Reply:
-    """A role of a type, or a copy of another role."""
+    """A role of a type, which may do what it is given rules for; or a copy of another role."""
     pattern = call.row(tables.role, "roleid")
     if (pattern is None) == ("type" not in call):
         raise Refused("Either role ID or type must be specified, not both")
     _check_name(call, call["name"])
     type_ = pattern.type if pattern is not None else _type(call["type"])
     id_ = call.tx.insert(tables.role, uuid=call.ids.uuid(), name=call["name"], type=type_,
-                         description=call.get("description", ""), created=call.now)  # fmt: skip
+                         by_type=pattern is not None and pattern.by_type, description=call.get("description", ""),
+                         created=call.now)  # fmt: skip
     for rule in _rules(call, pattern.id) if pattern is not None else ():
         call.tx.insert(tables.role_permission, uuid=call.ids.uuid(), role_id=id_, rule=rule.rule,
                        permission=rule.permission, description=rule.description, sort_order=rule.sort_order)  # fmt: skip

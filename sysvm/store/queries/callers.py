@@ -8,7 +8,7 @@ ENABLED = "enabled"
 
 FIND = """
 select u.id, u.uuid, u.username, u.password_hash, u.state, u.secret_key, u.source, u.firstname, u.lastname, u.timezone,
-    a.id, a.uuid, a.name, a.type, a.state, d.id, d.uuid, d.id_path, r.id, r.type
+    a.id, a.uuid, a.name, a.type, a.state, d.id, d.uuid, d.id_path, r.id, r.type, r.by_type
 from "user" u join account a on a.id = u.account_id join domain d on d.id = a.domain_id join role r on r.id = a.role_id
 where u.removed is null and a.removed is null and d.removed is null and """
 BY_KEY = FIND + "u.api_key = :key"
@@ -40,6 +40,7 @@ class UserRow(NamedTuple):
     domain_path: str
     role_id: int
     role_type: str
+    role_by_type: bool
 
     @property
     def enabled(self) -> bool:

@@ -20,8 +20,10 @@ domain = sa.Table(
 )
 
 role = sa.Table(
-    "role", metadata, key(), uuid(), text("name"), text("type"), text("description"), flag("is_default"), *life()
-)
+    "role", metadata, key(), uuid(), text("name"), text("type"), text("description"), flag("is_default"),
+    flag("by_type"),  # what no rule names is decided by the role's type; else it is denied
+    *life(),
+)  # fmt: skip
 
 role_permission = sa.Table(
     "role_permission",
