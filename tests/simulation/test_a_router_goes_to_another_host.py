@@ -186,6 +186,29 @@ def test_one_that_is_asked_to_stop_in_the_middle_stops_and_starts_again():
         assert len(EDGES) <= everywhere(story, alone(strike), at=EDGES)
 
 
+def test_one_that_cannot_come_back_to_its_host_leaves_nothing_there():
+    """It is stopped first, and begins elsewhere: what is kept of its network would go on answering for its addresses."""
+    cloud = Cloud()
+
+    async def main() -> None:
+        async with cloud.server():
+            router = await born(cloud)
+            old, new = await hosts_of(cloud, router)
+            await cloud.store.run(lambda tx: _elsewhere(tx, router))
+            await cloud.until(running(router))
+            assert (new, old) == await hosts_of(cloud, router)
+            await nothing_is_left(cloud, router)
+
+    run(cloud.clock, main())
+
+
+def _elsewhere(tx: Tx, router: int) -> None:
+    row = tx.get(tables.machine, router)
+    assert row is not None
+    tx.update(tables.host, row.host_id, resource_state="Disabled")
+    machines.replace(tx, row, forced=True)
+
+
 def _go(tx: Tx, router: int) -> None:
     row = tx.get(tables.machine, router)
     assert row is not None

@@ -13,10 +13,10 @@ from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import ending, migrating, preparation, relocating
+from sysvm.orchestrator.turns import ending, migrating, placing, preparation, relocating
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
-from sysvm.store.queries import brakes, documents, placements, specs, strays, turns, volumes
+from sysvm.store.queries import brakes, documents, machines, placements, specs, strays, turns, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -141,7 +141,7 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         down_s=0.0 if placement.power == Power.RUNNING else tx.now - (placement.since or 0.0),
         runtime=spec.runtime if spec is not None else Runtime.CONTAINER,
         current=placement.incarnation == machine.incarnation,
-        keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(machine, placement, host),
+        keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(tx, machine, placement, host),
     )
     order = migrating.order(tx, machine, placement, host, spec)
     if spec is not None and machine.kind == Kind.ROUTER:
@@ -166,10 +166,18 @@ def _ended_with_host(placement: Row, host: Row) -> bool:
     return host.booted is not None and (placement.since or 0.0) <= host.booted
 
 
-def _stays(machine: Row, placement: Row, host: Row) -> bool:
+def _stays(tx: Tx, machine: Row, placement: Row, host: Row) -> bool:
+    """Whether the next incarnation is here or comes here: else what is kept would go on answering for the addresses."""
     if machine.host_id != placement.host_id:
         return False  # it is another host's now, or did not come to be this one's
-    return host.resource_state not in maintenance.STATES and machine.wanted_host_id in (None, placement.host_id)
+    if host.resource_state in maintenance.STATES or machine.wanted_host_id not in (None, placement.host_id):
+        return False
+    if placement.wanted != "gone" or any(row.id != placement.id for row in machines.placements_of(tx, machine.id)):
+        return True
+    try:
+        return bool(placing.choose(tx, machine.id).id == placement.host_id)
+    except NotYet:
+        return True  # there is none for now, and this one knows it
 
 
 async def _perform(
