@@ -1,5 +1,6 @@
 """The KVM driver on a host of its own, for the contract suite and for this folder's tests."""
 
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from sysvm.basics.clock import SystemClock
+from sysvm.basics.errors import NotYet
 from sysvm.hosts.gates import PortGates
 from sysvm.hosts.kvm.daemon import processes_of
 from sysvm.hosts.kvm.domain import domain_name
@@ -41,6 +43,13 @@ class KvmStage:
 
     def spec(self, number: int, **more: Any) -> MachineSpec:
         return ground.spec(number, runtime=Runtime.VM, memory_mb=64, **more)
+
+    async def has(self, spec: MachineSpec) -> None:
+        """Disks and drive of the running machine are those of `spec`; firmware that begins may shut the drive in between."""
+        async for _ in until(SystemClock(), "it has the disks and the image"):
+            with contextlib.suppress(NotYet):
+                await self.driver.ensure_disks(spec)
+                return
 
     def pid_of(self, spec: MachineSpec) -> int:
         """The machine's QEMU."""

@@ -1,7 +1,6 @@
 """What a QEMU may do on its host: the kernel is asked about the process, and files are tried as its user."""
 
 import asyncio
-import contextlib
 import os
 import subprocess
 from collections.abc import AsyncIterator
@@ -10,8 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sysvm.basics.clock import SystemClock
-from sysvm.basics.errors import NotYet
 from sysvm.hosts import access, netns
 from sysvm.hosts.kvm import domain
 from sysvm.hosts.kvm.driver import KvmDriver
@@ -20,7 +17,6 @@ from sysvm.hosts.pools import volume_file
 from sysvm.hosts.userids import GROUP
 from sysvm.wire.machines import Iso, Kind, MachineSpec
 from tests.hosts import ground
-from tests.hosts.progress import until
 from tests.hosts_kvm.stage import KvmStage, kvm
 from tests.hosts_kvm.test_hot_disks import MIB, a_disk, a_guest, live, take, write_live
 
@@ -136,10 +132,7 @@ async def test_disks_images_and_copies_come_to_a_guest_and_go_with_its_user(stag
     iso.write_bytes(b"\0" * MIB)
     iso.chmod(0o600)
     more = msgspec.structs.replace(spec, disks=(*spec.disks, data), iso=Iso(pool=pool, image="a" * 64))
-    async for _ in until(SystemClock(), "the drive is open, which begins shut when the firmware looks at it"):
-        with contextlib.suppress(NotYet):
-            await stage.driver.ensure_disks(more)
-            break
+    await stage.has(more)
     assert ({"vda", "vdb"}, str(iso)) == (set((await live(stage, spec)).disks), (await live(stage, spec)).iso)
     file = volume_file(pool, "data", "qcow2")
     assert (uid, 0o600) == (file.stat().st_uid, file.stat().st_mode & 0o777)

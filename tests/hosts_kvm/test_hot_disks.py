@@ -91,14 +91,28 @@ async def test_disks_and_images_come_to_a_running_guest_and_it_says_so(stage: Kv
     iso.write_bytes(b"\0" * MIB)
     more = msgspec.structs.replace(spec, disks=(*spec.disks, data), iso=Iso(pool=pool, image="a" * 64))
     for _ in range(2):
-        await stage.driver.ensure_disks(more)
+        await stage.has(more)
     seen = await live(stage, spec)
     assert ({"vda", "vdc"}, str(iso)) == (set(seen.disks), seen.iso)
     (looked,) = await stage.driver.look(spec.machine)
     assert (Power.RUNNING, spec_digest(more), pid) == (looked.power, looked.spec, stage.pid_of(spec))
     without = msgspec.structs.replace(more, iso=None)
-    await stage.driver.ensure_disks(without)
+    await stage.has(without)
     assert "" == (await live(stage, spec)).iso
+
+
+async def test_an_image_comes_into_a_drive_that_libvirt_takes_for_open(stage: KvmStage, tmp_path: Path):
+    """It may be, or firmware has shut it since."""
+    pool = str(tmp_path / "pool")
+    spec = await a_guest(stage, pool, 66)
+    iso = image_path(pool, "a" * 64, "iso")
+    iso.write_bytes(b"\0" * MIB)
+    await stage.driver._domain(spec.machine, spec.incarnation, disks.open_tray)
+    async for _ in until(SystemClock(), "libvirt has heard of it"):
+        if (await live(stage, spec)).tray == "open":
+            break
+    await stage.has(msgspec.structs.replace(spec, iso=Iso(pool=pool, image="a" * 64)))
+    assert str(iso) == (await live(stage, spec)).iso
 
 
 async def test_a_disk_grows_while_its_guest_runs_and_at_its_next_start(stage: KvmStage, tmp_path: Path):

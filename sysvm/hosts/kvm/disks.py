@@ -4,6 +4,7 @@ A guest lets go of a disk when it wants to; until then it has it, and asking aga
 `apply` runs in libvirt's thread.
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Live:
     disks: dict[str, str]  # target -> file
     iso: str  # file in the drive; empty: none
     limits: dict[str, dict[str, int]] = field(default_factory=dict)  # target -> how fast it may be, as libvirt has it
+    tray: str = "closed"  # the drive's, or open, as libvirt has heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +41,18 @@ class Changes:
 
 def read(xml: str) -> Live:
     """What libvirt says of a running guest."""
-    disks, iso, limits = {}, "", {}
+    disks, iso, limits, tray = {}, "", {}, "closed"
     for element in ElementTree.fromstring(xml).findall("./devices/disk"):
         target, source = element.find("target"), element.find("source")
         file = source.get("file", "") if source is not None else ""
         if target is None:
             continue
         if element.get("device") == "cdrom":
-            iso = file
+            iso, tray = file, target.get("tray", tray)
         else:
             disks[target.get("dev", "")] = file
             limits[target.get("dev", "")] = {one.tag: int(one.text or 0) for one in element.findall("./iotune/*")}
-    return Live(disks, iso, limits)
+    return Live(disks, iso, limits, tray)
 
 
 def changes(live: Live, wanted: tuple[Disk, ...], iso: Path | None) -> Changes:
@@ -74,7 +76,8 @@ def apply(one: Any, disks: tuple[Disk, ...], iso: Path | None) -> None:
     libvirt = load()
     live_only = libvirt.VIR_DOMAIN_AFFECT_LIVE
     xml = one.XMLDesc(0)
-    todo, owner = changes(read(xml), disks, iso), Owner(domain.owner_of(xml))
+    live = read(xml)
+    todo, owner = changes(live, disks, iso), Owner(domain.owner_of(xml))
     for target in todo.unplug:
         _unplug(one, target)
     left = changes(read(one.XMLDesc(0)), disks, iso).unplug
@@ -84,6 +87,8 @@ def apply(one: Any, disks: tuple[Disk, ...], iso: Path | None) -> None:
     for disk in todo.plug:
         one.attachDeviceFlags(domain.disk_xml(disk), live_only)
     if todo.drive:
+        if live.tray == "open":
+            open_tray(one)
         one.updateDeviceFlags(domain.drive_xml(iso), live_only | libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE)
     for disk in todo.tune:
         # A disk that was just plugged in has its limits, and is told them again.
@@ -92,6 +97,16 @@ def apply(one: Any, disks: tuple[Disk, ...], iso: Path | None) -> None:
         target = domain.disk_target(disk)
         if one.blockInfo(target)[0] < disk.size:
             one.blockResize(target, disk.size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+
+def open_tray(one: Any) -> None:
+    """The drive is open. libvirt hears of each opening, and would not open it again; that a reset, as firmware makes some, has
+    shut it nobody tells, and into a drive that is shut nothing goes."""
+    import libvirt_qemu
+
+    drives = ElementTree.fromstring(one.XMLDesc(0)).findall("./devices/disk[@device='cdrom']/alias")
+    words = {"execute": "blockdev-open-tray", "arguments": {"id": drives[0].get("name"), "force": True}}
+    libvirt_qemu.qemuMonitorCommand(one, json.dumps(words), 0)
 
 
 def _unplug(one: Any, target: str) -> None:
