@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from sysvm.store import tables
 from sysvm.store.store import PostgresStore, SqliteStore, Store
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -28,16 +30,42 @@ async def ensure(store: Store) -> None:
 
 
 def upgrade(store: SqliteStore | PostgresStore) -> None:
-    """The same, in the caller's thread."""
+    """The same, in the caller's thread: all of it or nothing."""
     made = config()
     with alone(store), store.engine.connect() as connection:
-        if store.dialect == "postgresql":
-            # A transaction that pauses for seconds is given up elsewhere; all migrations are one, on a machine that may be busy.
-            connection.exec_driver_sql("set local idle_in_transaction_session_timeout = 0")
         made.attributes["connection"] = connection
-        command.upgrade(made, "head")
-        if store.dialect == "postgresql":
-            connection.commit()
+        with whole_on_postgres(connection) if store.dialect == "postgresql" else whole_on_sqlite(connection):
+            if sa.inspect(connection).get_table_names():
+                command.upgrade(made, "head")
+            else:
+                tables.metadata.create_all(connection)  # a test compares it with what migrations make
+                command.stamp(made, "head")
+
+
+@contextmanager
+def whole_on_postgres(connection: sa.Connection) -> Iterator[None]:
+    """One transaction. One that pauses for seconds is given up elsewhere; this one is long, on a machine that may be busy."""
+    connection.exec_driver_sql("set local idle_in_transaction_session_timeout = 0")
+    yield
+    connection.commit()
+
+
+@contextmanager
+def whole_on_sqlite(connection: sa.Connection) -> Iterator[None]:
+    """One transaction. A table that changes is made anew under its name, which rows that refer to it must survive: they are
+    checked in the end."""
+    connection.exec_driver_sql("pragma foreign_keys = off")
+    connection.exec_driver_sql("begin immediate")
+    try:
+        yield
+        if broken := connection.exec_driver_sql("pragma foreign_key_check").fetchall():
+            raise sa.exc.IntegrityError("pragma foreign_key_check", None, ValueError(str(broken[:3])))
+        connection.exec_driver_sql("commit")
+    except BaseException:
+        connection.exec_driver_sql("rollback")
+        raise
+    finally:
+        connection.exec_driver_sql("pragma foreign_keys = on")
 
 
 @contextmanager

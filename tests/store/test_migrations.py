@@ -1,4 +1,6 @@
-"""All migrations together make the tables that the code declares, on both databases."""
+"""All migrations together make the tables that the code declares, on both databases; all of them or none."""
+
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -8,7 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from sysvm.basics.clock import SystemClock
+from sysvm.basics.ids import SeededIds
 from sysvm.store import schema, tables
+from sysvm.store.secrets import Vault
+from sysvm.store.seed import sow
 from sysvm.store.store import PostgresStore, SqliteStore
 from tests.store.postgres import Postgres
 
@@ -37,13 +42,85 @@ def declared(url: str) -> dict[str, object]:
     return found
 
 
+def migrate(engine: sa.Engine, revision: str = "head") -> None:
+    """Every migration by itself, as an old database sees them."""
+    with engine.connect() as connection:
+        made = schema.config()
+        made.attributes["connection"] = connection
+        command.upgrade(made, revision)
+        if engine.dialect.name == "postgresql":
+            connection.commit()
+
+
+def revision(engine: sa.Engine) -> str | None:
+    """What Alembic knows of a database."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+HEAD = ScriptDirectory.from_config(schema.config()).get_current_head()
+
+
 async def test_on_sqlite():
-    """Nothing is missing, nothing is different; a second upgrade changes nothing."""
+    """Nothing is missing, nothing is different; a second upgrade changes nothing; a new database has it at once."""
+    old, new = (SqliteStore(None, SystemClock(), inline=True) for _ in range(2))
+    migrate(old.engine)
+    made = shape(old.engine)
+    for store in (old, new, old, new):
+        schema.upgrade(store)
+    assert made == shape(old.engine) == shape(new.engine) == declared("sqlite://")
+    assert HEAD == revision(old.engine) == revision(new.engine)
+    for store in (old, new):
+        await store.close()
+
+
+async def test_a_cloud_with_rows_comes_through_all_changes_of_its_tables(tmp_path: Path):
+    """SQLite makes a table anew to change it, which rows of others refer to."""
+    clock = SystemClock()
+    store = SqliteStore(tmp_path / "db", clock)
+    schema.upgrade(store)
+    await store.run(lambda tx: sow(tx, SeededIds(1), Vault(b"k" * 32), version="test", admin_password_hash="x"))
+    whole = rows(store.engine)
+    with store.engine.connect() as connection:
+        made = schema.config()
+        made.attributes["connection"] = connection
+        connection.exec_driver_sql("pragma foreign_keys = off")
+        command.downgrade(made, "0016")
+    await store.close()
+    again = SqliteStore(tmp_path / "db", clock)
+    schema.upgrade(again)
+    assert (whole, HEAD) == (rows(again.engine), revision(again.engine))
+    assert [(1,)] == await again.read(lambda tx: tx.sql("pragma foreign_keys"))
+    await again.close()
+
+
+def rows(engine: sa.Engine) -> dict[str, int]:
+    """How many each table has."""
+    with engine.connect() as connection:
+        count = 'select count(*) from "{}"'
+        return {name: connection.exec_driver_sql(count.format(name)).scalar_one() for name in tables.metadata.tables}
+
+
+@pytest.mark.parametrize("act", ["stamp", "upgrade"])
+async def test_who_dies_in_the_middle_has_changed_nothing(act: str, monkeypatch: pytest.MonkeyPatch):
+    """A new database is empty again, an old one as it was."""
     store = SqliteStore(None, SystemClock(), inline=True)
+    if act == "upgrade":
+        migrate(store.engine, "0020")
+    before = shape(store.engine)
+    done = getattr(command, act)
+
+    def die(config: Config, revision: str) -> None:
+        done(config, revision)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, act, die)
+    with pytest.raises(KeyboardInterrupt):
+        schema.upgrade(store)
+    assert before == shape(store.engine)
+    monkeypatch.undo()
     schema.upgrade(store)
-    made = shape(store.engine)
-    schema.upgrade(store)
-    assert made == shape(store.engine) == declared("sqlite://")
+    assert declared("sqlite://") == shape(store.engine)
     await store.close()
 
 
@@ -52,14 +129,15 @@ async def test_on_postgresql(postgres: Postgres):
     with postgres.database() as migrated, postgres.database() as fresh:
         store = PostgresStore(migrated, SystemClock(), connections=1)
         _empty(store.engine)
-        schema.upgrade(store)
+        migrate(store.engine)
         other = sa.create_engine(fresh.replace("postgresql://", "postgresql+psycopg://", 1))
         _empty(other)
         tables.metadata.create_all(other)
         assert shape(store.engine) == shape(other)
-        with store.engine.connect() as connection:
-            (head,) = ScriptDirectory.from_config(schema.config()).get_heads()
-            assert head == MigrationContext.configure(connection).get_current_revision()
+        assert HEAD == revision(store.engine)
+        _empty(store.engine)
+        schema.upgrade(store)
+        assert (HEAD, shape(other)) == (revision(store.engine), shape(store.engine))
         other.dispose()
         await store.close()
 
@@ -68,10 +146,10 @@ async def test_a_busy_machine_may_pause_in_the_middle(postgres: Postgres, monkey
     """PostgreSQL gives up transactions that pause, but not this one; those that come after it are given up again."""
     found = []
 
-    def migrate(config: Config, _revision: str) -> None:
+    def ask(config: Config, _revision: str) -> None:
         found.append(_patience(config.attributes["connection"]))
 
-    monkeypatch.setattr(command, "upgrade", migrate)
+    monkeypatch.setattr(command, "upgrade", ask)
     with postgres.database() as url:
         store = PostgresStore(url, SystemClock(), connections=1)
         schema.upgrade(store)
@@ -96,17 +174,15 @@ def _empty(engine: sa.Engine) -> None:
 async def test_a_cloud_older_than_network_acls_gets_the_default_lists(born: float | None):
     """An empty database gets them from its seeds, like everything that every cloud has."""
     store = SqliteStore(None, SystemClock(), inline=True)
+    migrate(store.engine, "0015")
     with store.engine.connect() as connection:
-        made = schema.config()
-        made.attributes["connection"] = connection
-        command.upgrade(made, "0015")
+        connection.exec_driver_sql("pragma foreign_keys = off")  # the owner's rows are not what this is about
         if born is not None:
             values = "(1, 'u', 1, 0, 'v', 's', :born)"
             names = "(id, uuid, epoch, read_only, version, secrets_check, created)"
             connection.execute(sa.text(f"insert into cloud {names} values {values}"), {"born": born})
             connection.commit()
-            connection.exec_driver_sql("pragma foreign_keys = off")  # the owner's rows are not what this is about
-    schema.upgrade(store)
+    migrate(store.engine)
     names = "select l.name, a.number, a.action, a.traffic_type, a.sources from network_acl a join network_acl_list l"
     found = await store.read(lambda tx: tx.sql(f"{names} on l.id = a.acl_list_id order by l.id, a.number"))
     lists = [
