@@ -1,6 +1,8 @@
 """A router goes to another host while it serves: in the end one serves, with the connections of the one before it, whatever dies
 in the middle, and at no fault point two do. One that cannot go costs nothing but the job."""
 
+from collections.abc import Callable
+
 import sqlalchemy as sa
 
 from sysvm.hosts.simulator import SimulatedHost
@@ -278,47 +280,34 @@ def _at(cloud: Cloud, index: int) -> tuple[SimulatedHost, int, str, int] | None:
     return cloud.earth.hosts[id_], id_, machine, number
 
 
-def kill(index: int) -> Strike:
-    """An incarnation dies."""
+def _on(index: int, act: Callable[[Cloud, tuple[SimulatedHost, int, str, int]], None]) -> Strike:
+    """What befalls the host of an incarnation, if there is one."""
 
     async def strike(cloud: Cloud, _name: str) -> None:
         if found := _at(cloud, index):
-            host, _, machine, number = found
-            host.kill_machine(machine, number)
+            act(cloud, found)
 
     return strike
+
+
+def kill(index: int) -> Strike:
+    """An incarnation dies."""
+    return _on(index, lambda _cloud, found: found[0].kill_machine(found[2], found[3]))
 
 
 def restart_agent(index: int) -> Strike:
     """The agent of a host dies and comes back."""
-
-    async def strike(cloud: Cloud, _name: str) -> None:
-        if found := _at(cloud, index):
-            found[0].restart_agent()
-            cloud.cut_link(found[1], 1.0)
-
-    return strike
+    return _on(index, lambda cloud, found: (found[0].restart_agent(), cloud.cut_link(found[1], 1.0))[1])
 
 
 def reboot(index: int) -> Strike:
     """A host, with everything on it."""
-
-    async def strike(cloud: Cloud, _name: str) -> None:
-        if found := _at(cloud, index):
-            found[0].reboot()
-            cloud.cut_link(found[1], 20.0)
-
-    return strike
+    return _on(index, lambda cloud, found: (found[0].reboot(), cloud.cut_link(found[1], 20.0))[1])
 
 
 def cut(index: int) -> Strike:
     """A host's link to the server."""
-
-    async def strike(cloud: Cloud, _name: str) -> None:
-        if found := _at(cloud, index):
-            cloud.cut_link(found[1], 15.0)
-
-    return strike
+    return _on(index, lambda cloud, found: cloud.cut_link(found[1], 15.0))
 
 
 async def part(cloud: Cloud, _name: str) -> None:
