@@ -45,6 +45,7 @@ T = TypeVar("T")
 MISSED: Wake = ("missed", 0)  # wakes may have been lost
 RETRIES = 60
 SERIALIZATION_FAILURES = frozenset({"40001", "40P01"})
+DUPLICATE, DUPLICATES = "23505", 3  # who looked first finds the other's row when it looks again
 
 Listener = Callable[[Sequence[Wake]], None]
 
@@ -245,14 +246,19 @@ class PostgresStore:
 
     def _persist(self, work: Callable[[], T]) -> T:
         """Again after a conflict (each time a little later, out of step with the others), and while the database is away
-        for a moment."""
+        for a moment.
+
+        Two that find a row missing and make it are told of a duplicate, not of a failed serialization, if the other
+        commits first (PostgreSQL manual 13.5); one that makes a duplicate by itself hears so after a few attempts.
+        """
         conflicts = 0
         while True:
             try:
                 with self._absence.ask():
                     result = work()
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) in SERIALIZATION_FAILURES:
+                state = getattr(error.orig, "sqlstate", None)
+                if state in SERIALIZATION_FAILURES or (state == DUPLICATE and conflicts < DUPLICATES):
                     conflicts += 1
                     if conflicts > RETRIES:
                         raise DatabaseAway(f"the database could not be used: {error.orig}") from error

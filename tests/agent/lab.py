@@ -171,6 +171,7 @@ class Lab:
         if self.host is not None:
             self.host.close()
         for listener in self._listeners:
+            listener.shutdown(socket.SHUT_RDWR)  # or its thread goes on to accept from whoever has the number next
             listener.close()
         for link in self.paths.scan.glob("[a-z]*"):
             subprocess.run(

@@ -107,6 +107,7 @@ class Outside:
 
     def close(self) -> None:
         """Takes no more callers."""
+        self._door.shutdown(socket.SHUT_RDWR)  # or its thread goes on to accept from whoever has the number next
         self._door.close()
 
     def _accept(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -81,6 +82,32 @@ async def test_ops_that_meet_add_up(stage: Stage):
     await asyncio.gather(*(store.run(increment) for _ in range(30) for store in (stage.store, stage.other)))
     row = await stage.store.read(lambda tx: tx.get(tables.cloud, first))
     assert row is not None and 60 == row.epoch
+
+
+async def test_ops_that_make_the_same_row_make_it_once(stage: Stage):
+    """Each looks whether it is there, and makes it: who comes second finds it."""
+    before_either_makes_it = threading.Barrier(2)
+    first_look = threading.local()
+
+    def ensured(tx: Tx) -> int:
+        kept = tx.one(sa.select(tables.cloud).where(tables.cloud.c.uuid == "one"))
+        if stage.store.dialect == "postgresql" and not getattr(first_look, "done", False):
+            first_look.done = True
+            before_either_makes_it.wait(PATIENCE_S)
+        if kept is not None:
+            return int(kept.id)
+        return tx.insert(tables.cloud, id=1, uuid="one", epoch=0, version="", secrets_check="", created=0.0)
+
+    one, two = await asyncio.gather(stage.store.run(ensured), stage.other.run(ensured))
+    assert one == two
+
+
+async def test_a_duplicate_that_stays_one_is_told(stage: Stage):
+    """It is a fault of the op, and not the database's."""
+    words = {"epoch": 0, "version": "", "secrets_check": "", "created": 0.0}
+    await stage.store.run(lambda tx: tx.insert(tables.cloud, id=1, uuid="one", **words))
+    with pytest.raises((sa.exc.IntegrityError, sqlite3.IntegrityError)):
+        await stage.store.run(lambda tx: tx.insert(tables.cloud, id=1, uuid="two", **words))
 
 
 async def test_wakes_are_heard_by_every_process(stage: Stage):
