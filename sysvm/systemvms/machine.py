@@ -431,6 +431,7 @@ class HostSeen:
     machines: int
     has_volume: bool = False  # the machine's volumes are here, and only here
     has_network: bool = False  # a kept namespace of the previous incarnation is here
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,24 +443,29 @@ class Demand:
     memory_mb: int
     bound_to_volume: bool
     near: Near = FREE  # what its affinity groups say
+    tags: frozenset[str] = frozenset()  # a host must have all of them
+    within: str = "this zone"  # where the hosts are that may be chosen, as a reader knows it
 
 
 def choose_host(demand: Demand, hosts: tuple[HostSeen, ...]) -> HostSeen | str:
     """The best host, or the reason why there is none."""
     if not hosts:
-        return "there is no host in this zone"
+        return f"there is no host in {demand.within}"
     up = [host for host in hosts if host.up and host.enabled]
     if not up:
-        return "no host of this zone is up and enabled"
+        return f"no host of {demand.within} is up and enabled"
     able = [host for host in up if demand.runtime in host.runtimes and demand.hypervisor in ("", host.hypervisor)]
     if not able:
         return f"no host can run {demand.hypervisor or 'a'} {demand.runtime}"
+    tagged = [host for host in able if demand.tags <= host.tags]
+    if not tagged:
+        return f"no host that could run it has the tags of its offering: {', '.join(sorted(demand.tags))}"
     if demand.bound_to_volume:
-        bound = [host for host in able if host.has_volume]
+        bound = [host for host in tagged if host.has_volume]
         if not bound:
             return "the host that holds its volumes is not up"
-        able = bound
-    apt = [host for host in able if demand.near.allows(host.id)]
+        tagged = bound
+    apt = [host for host in tagged if demand.near.allows(host.id)]
     if not apt:
         return "its affinity groups forbid each host that could run it"
     roomy = [host for host in apt if host.free_memory_mb >= demand.memory_mb]

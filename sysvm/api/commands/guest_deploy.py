@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sysvm.api.call import Accepted, Call, Owner, Reply
-from sysvm.api.commands import guest_groups, guest_keys, guest_networks
+from sysvm.api.commands import guest_groups, guest_keys, guest_networks, guest_places
 from sysvm.api.commands.guest_networks import Plug
 from sysvm.api.handlers import handler
 from sysvm.api.params import pairs
@@ -27,6 +27,7 @@ from sysvm.store.queries import (
 )
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.limits import Kind as Limit
+from sysvm.store.queries.machines import Within
 from sysvm.store.store import Row
 
 ABOUT = "VirtualMachine"
@@ -62,6 +63,7 @@ class New:
 def deploy_virtual_machine(call: Call) -> Reply:
     """A guest, running unless startvm=false."""
     new = _checked(call)
+    within = guest_places.chosen(call, new.zone, new.hypervisor)
     plugs = guest_networks.chosen(call, new.zone, new.owner)
     groups = guest_networks.groups(call, new.owner, plugs)
     near = guest_groups.chosen(call, new.owner)
@@ -76,15 +78,15 @@ def deploy_virtual_machine(call: Call) -> Reply:
     if near:
         affinity_groups.join(call.tx, machine.id, [group.id for group in near])
     instance_groups.ensure(call.tx, new.owner.columns, machine.group_name)
-    parts = _start(call, machine, plugs) if call.get("startvm", True) else ()
+    parts = _start(call, machine, plugs, within) if call.get("startvm", True) else ()
     secret = guest_keys.secret_params(machine.password)
     about = call.about(ABOUT, machine)
     return Accepted(parts, about, f"starting Vm. Vm Id: {machine.uuid}", secret, secret=bool(secret))
 
 
-def _start(call: Call, machine: Row, plugs: list[Plug]) -> tuple[Part, ...]:
-    host = call.row(tables.host, "hostid")
-    part = machines.want(call.tx, machine, "running", host_id=host.id if host is not None else None)
+def _start(call: Call, machine: Row, plugs: list[Plug], within: Within) -> tuple[Part, ...]:
+    machines.confine(call.tx, machine.id, within)
+    part = machines.want(call.tx, machine, "running")
     return (*(networks.implement(call.tx, plug.network.id) for plug in plugs), part)
 
 
@@ -93,7 +95,6 @@ def _checked(call: Call) -> New:
     zone = call.need(tables.zone, "zoneid")
     if zone.allocation_state == "Disabled" and not call.caller.is_root:
         raise Refused(f"Cannot perform this operation, Zone is currently disabled: {zone.name}", Why.NOT_ALLOWED)
-    _refuse_unsupported(call)
     owner = call.owner()
     offering = service_offering(call, zone)
     image = usable_image(call, owner)
@@ -105,17 +106,6 @@ def _checked(call: Call) -> New:
     kept |= rules.keyboard(call.get("keyboard", ""))
     size = rules.size(offering, details)
     return New(zone, owner, offering, image, size, hypervisor, _disks(call, image, offering, details), hostname, kept)
-
-
-def _refuse_unsupported(call: Call) -> None:
-    for name in ("hostid", "podid", "clusterid"):
-        if call.get(name) and not call.caller.is_root:
-            raise Refused(f"Parameter {name} can be passed by root administrators only", Why.NOT_ALLOWED)
-    if (call.get("podid") or call.get("clusterid")) and not call.get("hostid"):
-        raise Refused("A guest can be placed on a host only, not on a pod or cluster; name it with hostid")
-    host, zone = call.row(tables.host, "hostid"), call.row(tables.zone, "zoneid")
-    if host is not None and zone is not None and host.zone_id != zone.id:
-        raise Refused(f"Host {host.name} is not in zone {zone.name}")
 
 
 def service_offering(call: Call, zone: Row) -> Row:

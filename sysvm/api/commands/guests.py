@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from sysvm.api.answers import guests as answers
 from sysvm.api.call import Accepted, Call, One, Reply
+from sysvm.api.commands import guest_places
 from sysvm.api.commands.guest_keys import SEALED_PASSWORD
 from sysvm.api.commands.networks import usable_network
 from sysvm.api.commands.owned import is_admin, is_admins
@@ -21,6 +22,7 @@ from sysvm.store import tables
 from sysvm.store.prepared import Condition, constant, equals, rare
 from sysvm.store.queries import guests, machine_rows, machines, networks, nics, settings, volumes
 from sysvm.store.queries.jobs import Part
+from sysvm.store.queries.machines import ANYWHERE, Within
 from sysvm.store.store import Row, Tx
 
 ABOUT = "VirtualMachine"
@@ -138,27 +140,24 @@ def _accepted(call: Call, row: Row, text: str, *parts: Part) -> Accepted:
     return Accepted(parts, call.about(ABOUT, row), f"{text} Vm Id: {row.uuid}")
 
 
-def start(tx: Tx, row: Row, *, host_id: int | None = None) -> tuple[Part, ...]:
-    """The guest shall run, and the networks that it is on shall be there."""
+def start(tx: Tx, row: Row, within: Within = ANYWHERE) -> tuple[Part, ...]:
+    """The guest shall run, where it may be, and the networks that it is on shall be there."""
     ids = [nic.network_id for nic in nics.of_machine(tx, row.id) if nic.network_id is not None]
-    return (*(networks.implement(tx, id_) for id_ in ids), machines.want(tx, row, "running", host_id=host_id))
+    machines.confine(tx, row.id, within)
+    return (*(networks.implement(tx, id_) for id_ in ids), machines.want(tx, row, "running"))
 
 
 @handler("startVirtualMachine")
 def start_virtual_machine(call: Call) -> Reply:
-    """Running afterwards; on a certain host when an administrator says so."""
+    """Running afterwards; on a certain host, or in a cluster or pod, when an administrator says so."""
     row = the_guest(call)
-    host = call.row(tables.host, "hostid")
-    if host is not None and not call.caller.is_root:
-        raise Refused("Parameter hostid can be passed by root administrators only", Why.NOT_ALLOWED)
-    if host is not None and host.zone_id != row.zone_id:
-        raise Refused(f"Host {host.name} is in another zone than the vm")
+    within = guest_places.of_start(call, row)
     _must_not_be_suspended(call, row)
     if machine_rows.state_of(row) == "Running":
         return _accepted(call, row, "starting")
     if any(volume.state == "Migrating" for volume in volumes.of_machine(call.tx, row.id)):
         raise Refused("A volume of the VM is being moved to another primary storage; wait for it", Why.IN_USE)
-    return _accepted(call, row, "starting", *start(call.tx, row, host_id=host.id if host is not None else None))
+    return _accepted(call, row, "starting", *start(call.tx, row, within))
 
 
 def _must_not_be_suspended(call: Call, row: Row) -> None:
@@ -257,7 +256,7 @@ def recover_virtual_machine(call: Call) -> Reply:
 )  # fmt: skip
 def _guest_result(tx: Tx, job: Row) -> dict[str, Any]:
     """The guest; with its password when that was made by this job, whose result is then sealed."""
-    tx.update(tables.machine, job.instance_id, wanted_host_id=None)  # a host is chosen for one start
+    machines.confine(tx, job.instance_id, ANYWHERE)  # where it may be is said for one start
     # Sealed in the job, for the guest may have fetched it by now.
     sealed = (job.params or {}).get(SEALED_PASSWORD) if job.secret else None
     return answer(tx, job.instance_id, admin=is_admins(tx, job), password=open_secret(sealed) if sealed else None)

@@ -8,6 +8,7 @@ from sysvm.store import tables
 from sysvm.store.queries import (
     addresses,
     affinity_groups,
+    hosts,
     image_stores,
     links,
     machines,
@@ -185,7 +186,8 @@ def _template_first(tx: Tx, machine: Row) -> None:
 # ---------------------------------------------------------------- hosts
 def _likely(tx: Tx, machine: Row, demand: Demand) -> list[Row]:
     """The few hosts that the planner would prefer: the least loaded ones. None where the machine is bound to some."""
-    if machine.wanted_host_id is not None or demand.bound_to_volume or demand.near != FREE:
+    confined = machine.wanted_host_id or machine.wanted_cluster_id or machine.wanted_pod_id
+    if confined is not None or demand.bound_to_volume or demand.near != FREE or demand.tags:
         return []
     found = placements.roomy_hosts(tx, machine.zone_id, demand.hypervisor, demand.memory_mb, LIKELY)
     if machine.host_id is not None and machine.host_id not in {host.id for host in found}:
@@ -202,6 +204,10 @@ def _hosts(tx: Tx, machine: Row) -> list[Row]:
     )
     if machine.wanted_host_id is not None:
         query = query.where(table.c.id == machine.wanted_host_id)
+    elif machine.wanted_cluster_id is not None:
+        query = query.where(table.c.cluster_id == machine.wanted_cluster_id)
+    elif machine.wanted_pod_id is not None:
+        query = query.where(table.c.pod_id == machine.wanted_pod_id)
     return list(tx.all(query.order_by(table.c.id)))
 
 
@@ -217,6 +223,7 @@ def _seen(tx: Tx, machine: Row, host: Row) -> HostSeen:
         machines=host.machines,
         has_volume=machine.kind == Kind.GUEST and _holds_volume(tx, machine.id, host.id),
         has_network=machine.host_id == host.id,
+        tags=hosts.tag_set(host.tags),
     )
 
 
@@ -235,7 +242,19 @@ def _demand(tx: Tx, machine: Row) -> Demand:
         memory_mb=machine.memory_mb or offering.memory_mb or 128,
         bound_to_volume=guest and _has_made_volumes(tx, machine.id),
         near=affinity_groups.near(tx, machine.id) if guest else FREE,
+        tags=hosts.tag_set(offering.host_tags),
+        within=_within(tx, machine),
     )
+
+
+def _within(tx: Tx, machine: Row) -> str:
+    """Where it may be placed, as a reader knows it."""
+    if machine.wanted_host_id is not None and (host := tx.get(tables.host, machine.wanted_host_id)) is not None:
+        return f"this zone called {host.name}"
+    for table, id_ in ((tables.cluster, machine.wanted_cluster_id), (tables.pod, machine.wanted_pod_id)):
+        if id_ is not None and (row := tx.get(table, id_)) is not None:
+            return f"{table.name} {row.name}"
+    return "this zone"
 
 
 def _has_made_volumes(tx: Tx, machine_id: int) -> bool:

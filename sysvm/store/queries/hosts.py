@@ -158,6 +158,11 @@ def pools_on(tx: Tx, host_id: int) -> Sequence[Row]:
     return tx.all(sa.select(pool).where(pool.c.host_id == host_id, pool.c.removed.is_(None)).order_by(pool.c.id))
 
 
+def tag_set(tags: str) -> frozenset[str]:
+    """The tags of a row, which holds them comma separated."""
+    return frozenset(tag for tag in tags.split(",") if tag)
+
+
 def abandon(tx: Tx, host: Row) -> None:
     """An operator says that nothing runs on the host any more: that is the evidence by which its machines may live
     elsewhere."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import affinity_groups, machine_rows, machines, snapshots, turns, vm_snapshots, volumes
+from sysvm.store.queries import affinity_groups, hosts, machine_rows, machines, snapshots, turns, vm_snapshots, volumes
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -71,6 +71,8 @@ def why_not_to(tx: Tx, machine: Row, host: Row) -> str:
         return f"Cannot migrate VM, host {host.name} has {host.memory_free_mb} MB of memory free and the VM needs {need} MB"
     if needs_copies(tx, machine, host) and volumes.pool_on(tx, host) is None:
         return f"Cannot migrate VM, host {host.name} has no primary storage that is up"
+    if missing := _tags_of(tx, machine) - hosts.tag_set(host.tags):
+        return f"Cannot migrate VM, host {host.name} lacks tags of its offering: {', '.join(sorted(missing))}"
     if not affinity_groups.near(tx, machine.id).allows(host.id):
         return f"Cannot migrate VM, its affinity groups forbid host {host.name}"
     return ""
@@ -80,6 +82,11 @@ def memory_of(tx: Tx, machine: Row) -> int:
     """Its memory in MB."""
     offering = tx.get(tables.service_offering, machine.service_offering_id)
     return int(machine.memory_mb or (offering.memory_mb if offering is not None else 0) or 128)
+
+
+def _tags_of(tx: Tx, machine: Row) -> frozenset[str]:
+    offering = tx.get(tables.service_offering, machine.service_offering_id)
+    return hosts.tag_set(offering.host_tags if offering is not None else "")
 
 
 def needs_copies(tx: Tx, machine: Row, host: Row) -> bool:

@@ -73,7 +73,8 @@ def state_of(machine: Row) -> str:
 UNSHOWN = frozenset({
     "wish", "incarnation", "fence", "forced", "reboots", "document_wanted", "document_live", "faults", "deadline", "vpc_id",
     "draining", "state_key", "password", "key_pairs", "console_proxy_id", "console_assigned", "last_host_id",
-    "wanted_host_id", "migrate_host_id", "migration", "updated", "drain_until", "idle_since",
+    "wanted_host_id", "wanted_cluster_id", "wanted_pod_id", "migrate_host_id", "migration", "updated", "drain_until",
+    "idle_since",
 })  # fmt: skip
 # What only guests show, or have.
 OF_GUESTS = frozenset({

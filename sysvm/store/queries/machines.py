@@ -1,6 +1,7 @@
 """Machines: what is wanted of them. Changes of wishes only; making them true is the orchestrator's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -21,6 +22,25 @@ def want(tx: Tx, machine: Row, wanted: str, *, forced: bool = False, host_id: in
         changes["wanted_host_id"] = host_id
     tx.update(tables.machine, machine.id, **changes)
     return Part("machine", machine.id, turns.wish(tx, "machine", machine.id), wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Where a guest may be placed: on one host, in a cluster or in a pod. The narrowest that is named counts; none: anywhere in
+    its zone."""
+
+    host_id: int | None = None
+    cluster_id: int | None = None
+    pod_id: int | None = None
+
+
+ANYWHERE = Within()
+
+
+def confine(tx: Tx, machine_id: int, within: Within) -> None:
+    """Where the guest may be placed until its start is over. It replaces what was said for an earlier start."""
+    columns = {"wanted_host_id": within.host_id, "wanted_cluster_id": within.cluster_id, "wanted_pod_id": within.pod_id}
+    tx.update(tables.machine, machine_id, **columns)
 
 
 def replace(tx: Tx, machine: Row, *, forced: bool = False, host_id: int | None = None) -> Part:

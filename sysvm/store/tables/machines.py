@@ -20,6 +20,8 @@ machine = sa.Table(
     ref("host_id", "host", null=True),  # where its current incarnation is
     ref("last_host_id", "host", null=True),
     ref("wanted_host_id", "host", null=True),
+    number("wanted_cluster_id", null=True, default=None),  # guests: where this start may place it, when no host is wanted
+    number("wanted_pod_id", null=True, default=None),
     number("migrate_host_id", null=True, default=None),  # host that it moves to while it runs
     text("migration"),  # UUID of that attempt
     ref("service_offering_id", "service_offering"),
