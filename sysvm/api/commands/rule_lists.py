@@ -33,8 +33,6 @@ def list_of(call: Call, purpose: str, *conditions: sa.ColumnElement[bool]) -> Re
         return [RENDER[purpose](row, []) for row in found]
 
     statement = rules.statement(purpose).where(*conditions)
-    if "fordisplay" in call:
-        statement = statement.where(rule.for_display.is_(call["fordisplay"]))
     if call.get("networkid"):
         statement = statement.where(rule.network_id == usable_network(call, call["networkid"], "networkid").id)
     return list_rows(
@@ -42,6 +40,7 @@ def list_of(call: Call, purpose: str, *conditions: sa.ColumnElement[bool]) -> Re
         statement,
         tables.firewall_rule,
         rows,
+        equal={"fordisplay": rule.for_display},
         refs={"ipaddressid": (tables.public_ip, rule.public_ip_id)},
         keyword=(rule.protocol,),
         tagged=TAGS[purpose],

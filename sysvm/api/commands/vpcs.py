@@ -101,9 +101,6 @@ def list_vpcs(call: Call) -> Reply:
     """VPCs with their networks."""
     vpc = tables.vpc.c
     statement = vpcs.statement()
-    for name, column in (("fordisplay", vpc.for_display), ("restartrequired", vpc.restart_required)):
-        if name in call:
-            statement = statement.where(column.is_(call[name]))
     for service in call.get("supportedservices", ()):
         statement = statement.where(contains(sa.cast(tables.vpc_offering.c.services, sa.Text), f'"{service}"'))
     admin = is_admin(call.caller)
@@ -112,7 +109,14 @@ def list_vpcs(call: Call) -> Reply:
         statement,
         tables.vpc,
         lambda tx, rows: _rows(tx, rows, admin=admin),
-        equal={"name": vpc.name, "displaytext": vpc.display_text, "cidr": vpc.cidr, "state": vpc.state},
+        equal={
+            "name": vpc.name,
+            "displaytext": vpc.display_text,
+            "cidr": vpc.cidr,
+            "state": vpc.state,
+            "fordisplay": vpc.for_display,
+            "restartrequired": vpc.restart_required,
+        },
         refs={"zoneid": (tables.zone, vpc.zone_id), "vpcofferingid": (tables.vpc_offering, vpc.offering_id)},
         keyword=(vpc.name, vpc.display_text),
         tagged=ABOUT,

@@ -84,14 +84,12 @@ def _answers(tx: Tx, rows: Sequence[Row], keys: Sequence[str]) -> list[dict[str,
 def list_vpn_connections(call: Call) -> Reply:
     """Connections with what both sides are, and how they are."""
     table = tables.vpn_connection
-    statement = vpn_sites.connections()
-    if "fordisplay" in call:
-        statement = statement.where(table.c.for_display.is_(call["fordisplay"]))
     return list_rows(
         call,
-        statement,
+        vpn_sites.connections(),
         table,
         lambda tx, rows: _answers(tx, rows, [call.vault.open(row.far_preshared_key) for row in rows]),
+        equal={"fordisplay": table.c.for_display},
         refs={"vpcid": (tables.vpc, tables.vpn_gateway.c.vpc_id)},
         keyword=(tables.vpn_customer_gateway.c.name, table.c.state),
     )

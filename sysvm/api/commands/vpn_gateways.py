@@ -61,14 +61,12 @@ def _gateway_result(tx: Tx, job: Row) -> dict[str, Any]:
 def list_vpn_gateways(call: Call) -> Reply:
     """Gateways of VPCs."""
     table = tables.vpn_gateway
-    statement = vpn_sites.gateways()
-    if "fordisplay" in call:
-        statement = statement.where(table.c.for_display.is_(call["fordisplay"]))
     return list_rows(
         call,
-        statement,
+        vpn_sites.gateways(),
         table,
         lambda _, rows: [answers.gateway(row) for row in rows],
+        equal={"fordisplay": table.c.for_display},
         refs={"vpcid": (tables.vpc, table.c.vpc_id)},
         keyword=(tables.vpc.c.name,),
     )

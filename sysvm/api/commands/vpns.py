@@ -160,14 +160,12 @@ def _vpn_result(tx: Tx, job: Row) -> dict[str, Any]:
 def list_remote_access_vpns(call: Call) -> Reply:
     """VPNs with their keys, to those who may see them."""
     vpn = tables.remote_access_vpn
-    statement = vpns.statement()
-    if "fordisplay" in call:
-        statement = statement.where(vpn.c.for_display.is_(call["fordisplay"]))
     return list_rows(
         call,
-        statement,
+        vpns.statement(),
         vpn,
         lambda _, rows: [answers.vpn(row, call.vault.open(row.preshared_key)) for row in rows],
+        equal={"fordisplay": vpn.c.for_display},
         refs={"publicipid": (tables.public_ip, vpn.c.public_ip_id), "networkid": (tables.network, vpn.c.network_id)},
         keyword=(vpn.c.state,),
     )
