@@ -138,10 +138,6 @@ class Layout:
         """The root tree of a system VM template."""
         return self.cache / "templates" / version / "root"
 
-    def agent_root(self, digest_: str) -> Path:
-        """The root tree that carries the agent program."""
-        return self.cache / "agents" / digest_ / "root"
-
 
 def volume_path(disk: Disk) -> Path:
     """Where a volume is in its pool: a file for qcow2 and raw, a folder for dir."""

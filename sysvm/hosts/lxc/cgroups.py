@@ -3,8 +3,6 @@ and groups of ours for processes that nobody else bounds (QEMU, whose libvirtd s
 """
 
 import errno
-import os
-import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -57,15 +55,6 @@ def processes(name: str, root: Path = ROOT) -> frozenset[int]:
             with suppress(FileNotFoundError):
                 found.update(int(line) for line in file.read_text().split())
     return frozenset(pid for pid in found if pid > 0)
-
-
-def signal_all(name: str, number: signal.Signals) -> int:
-    """Sends a signal to every process of the group; how many there were."""
-    pids = processes(name)
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-    return len(pids)
 
 
 def _rmdir(folder: Path) -> None:

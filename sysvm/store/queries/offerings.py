@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Tx
 
 ROUTERS = "Cloud.Com-SoftwareRouter"
 
@@ -40,11 +40,6 @@ def vpc_offerings() -> sa.Select[Any]:
     """VPC offerings."""
     table = tables.vpc_offering
     return sa.select(table).where(table.c.removed.is_(None)).order_by(table.c.id)
-
-
-def by_unique_name(tx: Tx, table: sa.Table, unique_name: str) -> Row | None:
-    """A default offering."""
-    return tx.one(sa.select(table).where(table.c.unique_name == unique_name, table.c.removed.is_(None)))
 
 
 def for_caller(table: sa.Table, domain_path: str) -> sa.ColumnElement[bool]:

@@ -62,7 +62,6 @@ class Viewer(WSListener):
         self._rfb: RfbViewer | None = None
         self._asking = True
         self._closing: asyncio.TimerHandle | None = None
-        self._full = False  # the browser takes no more for now
 
     # ------------------------------------------------------------ the desk's side
     def greet(self, target: ConsoleTarget, screen: Screen, proxies: tuple[str, ...]) -> None:
@@ -120,12 +119,11 @@ class Viewer(WSListener):
         self._desk.left(self)
 
     def pause_writing(self) -> None:
-        self._full = True
+        """The browser takes no more for now."""
         if self._screen is not None:
             self._screen.read(False)
 
     def resume_writing(self) -> None:
-        self._full = False
         if self._screen is not None:
             self._screen.read(True)
 
