@@ -17,6 +17,7 @@ load_balancer = sa.Table(
     text("algorithm"),  # roundrobin | leastconn | source
     text("protocol"),  # tcp | tcp-proxy | ssl
     ref("certificate_id", "ssl_certificate", null=True),
+    address("source_address", null=True),  # of the rule's network: an internal one; NULL: the rule has a public address
     sa.UniqueConstraint("rule_id"),
 )
 
