@@ -37,13 +37,13 @@ from sysvm.hosts.lxc.ids import Ids as UserIds
 from sysvm.hosts.memory import DurableMemory
 from sysvm.hosts.network import HostNetwork, Underlay
 from sysvm.hosts.relay import keep_relay
+from sysvm.hosts.relocation_way import DoorWay
 from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.security_groups import SecurityGroups
 from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
 from sysvm.hosts.specs import SpecsOnDisk
 from sysvm.hosts.volumes import Volumes
-from sysvm.hosts.way import DoorWay
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentHello

@@ -14,7 +14,7 @@ Containers of a router share a kernel. Those in VMs do not: in step 2 their conn
 (carrying.py), and in step 3 ports are opened and shut in one transaction. So the old one goes on as it is behind shut ports,
 to be heard again at once if need be, and hears last that it stands by.
 
-The one that serves may be on another host (passing.py): then the journal says `elsewhere`, the one here stands by behind shut
+The one that serves may be on another host (relocation.py): then the journal says `elsewhere`, the one here stands by behind shut
 ports, and steps 1, 3 and 4 are the same, without anybody here to hand back to.
 
 Without an entry the oldest incarnation on the host is the holder. Agents that say hello are told what the journal says.

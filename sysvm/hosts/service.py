@@ -24,7 +24,7 @@ from sysvm.hosts.carrying import FAILURES, Gates
 from sysvm.hosts.driver import Driver, DriverUnavailable, Mover, Storage
 from sysvm.hosts.handover import Handovers, Journal
 from sysvm.hosts.memory import Memory
-from sysvm.hosts.passing import Passing, Way
+from sysvm.hosts.relocation import Relocation, Way
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentCallBody, Apply, PowerOff
@@ -102,7 +102,7 @@ class HostService:
         self._handovers = Handovers(
             agents=agents, specs=specs, gates=gates, kill=self._kill, journal=journal, clock=clock
         )
-        self._passing = Passing(agents=agents, gates=gates, journal=journal, way=way, stay=self._handovers.stay)
+        self._relocation = Relocation(agents=agents, gates=gates, journal=journal, way=way, stay=self._handovers.stay)
         self._way = way
         self._gates = gates
         self._drivers = drivers
@@ -270,7 +270,7 @@ class HostService:
                 await self._land(act)
             case link.EnsureSent() if act.spec.kind is Kind.ROUTER:
                 await self._handovers.settle(machine)
-                await self._passing.ensure_passed(act)
+                await self._relocation.ensure_sent(act)
             case link.EnsureSent():
                 await self._mover(act.spec.runtime).ensure_sent(act)
             case link.EnsureStopped():

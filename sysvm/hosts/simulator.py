@@ -33,8 +33,8 @@ from sysvm.hosts.simulated.agents import SimulatedAgents
 from sysvm.hosts.simulated.driver import SimulatedDriver
 from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.hosts.simulated.mover import SimulatedMover
+from sysvm.hosts.simulated.relocation_way import SimulatedWay
 from sysvm.hosts.simulated.storage import SimulatedStorage
-from sysvm.hosts.simulated.way import SimulatedWay
 from sysvm.hosts.simulated.world import Died, Mortal, World
 from sysvm.hosts.work import Work
 from sysvm.wire import link

@@ -9,10 +9,10 @@ from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import storage_pools, zones
 from sysvm.store.store import Row, Tx
-from sysvm.systemvms import moving
+from sysvm.systemvms import image_moves as plans
 
 COMPLETE, BALANCE = "Complete", "Balance"
-KINDS: dict[str, Callable[..., tuple[moving.Move, ...]]] = {COMPLETE: moving.complete, BALANCE: moving.balance}
+KINDS: dict[str, Callable[..., tuple[plans.Move, ...]]] = {COMPLETE: plans.complete, BALANCE: plans.balance}
 ARRIVED, FAILED = "DOWNLOADED", "DOWNLOAD_ERROR"
 
 
@@ -31,8 +31,8 @@ def migrate_secondary_storage_data(call: Call) -> Reply:
         _leave(call, source, images)
     used = {target.id: storage_pools.bytes_on(call.tx, target.id) for target in targets}
     kept = {row.id: row for row in storage_pools.snapshots_to_move(call.tx, source.id)}
-    there = [moving.Image(("image", image.id), image.size_bytes) for image in images if image.state == ARRIVED]
-    there += [moving.Image(("snapshot", row.id), row.size_bytes) for row in kept.values()]
+    there = [plans.Image(("image", image.id), image.size_bytes) for image in images if image.state == ARRIVED]
+    there += [plans.Image(("snapshot", row.id), row.size_bytes) for row in kept.values()]
     parts = []
     for move in KINDS[kind](there, used):
         what, id_ = move.image

@@ -58,7 +58,7 @@ class _Expected:
 
 
 class DoorWay:
-    """Satisfies passing.Way. `taker` is set when there is one: each needs the other."""
+    """Satisfies relocation.Way. `taker` is set when there is one: each needs the other."""
 
     taker: Taker
 
@@ -139,7 +139,7 @@ class DoorWay:
 
 
 class DoorThere:
-    """Satisfies passing.There."""
+    """Satisfies relocation.There."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from sysvm.basics.errors import Unreachable
+from sysvm.hosts.relocation_way import Agents, Taker
 from sysvm.hosts.simulated.world import Died, World
-from sysvm.hosts.way import Agents, Taker
 from sysvm.wire.handover import ServiceTaken, TakeConnections, Taken, TakeService
 from sysvm.wire.link import EnsureLanding, EnsureSent
 from sysvm.wire.machines import LandingPlace
@@ -17,7 +17,7 @@ from sysvm.wire.machines import LandingPlace
 
 @dataclass(slots=True)
 class SimulatedWay:
-    """Satisfies passing.Way; of one life of a host agent."""
+    """Satisfies relocation.Way; of one life of a host agent."""
 
     world: World
     name: str
@@ -60,7 +60,7 @@ class SimulatedWay:
 
 @dataclass(slots=True)
 class SimulatedThere:
-    """Satisfies passing.There."""
+    """Satisfies relocation.There."""
 
     here: SimulatedWay
     there: SimulatedWay

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sysvm.systemvms.moving import Image, Move, balance, complete
+from sysvm.systemvms.image_moves import Image, Move, balance, complete
 
 BIG, MIDDLE, SMALL, EMPTY = Image(1, 100), Image(2, 60), Image(3, 10), Image(4, 0)
 COMPLETE = [

@@ -81,7 +81,7 @@ class _BothHosts:
         return await self._here.call(machine, incarnation, body)
 
 
-class Passing:
+class Relocation:
     """What this host gives to others."""
 
     def __init__(self, *, agents: Agents, gates: Gates, journal: Journal, way: Way, stay: "Stay") -> None:
@@ -91,7 +91,7 @@ class Passing:
         self._way = way
         self._stay = stay
 
-    async def ensure_passed(self, order: EnsureSent) -> None:
+    async def ensure_sent(self, order: EnsureSent) -> None:
         """The service of the incarnation here is the other host's, or the journal says why it stays. Once for each attempt."""
         machine, holder = order.spec.machine, order.spec.incarnation
         entry = self._journal.entry(machine) or Entry(holder=holder)
