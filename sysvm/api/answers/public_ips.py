@@ -21,7 +21,7 @@ def public_ip(row: Row, *, admin: bool) -> dict[str, Any]:
         "issourcenat": bool(row.source_nat),
         "isstaticnat": bool(row.static_nat),
         "issystem": bool(row.system),
-        "isportable": False,
+        "isportable": row.range_traffic == "Portable",
         "fordisplay": bool(row.for_display),
         "forvirtualnetwork": True,
         "purpose": "StaticNat" if row.static_nat else None,

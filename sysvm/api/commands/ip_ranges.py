@@ -26,12 +26,12 @@ from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
 
-def free_of_others(tx: Tx, span: ranges.Span, traffic: str, zone: Row, but: int | None = None) -> None:
-    """Refused when the range overlaps what the operator has given to something else."""
+def free_of_others(tx: Tx, span: ranges.Span, traffic: str, zone: Row | None, but: int | None = None) -> None:
+    """Refused when the range overlaps what the operator has given to something else. Without a zone it is of all of them."""
     others = [
         ranges.Existing(
             row.traffic,
-            row.zone_name,
+            row.zone_name or "",
             ip_ranges.subnet(row),
             IPv4Address(unpack_address(row.first)),
             IPv4Address(unpack_address(row.last)),
@@ -39,15 +39,15 @@ def free_of_others(tx: Tx, span: ranges.Span, traffic: str, zone: Row, but: int 
         )
         for row in ip_ranges.operators(tx, but)
     ]
-    ranges.refuse_overlap(span, others, traffic=traffic, zone=zone.name)
+    ranges.refuse_overlap(span, others, traffic=traffic, zone=zone.name if zone is not None else "")
 
 
-def add_range(call: Call, span: ranges.Span, traffic: str, zone: Row, **columns: Any) -> int:
+def add_range(call: Call, span: ranges.Span, traffic: str, zone: Row | None, **columns: Any) -> int:
     """A new range's id."""
     return call.tx.insert(
         tables.ip_range,
         uuid=call.ids.uuid(),
-        zone_id=zone.id,
+        zone_id=zone.id if zone is not None else None,
         traffic=traffic,
         gateway=str(span.gateway),
         netmask=span.netmask,

@@ -14,6 +14,7 @@ LARGEST_RANGE = 65536  # addresses; a public range becomes that many rows
 LARGEST_VLAN = 4094
 LARGEST_VNI = 16777215
 UNTAGGED = "untagged"
+OUTSIDE = ("Public", "Portable")  # what people elsewhere reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +141,18 @@ def in_vnet(number: str, ranges: str) -> bool:
 
 
 def refuse_overlap(new: Span, others: Iterable[Existing], *, traffic: str, zone: str) -> None:
-    """Addresses of public, management and storage ranges are given out once in the whole cloud."""
+    """Addresses of public, portable, management and storage ranges are given out once in the whole cloud. A portable range is
+    of all zones: it or the other one has an empty `zone`."""
     for other in others:
         if new.first <= other.last and other.first <= new.last:
+            where = f"zone {other.zone}" if other.zone else "all zones"
             raise Refused(
-                f"The range {new} overlaps the {other.traffic.lower()} range {other.first}-{other.last} of zone "
-                f"{other.zone}; choose addresses that no other range has"
+                f"The range {new} overlaps the {other.traffic.lower()} range {other.first}-{other.last} of {where}; "
+                "choose addresses that no other range has"
             )
-        mixed = traffic != other.traffic and {traffic, other.traffic} & {"Public"}
-        if mixed and other.zone == zone and new.subnet.overlaps(other.subnet):
+        mixed = (traffic in OUTSIDE) != (other.traffic in OUTSIDE)
+        near = other.zone == zone or not (zone and other.zone)
+        if mixed and near and new.subnet.overlaps(other.subnet):
             raise Refused(
                 f"The subnet {new.subnet} of this {traffic.lower()} range overlaps the subnet {other.subnet} of a "
                 f"{other.traffic.lower()} range of this zone; public and private addresses must be of different subnets"

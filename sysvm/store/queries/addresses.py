@@ -113,20 +113,14 @@ def take_public_ip(
         if wanted is not None:
             raise Refused(f"Public IP address {wanted} is not free in this zone, or not for this account")
         raise NoPublicAddress(zone_id)
-    tx.update(
-        tables.public_ip,
-        free,
-        state="Allocated",
-        network_id=network_id,
-        machine_id=machine_id,
-        source_nat=source_nat,
-        system=system,
-        account_id=actor.account_id,
-        domain_id=actor.domain_id,
-        domain_path=actor.domain_path,
-        allocated=tx.now,
-    )
-    taken = tx.get(tables.public_ip, free)
+    return allocate(tx, free, actor, network_id=network_id, machine_id=machine_id, source_nat=source_nat, system=system)
+
+
+def allocate(tx: Tx, public_ip_id: int, actor: events.Actor, **columns: Any) -> Row:
+    """A free address is the actor's now."""
+    owner = {"account_id": actor.account_id, "domain_id": actor.domain_id, "domain_path": actor.domain_path}
+    tx.update(tables.public_ip, public_ip_id, state="Allocated", allocated=tx.now, **owner, **columns)
+    taken = tx.get(tables.public_ip, public_ip_id)
     assert taken is not None
     return taken
 
@@ -171,7 +165,8 @@ def no_public_ip_alert(tx: Tx, zone_id: int) -> None:
 
 
 def give_public_ip(tx: Tx, public_ip_id: int) -> None:
-    """The address is free again; nothing of its former owner stays on it."""
+    """The address is free again; nothing of its former owner stays on it, nor a portable one in its zone."""
+    of_no_zone = {"zone_id": None} if is_portable(tx, public_ip_id) else {}
     tx.update(
         tables.public_ip,
         public_ip_id,
@@ -188,7 +183,16 @@ def give_public_ip(tx: Tx, public_ip_id: int) -> None:
         domain_id=None,
         domain_path=None,
         allocated=None,
+        **of_no_zone,
     )
+
+
+IS_PORTABLE = "select 1 from public_ip p join ip_range r on r.id = p.ip_range_id where p.id = :ip and r.traffic = 'Portable'"
+
+
+def is_portable(tx: Tx, public_ip_id: int) -> bool:
+    """Whether the address may go from network to network, also to one of another zone."""
+    return bool(tx.sql(IS_PORTABLE, ip=public_ip_id))
 
 
 # ---------------------------------------------------------------- private
@@ -241,7 +245,7 @@ def take_guest_ip(tx: Tx, network: Row, wanted: str | None = None) -> str:
 
     It is taken when the caller adds it to a NIC in the same transaction.
     """
-    stretches, without = guest_stretches(tx, network), [*_not_for_guests(network), *_of_gateways(tx, network)]
+    stretches, without = guest_stretches(tx, network), [*_not_for_guests(network), *_of_others(tx, network)]
     if wanted is not None:
         return _wanted_guest_ip(tx, network, stretches, without, wanted)
     return _lowest_guest_ip(tx, network, stretches, without)
@@ -332,11 +336,17 @@ def _not_for_guests(network: Row) -> list[Stretch]:
 
 
 OF_GATEWAYS = "select address from private_gateway where network_id = :network and removed is null"
+OF_BALANCERS = """
+select l.source_address from firewall_rule r join load_balancer l on l.rule_id = r.id
+where r.network_id = :network and r.removed is null and l.source_address is not null
+"""
 
 
-def _of_gateways(tx: Tx, network: Row) -> list[Stretch]:
-    """What routers of VPCs have there by their private gateways, also while they are no more and not yet again."""
-    return [(number_of(packed), number_of(packed)) for (packed,) in tx.sql(OF_GATEWAYS, network=network.id)]
+def _of_others(tx: Tx, network: Row) -> list[Stretch]:
+    """What routers of VPCs have there by their private gateways, and internal load balancers, also while they are no more and
+    not yet again."""
+    held = tx.sql(OF_GATEWAYS if network.vpc_id is None else OF_BALANCERS, network=network.id)
+    return [(number_of(packed), number_of(packed)) for (packed,) in held]
 
 
 def is_guest_address(tx: Tx, network: Row, text: str) -> bool:

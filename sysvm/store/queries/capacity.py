@@ -67,6 +67,7 @@ select coalesce(sum(v.size_bytes), 0)
 from volume v join storage_pool p on p.id = v.pool_id where v.removed is null and p.{place}"""
 PUBLIC = (
     "select count(*), coalesce(sum(case when state <> 'Free' then 1 else 0 end), 0) from public_ip where zone_id = :id"
+    " and ip_range_id not in (select id from ip_range where traffic = 'Portable')"
 )
 RANGES = "select first, last from ip_range where removed is null and traffic = 'Management' and {place}"
 PRIVATE = """

@@ -10,6 +10,9 @@ from sysvm.store import tables
 from sysvm.store.store import Row, Tx
 
 
+FILLED = ("Public", "Portable")  # each of their addresses has a row
+
+
 def listing() -> sa.Select[Any]:
     """Ranges with the names around them."""
     pool, zone, pod, physical = tables.ip_range, tables.zone, tables.pod, tables.physical_network
@@ -39,11 +42,11 @@ def listing() -> sa.Select[Any]:
 
 
 def operators(tx: Tx, but: int | None = None) -> Sequence[Row]:
-    """Every public, management and storage range of the cloud, with its zone; `but` this one."""
+    """Every public, portable, management and storage range of the cloud, with its zone if it is of one; `but` this one."""
     pool, zone = tables.ip_range, tables.zone
     found = (
         sa.select(pool, zone.c.name.label("zone_name"))
-        .join(zone, zone.c.id == pool.c.zone_id)
+        .outerjoin(zone, zone.c.id == pool.c.zone_id)
         .where(pool.c.removed.is_(None), pool.c.traffic != "Guest")
     )
     return tx.all(found if but is None else found.where(pool.c.id != but))
@@ -67,7 +70,7 @@ def of_pods(tx: Tx) -> dict[int, list[Row]]:
 
 def used(tx: Tx, pool: Row) -> int:
     """How many addresses of the range somebody has."""
-    if pool.traffic == "Public":
+    if pool.traffic in FILLED:
         ip = tables.public_ip
         mine = sa.select(sa.func.count()).select_from(ip).where(ip.c.ip_range_id == pool.id, ip.c.state != "Free")
     elif pool.traffic == "Guest":
@@ -91,7 +94,7 @@ def _inside(address: sa.Column[Any], pool: Row) -> sa.ColumnElement[bool]:
 
 def outside(tx: Tx, pool: Row, first: bytes, last: bytes) -> int:
     """How many used addresses of the range a new first and last would leave outside."""
-    if pool.traffic == "Public":
+    if pool.traffic in FILLED:
         table, mine = tables.public_ip, tables.public_ip.c.state != "Free"
     else:
         table, mine = tables.private_ip, sa.true()
@@ -112,7 +115,7 @@ def missing(tx: Tx, range_id: int, first: bytes, last: bytes) -> list[bytes]:
 
 def remove(tx: Tx, pool: Row) -> None:
     """The range with its free addresses; the caller has seen that none is in use."""
-    if pool.traffic == "Public":
+    if pool.traffic in FILLED:
         ip = tables.public_ip
         tx.change(sa.delete(ip).where(ip.c.ip_range_id == pool.id))
     tx.update(tables.ip_range, pool.id, removed=tx.now)

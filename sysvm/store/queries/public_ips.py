@@ -31,6 +31,7 @@ def statement() -> sa.Select[Any]:
             zone.c.name.label("zone_name"),
             pool.c.uuid.label("range_uuid"),
             pool.c.vlan.label("range_vlan"),
+            pool.c.traffic.label("range_traffic"),
             pool.c.gateway.label("range_gateway"),
             pool.c.netmask.label("range_netmask"),
             physical.c.uuid.label("physical_network_uuid"),

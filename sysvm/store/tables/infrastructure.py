@@ -168,11 +168,11 @@ ip_range = sa.Table(
     metadata,
     key(),
     uuid(),
-    ref("zone_id", "zone"),
+    ref("zone_id", "zone", null=True),  # portable ranges are of no zone
     ref("pod_id", "pod", null=True),
     ref("physical_network_id", "physical_network", null=True),
     ref("network_id", "network", null=True),  # shared guest networks
-    text("traffic"),  # Public | Management | Storage | Guest
+    text("traffic"),  # Public | Portable | Management | Storage | Guest
     text("vlan", "untagged"),
     text("gateway"),
     text("netmask"),

@@ -57,7 +57,7 @@ public_ip = sa.Table(
     metadata,
     key(),
     uuid(),
-    ref("zone_id", "zone"),
+    ref("zone_id", "zone", null=True),  # portable ones: that of the network they serve; none while they are free
     ref("ip_range_id", "ip_range"),
     sa.Column("address", sa.LargeBinary(16), nullable=False),
     text("state", "Free"),  # Free | Allocating | Allocated | Releasing | Reserved
