@@ -2,9 +2,9 @@
 
 Each file of a chain moves alone, because each is found by its own row. One secondary storage VM does it, the oldest that
 serves, so that none copies what another one is copying; after its death the next one goes on where the bytes are.
-Not here: which snapshots move where (`systemvms/image_moves.py`). Races thought of: a snapshot that is deleted meanwhile arrives first
-and is then deleted; one that is being read stays where it was until nobody reads of its chain; whoever holds an old ticket then
-comes again with a new one.
+Not here: which snapshots move where (`systemvms/image_moves.py`). Races thought of: a snapshot that is deleted meanwhile arrives
+first and is then deleted; one that is being read stays where it was until nobody reads of its chain; whoever holds an old ticket
+then comes again with a new one.
 """
 
 from dataclasses import dataclass
