@@ -63,10 +63,14 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Dhcp6(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """IPv6 of a guest network: advertisements that send guests to DHCPv6, and its answers. The gateway advertises itself."""
+    """IPv6 of a guest network: advertisements that send guests to DHCPv6, and its answers. The gateway advertises itself.
+
+    Where the router is the gateway, it advertises itself, and guests make their addresses of the prefix and their MACs.
+    """
 
     cidr: str  # its prefix has 64 bits
     dns: tuple[str, ...]
+    is_gateway: bool = False
 
 
 class DhcpNetwork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -160,6 +164,29 @@ class Egress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rules: tuple[EgressRule, ...] = ()
 
 
+class Rule6(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Traffic over IPv6; without sources or destinations from or to anywhere."""
+
+    rule: str
+    protocol: Protocol
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    ports: Ports | None = None
+    icmp_type: int | None = None  # of ICMPv6; -1 and None: any
+    icmp_code: int | None = None
+
+
+class Routed6(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A guest network whose IPv6 is routed, not rewritten. From outside comes what an ingress rule lets in; what guests begin
+    follows the policy, and egress rules are its exceptions."""
+
+    device: str
+    cidr: str
+    egress_allow: bool
+    ingress: tuple[Rule6, ...] = ()
+    egress: tuple[Rule6, ...] = ()
+
+
 class GuestData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the metadata service answers to the guest that asks from `address`."""
 
@@ -198,6 +225,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     health: Health | None = None  # None: no checks
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
     wireguard: WireGuard | None = None
+    routed6: tuple[Routed6, ...] = ()
 
 
 class ConsoleProxyDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="consoleproxy"):

@@ -260,11 +260,13 @@ class Lab:
         """The same over IPv6."""
         return self._opened(namespace, socket.AF_INET6, kind)
 
-    def opens6(self, namespace: str, address: str, port: int) -> bool:
-        """Whether a connection over IPv6 comes about within a second."""
+    def opens6(self, namespace: str, address: str, port: int, own: str = "") -> bool:
+        """Whether a connection over IPv6 comes about within a second, from the address `own` or any."""
         with self.open6(namespace) as handle:
             handle.settimeout(1.0)
             try:
+                if own:
+                    handle.bind((own, 0))
                 handle.connect((address, port))
             except OSError:
                 return False
@@ -289,8 +291,8 @@ class Lab:
         return made[0]
 
     def serve(self, namespace: str, address: str, port: int) -> None:
-        """A TCP server that tells its callers their address, then repeats what they say."""
-        door = self.open(namespace)
+        """A TCP server of either family that tells its callers their address, then repeats what they say."""
+        door = self.open6(namespace) if ":" in address else self.open(namespace)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind((address, port))
         door.listen(64)
@@ -310,18 +312,20 @@ class Lab:
         threading.Thread(target=accept, daemon=True).start()
 
     @contextlib.contextmanager
-    def connected(self, namespace: str, address: str, port: int) -> Iterator[socket.socket]:
-        """A connection to a server, after its greeting has come: `.greeting` is in the first line read."""
-        handle = self.open(namespace)
+    def connected(self, namespace: str, address: str, port: int, own: str = "") -> Iterator[socket.socket]:
+        """A connection to a server, from the address `own` or any: its greeting is the first line read."""
+        handle = self.open6(namespace) if ":" in address else self.open(namespace)
         with handle:
             handle.settimeout(5.0)
+            if own:
+                handle.bind((own, 0))
             handle.connect((address, port))
             yield handle
 
-    def reached(self, namespace: str, address: str, port: int) -> str:
+    def reached(self, namespace: str, address: str, port: int, own: str = "") -> str:
         """What a server of `serve` says to a caller from `namespace`; empty when it cannot be reached."""
         try:
-            with self.connected(namespace, address, port) as handle:
+            with self.connected(namespace, address, port, own) as handle:
                 return handle.recv(100).decode().strip()
         except OSError:
             return ""

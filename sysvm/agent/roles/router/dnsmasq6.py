@@ -1,9 +1,13 @@
 """The IPv6 side of a guest network in dnsmasq's words: router advertisements and DHCPv6. Pure.
 
-Advertisements say that addresses are managed (M): a guest asks DHCPv6 and gets the one address that the guard of its port
-lets through, known by its MAC as in IPv4. The prefix is told as on the link, and not to make addresses from (no A flag): a guest
-would make more of them than it may use. The gateway is another machine, which advertises itself; these advertisements have a
-lifetime of 0, so that no guest sends its packets here.
+Where the router is the gateway (isolated networks), it advertises itself as the way out, with the prefix to make addresses
+from (A): a guest has the address of its MAC (EUI-64), which is the one that the guard of its port lets through. Name servers
+and the search domain are in the advertisement, and DHCPv6 tells them to those who ask (O).
+
+Where the gateway is another machine (shared networks), advertisements say that addresses are managed (M): a guest asks DHCPv6
+and gets the one address that the guard of its port lets through, known by its MAC as in IPv4. The prefix is told as on the link,
+and not to make addresses from (no A flag): a guest would make more of them than it may use. The gateway advertises itself;
+these advertisements have a lifetime of 0, so that no guest sends its packets here.
 """
 
 from ipaddress import IPv6Network, ip_address
@@ -12,6 +16,7 @@ from sysvm.agent.roles.router.service import Wrong, address6, device, hostname, 
 from sysvm.wire.documents import DhcpNetwork, Reservation
 
 PREFIX = 64
+_LIFETIME_S = 1800  # three times the longest interval between two advertisements
 
 
 def prefix(each: DhcpNetwork) -> IPv6Network | None:
@@ -32,10 +37,12 @@ def options(each: DhcpNetwork) -> list[str]:
         return []
     name, where = device(each.device, "dhcp"), f"dhcp on {each.device}"
     servers = "".join(f",[{address6(server, where)}]" for server in each.six.dns)
+    # The interval is dnsmasq's own; a lifetime of 0 says: no default router.
+    lifetime, mode, valid = (_LIFETIME_S, "ra-stateless", "24h") if each.six.is_gateway else (0, "static", "infinite")
     lines = [
         "enable-ra",
-        f"ra-param={name},mtu:{each.mtu},0,0",  # the interval is dnsmasq's own; the lifetime says: no default router
-        f"dhcp-range=set:{name},{cidr.network_address},static,{PREFIX},infinite",
+        f"ra-param={name},mtu:{each.mtu},0,{lifetime}",
+        f"dhcp-range=set:{name},{cidr.network_address},{mode},{PREFIX},{valid}",
         f"dhcp-option=tag:{name},tag:!nodefault,option6:dns-server{servers}",
         f"dhcp-option=tag:{name},tag:nodefault,option6:dns-server",
     ]

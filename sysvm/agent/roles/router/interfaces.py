@@ -1,14 +1,16 @@
 """Addresses, routes and link settings of the interfaces that the document names; others (control) keep what boot gave.
 
 Interfaces are found by MAC and renamed. What differs is changed in one `ip -batch`; what is right is not touched, so a
-second apply does nothing and no connection notices. New addresses are announced (gratuitous ARP) without a program.
+second apply does nothing and no connection notices. New addresses are announced (gratuitous ARP, unsolicited neighbour
+advertisements) without a program.
 An address that moves from one interface to another is removed before it is added.
 """
 
 import json
 import socket
+import struct
 from collections.abc import Hashable
-from ipaddress import IPv4Interface, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ _SETTINGS = {
     "send_redirects": "0",
 }
 _CONF = Path("/proc/sys/net")  # in ipv6/conf: whoever advertises itself to guests gives a router no address and no way out
-_ETH_ARP = 0x0806
+_ETH_ARP, _ETH_IP6 = 0x0806, 0x86DD
+_ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
+_ADVERTISEMENT = b"\x88\x00\x00\x00\xa0\x00\x00\x00"  # type, code, checksum; flags: a router's, overrides
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -232,14 +236,30 @@ def _set_kernel(wanted: Wanted) -> None:
 
 
 def _announce(wanted: Wanted, fresh: tuple[str, ...]) -> None:
-    """Gratuitous ARP: neighbours learn at once who has these addresses."""
-    own = [IPv4Interface(text).ip.packed for text in fresh if ":" not in text]
-    if not own:
+    """Neighbours learn at once who has these addresses."""
+    if not fresh:
         return
     hardware = bytes.fromhex(wanted.mac.replace(":", ""))
-    everyone = b"\xff" * 6
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as handle:
         handle.bind((wanted.device, 0))
-        for packed in own:
-            arp = b"\x00\x01\x08\x00\x06\x04\x00\x01" + hardware + packed + everyone + packed
-            handle.send(everyone + hardware + _ETH_ARP.to_bytes(2, "big") + arp)
+        for own in (ip_interface(text).ip for text in fresh):
+            handle.send(_gratuitous(hardware, own.packed) if own.version == 4 else _unsolicited(hardware, own.packed))
+
+
+def _gratuitous(hardware: bytes, own: bytes) -> bytes:
+    """An ARP request for the own address."""
+    everyone = b"\xff" * 6
+    arp = b"\x00\x01\x08\x00\x06\x04\x00\x01" + hardware + own + everyone + own
+    return everyone + hardware + _ETH_ARP.to_bytes(2, "big") + arp
+
+
+def _unsolicited(hardware: bytes, own: bytes) -> bytes:
+    """A neighbour advertisement of a router to all nodes, which overrides what they know."""
+    body = _ADVERTISEMENT + own + b"\x02\x01" + hardware  # the target, and its link-layer address
+    pseudo = own + _ALL_NODES + len(body).to_bytes(4, "big") + b"\x00\x00\x00\x3a"
+    total: int = sum(struct.unpack(f"!{len(pseudo + body) // 2}H", pseudo + body))
+    total = (total & 0xFFFF) + (total >> 16)
+    check = (~((total & 0xFFFF) + (total >> 16)) & 0xFFFF).to_bytes(2, "big")
+    head = b"\x60\x00\x00\x00" + len(body).to_bytes(2, "big") + b"\x3a\xff" + own + _ALL_NODES
+    to = b"\x33\x33" + _ALL_NODES[-4:]
+    return to + hardware + _ETH_IP6.to_bytes(2, "big") + head + body[:2] + check + body[4:]

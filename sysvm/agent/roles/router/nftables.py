@@ -3,7 +3,7 @@
 While nobody else has touched nftables since our last transaction (the kernel's generation says so), a new document costs
 only its difference. Otherwise, and at the agent's start, the whole table is written anew, still in one transaction, so
 that packets never meet half of it; connections go on and counters keep their numbers. A transaction that the kernel
-refuses leaves the old table. Forwarding is switched on only behind a ruleset.
+refuses leaves the old table. Forwarding is switched on only behind a ruleset, that of IPv6 only where one routes it.
 """
 
 from collections.abc import Hashable
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sysvm.agent import netlink
 from sysvm.agent.command import CommandFailed, finish, run
-from sysvm.agent.roles.router import conntrack, listing, rules
+from sysvm.agent.roles.router import conntrack, listing, rules, rules6
 from sysvm.agent.roles.router.ruleset import TABLE, Names, Ruleset, change, whole
 from sysvm.basics.log import get_logger
 from sysvm.wire.channel import Counter, ServiceSeen
@@ -23,6 +23,7 @@ _MODULES = (
     "nft_connlimit", "nf_conntrack_netlink",
 )  # fmt: skip
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+_FORWARDING6 = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 log = get_logger()
 
 
@@ -59,7 +60,9 @@ class Nftables:
         before = self._live
         if not self._apply_change(rendering):
             self._apply_whole(rendering)
-        _FORWARDING.write_text("1")
+        for path, value in _switches(rendering):
+            if path.read_text().strip() != value:
+                path.write_text(value)
         if before is not None and before != rendering:
             killed = conntrack.end_flows(conntrack.ended(before, rendering))
             if killed:
@@ -67,8 +70,9 @@ class Nftables:
 
     def difference(self, rendering: Ruleset) -> str:
         """The kernel's table against `rendering`; the listing is skipped when nobody else has changed anything."""
-        if _FORWARDING.read_text().strip() != "1":
-            return "forwarding is off"
+        for path, value in _switches(rendering):
+            if path.read_text().strip() != value:
+                return f"forwarding is {'off' if value == '1' else 'on'} ({path})"
         generation = netlink.ruleset_generation()
         if self._live == rendering and self._generation == generation:
             return ""
@@ -82,7 +86,8 @@ class Nftables:
 
     def fingerprint(self) -> Hashable:
         """The generation of the kernel's rulesets."""
-        return netlink.ruleset_generation(), _FORWARDING.read_text()
+        there = (path for path in (_FORWARDING, _FORWARDING6) if path.exists())
+        return netlink.ruleset_generation(), *(path.read_text() for path in there)
 
     def daemons(self) -> tuple[ServiceSeen, ...]:
         """None: the kernel does it."""
@@ -143,3 +148,9 @@ class Nftables:
                 return None
             raise CommandFailed("nft", done.err.strip())
         return listing.parse(done.out)
+
+
+def _switches(rendering: Ruleset) -> list[tuple[Path, str]]:
+    """What is forwarded; a kernel without IPv6 has only the first one, and a document that needs the other fails there."""
+    six = rules6.is_routed(rendering)
+    return [(_FORWARDING, "1"), *([(_FORWARDING6, "1" if six else "0")] if six or _FORWARDING6.exists() else [])]

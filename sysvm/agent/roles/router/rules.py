@@ -11,14 +11,15 @@ How a packet goes:
 - `outward` (postrouting) rewrites the source: hairpin first, then static NAT, then source NAT.
 - `received` and `sent` count bytes per public address, as the outside sees them.
 
-Only IPv4 is forwarded; of IPv6 the router has its neighbour discovery answered, and what doors6 opens to guests.
+IPv6 is not rewritten, and what of it is forwarded is judged in chains of its own (`rules6.py`); of the router itself it reaches
+neighbour discovery, and what doors6 opens to guests.
 """
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
-from sysvm.agent.roles.router import acls, doors, doors6, doors_wireguard
+from sysvm.agent.roles.router import acls, doors, doors6, doors_wireguard, rules6
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
 from sysvm.wire.balancing import LoadBalancer
@@ -82,6 +83,7 @@ def render(document: RouterDocument) -> Ruleset:
     chains = (
         *restricted_chains,
         *egress_chains,
+        *rules6.chains(document, outside),
         *acls.chains(document),
         Chain("firewall", _firewall_rules()),
         Chain("gate", _gate_rules(document), _GATE),
@@ -253,7 +255,7 @@ def _input_rules(
 
 # ---------------------------------------------------------------- from guests
 def _forward_rules(document: RouterDocument, guests: tuple[str, ...], outside: tuple[str, ...]) -> tuple[str, ...]:
-    first = ("tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu", _STATES)
+    first = ("tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu", _STATES, *rules6.forward(document))
     clients = (*doors.clients(document, guests, outside), *doors_wireguard.clients(document, guests))
     if document.vpc is not None:
         return (*first, *clients, *acls.forward(outside, doors.tunnels(document, guests)))

@@ -8,13 +8,14 @@ explain was put into the kernel by somebody else, or is the router's own.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sysvm.agent.roles.router import acls, rules
+from sysvm.agent.roles.router import acls, rules, rules6
 from sysvm.agent.roles.router.explaining.judging import Rule
 from sysvm.agent.roles.router.explaining.matching import Hit
 from sysvm.agent.roles.router.ruleset import TABLE, Collection, mark
 from sysvm.wire.documents import RouterDocument
 
 FIREWALL, EGRESS = "firewallrule", "egressfirewallrule"
+FIREWALL6 = "ipv6firewallrule"
 FORWARD, STATIC, BALANCER, ACL = "portforwardingrule", "staticnat", "loadbalancerrule", "networkacl"
 
 
@@ -69,6 +70,11 @@ def _owned(document: RouterDocument) -> Iterator[tuple[Place, Owner]]:
         chain, verdict = rules.chain_name("egress", egress.device), "drop" if egress.allow_by_default else "accept"
         for rule in egress.rules:
             yield (chain, mark(rules.egress_rule(rule, verdict))), Owner(rule.rule, EGRESS)
+    for routed in document.routed6:
+        ways = ((rules6.inward, routed.ingress, "accept"), (rules6.outward, routed.egress, rules6.exception(routed)))
+        for chain_of, six, verdict in ways:
+            owners = ((mark(rules6.rule(each, verdict)), Owner(each.rule, FIREWALL6)) for each in six)
+            yield from (((chain_of(routed.device), its_mark), owner) for its_mark, owner in owners)
     for tier in acls.judged(document.vpc) if document.vpc is not None else ():
         for way, numbered in (("in", tier.ingress), ("out", tier.egress)):
             for acl in numbered:

@@ -4,7 +4,17 @@ The router's own chains are known by name (see rules.py); of all others only the
 """
 
 from sysvm.agent.roles.router.explaining.judging import Effect
-from sysvm.agent.roles.router.explaining.owners import ACL, BALANCER, EGRESS, FIREWALL, FORWARD, NOBODY, STATIC, Owner
+from sysvm.agent.roles.router.explaining.owners import (
+    ACL,
+    BALANCER,
+    EGRESS,
+    FIREWALL,
+    FIREWALL6,
+    FORWARD,
+    NOBODY,
+    STATIC,
+    Owner,
+)
 from sysvm.agent.roles.router.explaining.packet import ICMP, ICMP6, PORTS, TCP, UDP, Packet
 from sysvm.agent.roles.router.ruleset import TABLE
 from sysvm.wire.explaining import Fate
@@ -16,6 +26,7 @@ STOPPED = {
 }
 _KINDS = {
     FIREWALL: "firewall rule",
+    FIREWALL6: "IPv6 firewall rule",
     FORWARD: "port forwarding rule",
     STATIC: "static NAT",
     EGRESS: "egress rule",
@@ -23,7 +34,7 @@ _KINDS = {
     ACL: "network ACL rule",
 }
 _PROTOCOLS = {TCP: "TCP", UDP: "UDP", ICMP: "ICMP", ICMP6: "ICMPv6"}
-_EGRESS = "egress_"
+_EGRESS = ("egress_", "out6_")  # of IPv4, of IPv6
 _OUT, _IN = "out_", "in_"  # a VPC's tiers and private gateways
 
 
@@ -129,6 +140,7 @@ def _own(effect: Effect, asked: Packet) -> str:
         ),
         ("input", "accept"): f"the router answers {service(asked)} from {asked.arrives}",
         ("forward", "accept"): "its destination was rewritten, so the firewall has judged it already",
+        ("six", "drop"): f"no IPv6 firewall rule lets {service(asked)} from {asked.source} in",
         ("gate", "jump firewall"): f"{asked.destination} is a public address: its firewall rules are asked",
     }.get((chain, what), "")
 
