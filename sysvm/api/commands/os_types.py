@@ -11,6 +11,7 @@ from sysvm.api.handlers import handler
 from sysvm.api.listing import list_rows, slice_rows
 from sysvm.api.params import NONE_UUID
 from sysvm.store import tables
+from sysvm.store.queries import portable_ips
 from sysvm.store.store import Row
 
 
@@ -67,7 +68,7 @@ def list_regions(call: Call) -> Reply:
         "name": "Local",
         "endpoint": "http://localhost:8080/client/",
         "gslbserviceenabled": False,
-        "portableipserviceenabled": False,
+        "portableipserviceenabled": bool(call.tx.rows(tables.ip_range, portable_ips.RANGES)),
     }
     wanted = call.get("id") in (None, 1) and (call.get("name") or "Local") == "Local"
     word = (call.get("keyword") or "").lower()

@@ -1,4 +1,4 @@
-"""Public addresses: list, associate, disassociate, reserve.
+"""Public addresses, portable ones among them: list, associate, disassociate, reserve.
 
 An address that is given up stays "Releasing" until the router has dropped it, so that nobody else gets it too early. The
 source NAT address of a network is taken when its router is made, and goes with the network.
@@ -17,7 +17,7 @@ from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import addresses, limits, machines, networks, public_ips, vpcs
+from sysvm.store.queries import addresses, limits, machines, networks, portable_ips, public_ips, vpcs
 from sysvm.store.queries.events import Actor
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
@@ -113,8 +113,6 @@ def _yes_or_no(call: Call) -> list[sa.ColumnElement[bool]]:
 @handler("associateIpAddress")
 def associate_ip_address(call: Call) -> Reply:
     """An address for a network, a VPC, or the account's default network in a zone."""
-    if call.get("isportable"):
-        raise Refused("There are no portable addresses in this cloud", Why.CAPACITY)
     if call.get("vpcid"):
         return _associate_with_vpc(call)
     network = _network(call)
@@ -123,9 +121,7 @@ def associate_ip_address(call: Call) -> Reply:
         owner = call.owner()
     limits.check_limit(call.tx, owner.account_id, limits.Kind.PUBLIC_IPS)
     actor = Actor(call.caller.user_id, owner.account_id, owner.domain_id, owner.domain_path)
-    taken = addresses.take_public_ip(
-        call.tx, network.zone_id, system=False, actor=actor, network_id=network.id, wanted=call.get("ipaddress")
-    )
+    taken = _take(call, network.zone_id, actor, network_id=network.id)
     if "fordisplay" in call:
         call.tx.update(tables.public_ip, taken.id, for_display=call["fordisplay"])
     text = tables.unpack_address(taken.address)
@@ -133,6 +129,7 @@ def associate_ip_address(call: Call) -> Reply:
         machines.wish_documents(call.tx, network.id),
         call.about(ABOUT, taken),
         f"associating ip {text} to network: {network.uuid}",
+        event=_event(call),
     )
 
 
@@ -143,10 +140,21 @@ def _associate_with_vpc(call: Call) -> Reply:
         raise Refused(f"VPC {vpc.name} is being deleted; it can't have another address")
     limits.check_limit(call.tx, vpc.account_id, limits.Kind.PUBLIC_IPS)
     actor = Actor(call.caller.user_id, vpc.account_id, vpc.domain_id, vpc.domain_path)
-    taken = addresses.take_public_ip(call.tx, vpc.zone_id, system=False, actor=actor, wanted=call.get("ipaddress"))
+    taken = _take(call, vpc.zone_id, actor, vpc_id=vpc.id)
     call.tx.update(tables.public_ip, taken.id, vpc_id=vpc.id, for_display=call.get("fordisplay", True))
     text = f"associating ip {tables.unpack_address(taken.address)} to VPC: {vpc.uuid}"
-    return Accepted(vpcs.wish_documents(call.tx, vpc.id), call.about(ABOUT, taken), text)
+    return Accepted(vpcs.wish_documents(call.tx, vpc.id), call.about(ABOUT, taken), text, event=_event(call))
+
+
+def _take(call: Call, zone_id: int, actor: Actor, *, network_id: int | None = None, vpc_id: int | None = None) -> Row:
+    wanted = call.get("ipaddress")
+    if call.get("isportable"):
+        return portable_ips.take(call.tx, zone_id, actor, network_id=network_id, vpc_id=vpc_id, wanted=wanted)
+    return addresses.take_public_ip(call.tx, zone_id, system=False, actor=actor, network_id=network_id, wanted=wanted)
+
+
+def _event(call: Call) -> str:
+    return "PORTABLE.IPASSIGN" if call.get("isportable") else "NET.IPASSIGN"
 
 
 def _network(call: Call) -> Row:
@@ -177,9 +185,10 @@ def _default_network(call: Call) -> Row:
 def disassociate_ip_address(call: Call) -> Reply:
     """Free again, with all that stood on it gone."""
     row = call.need(tables.public_ip, "id")
+    event = "PORTABLE.IPRELEASE" if addresses.is_portable(call.tx, row.id) else "NET.IPRELEASE"
     if row.state == "Reserved":
         addresses.give_public_ip(call.tx, row.id)
-        return Accepted((), call.about(ABOUT, row), _releasing(row))
+        return Accepted((), call.about(ABOUT, row), _releasing(row), event=event)
     if row.source_nat:
         raise Refused("ip address is used for source nat purposes and can not be disassociated.")
     # Asking again for one that is still being released waits again for its router.
@@ -189,7 +198,7 @@ def disassociate_ip_address(call: Call) -> Reply:
     parts = _routers_told(call.tx, row)
     if not parts:
         addresses.give_public_ip(call.tx, row.id)
-    return Accepted(parts, call.about(ABOUT, row), _releasing(row))
+    return Accepted(parts, call.about(ABOUT, row), _releasing(row), event=event)
 
 
 def _routers_told(tx: Tx, row: Row) -> tuple[Part, ...]:
@@ -233,6 +242,8 @@ def reserve_ip_address(call: Call) -> Reply:
     row = call.need(tables.public_ip, "id", check=False)
     if row.state != "Free":
         raise Refused(f"IP address {tables.unpack_address(row.address)} is not free, it cannot be reserved")
+    if row.zone_id is None:
+        raise Refused("A portable IP address is not reserved; get one for a network with associateIpAddress isportable=true")
     owner = call.owner()
     limits.check_limit(call.tx, owner.account_id, limits.Kind.PUBLIC_IPS)
     call.tx.update(tables.public_ip, row.id, state="Reserved", allocated=call.now, **owner.columns)

@@ -9,7 +9,7 @@ from sysvm.api.handlers import handler, result
 from sysvm.api.rules import firewall
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, public_ips, rules
+from sysvm.store.queries import addresses, machines, portable_ips, public_ips, rules
 from sysvm.store.store import Row, Tx
 
 
@@ -18,6 +18,7 @@ def enable_static_nat(call: Call) -> Reply:
     """The address is the guest's; its routers take it as soon as they can."""
     ip = the_address(call, "ipaddressid", network=False)
     guest = the_guest(call, "virtualmachineid")
+    ip = _moved(call, ip)
     if ip.vpc_id is not None:
         ip = vpc_tiers.serve_tier(call, ip)
     network = _network(call, ip)
@@ -32,6 +33,19 @@ def enable_static_nat(call: Call) -> Reply:
     machines.need_reachable_router(call.tx, network.id)
     machines.wish_documents(call.tx, network.id)
     return Success(about=call.about(ABOUT, ip), description=f"enabling static nat for ip {ip.uuid} to vm {guest.uuid}")
+
+
+def _moved(call: Call, ip: Row) -> Row:
+    """The address; a portable one serves the network that the call names from now on."""
+    network = call.row(tables.network, "networkid")
+    if network is None or network.id == ip.network_id or not addresses.is_portable(call.tx, ip.id):
+        return ip
+    if network.vpc_id is not None and network.vpc_id == ip.vpc_id:
+        return ip  # which tier of its VPC an address serves is said by rules, portable or not
+    if why := portable_ips.why_not_to(call.tx, ip, network):
+        text = f"Unable to move portable ip address {tables.unpack_address(ip.address)} to network {network.name}"
+        raise Refused(f"{text}: {why}", Why.RULE_CONFLICT)
+    return portable_ips.move(call.tx, ip, network)
 
 
 def _network(call: Call, ip: Row) -> Row:

@@ -13,6 +13,7 @@ from sysvm.store.queries import (
     ip_ranges,
     jobs,
     machines,
+    portable_ips,
     private_gateways,
     settings,
     turns,
@@ -191,10 +192,12 @@ def _remove(tx: Tx, network: Row) -> None:
         vpns.remove(tx, vpn)
     wireguard.remove(tx, network.id)
     for row in tx.all(sa.select(table).where(table.c.network_id == network.id)):
-        if row.vpc_id is None:
-            addresses.give_public_ip(tx, row.id)
-        else:
+        if row.vpc_id is not None:
             vpcs.leave_tier(tx, row)
+        elif addresses.is_portable(tx, row.id):
+            portable_ips.leave(tx, row)
+        else:
+            addresses.give_public_ip(tx, row.id)
     tx.change(
         sa.update(rule)
         .where(rule.c.network_id == network.id, rule.c.removed.is_(None))

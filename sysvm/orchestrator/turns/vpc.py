@@ -8,7 +8,18 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, network, placing
 from sysvm.orchestrator.turns.making import New
 from sysvm.store import tables
-from sysvm.store.queries import acls, addresses, events, jobs, machines, private_gateways, turns, vpcs, vpns
+from sysvm.store.queries import (
+    acls,
+    addresses,
+    events,
+    jobs,
+    machines,
+    portable_ips,
+    private_gateways,
+    turns,
+    vpcs,
+    vpns,
+)
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
@@ -104,7 +115,10 @@ def _remove(tx: Tx, turn: Turn) -> None:
     if (vpn := vpns.of_vpc(tx, vpc.id)) is not None:
         vpns.remove(tx, vpn)
     for ip in vpcs.addresses_of(tx, vpc.id):
-        addresses.give_public_ip(tx, ip.id)
+        if addresses.is_portable(tx, ip.id):
+            portable_ips.leave(tx, ip)
+        else:
+            addresses.give_public_ip(tx, ip.id)
     for found in tx.rows(tables.network_acl_list, "vpc_id = :vpc and removed is null", vpc=vpc.id):
         acls.remove_list(tx, found.id)
     for route in vpcs.routes_of(tx, vpc.id):

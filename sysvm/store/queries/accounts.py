@@ -11,6 +11,7 @@ from sysvm.store import tables
 from sysvm.store.queries import (
     callers,
     machines,
+    portable_ips,
     project_members,
     security_groups,
     snapshots,
@@ -231,6 +232,7 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
         mine = (table.c.account_id == account_id, table.c.removed.is_(None))
         tx.change(sa.update(table).where(*mine).values(removed=tx.now))
     _projects_gone(tx, account_id)
+    portable_ips.give_unused(tx, account_id)
     vpns.remove_users(tx, account_id)
     vpn_sites.remove_customers(tx, account_id)
     tx.change(sa.delete(tables.tag).where(tables.tag.c.account_id == account_id))

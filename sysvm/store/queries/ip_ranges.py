@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.store import Row, Tx
 
-
 FILLED = ("Public", "Portable")  # each of their addresses has a row
 
 
