@@ -41,6 +41,7 @@ from sysvm.store.tables.load_balancers import (
 from sysvm.store.tables.machines import machine, nic, nic_address, placement, volume
 from sysvm.store.tables.networks import control_ip, firewall_rule, network, private_ip, public_ip, traffic_counter
 from sysvm.store.tables.offerings import disk_offering, network_offering, service_offering, vpc_offering
+from sysvm.store.tables.prefixes6 import guest_prefix6, guest_subnet6
 from sysvm.store.tables.projects import project_member
 from sysvm.store.tables.records import (
     alert,
@@ -62,8 +63,8 @@ from sysvm.store.tables.wireguard import wireguard_peer, wireguard_server
 __all__ = [
     "account", "adoption", "affinity_group", "affinity_group_member", "alert", "annotation", "api_session",
     "certificate", "cloud", "cluster", "console_session",
-    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "guest_vlan_range", "host", "host_certificate",
-    "host_token", "image_store", "instance_group", "ip_range",
+    "control_ip", "disk_offering", "domain", "event", "firewall_rule", "guest_os", "guest_prefix6", "guest_subnet6",
+    "guest_vlan_range", "host", "host_certificate", "host_token", "image_store", "instance_group", "ip_range",
     "job", "job_part", "lb_health_check", "lb_stickiness", "load_balancer",
     "load_balancer_member", "machine", "metadata", "network", "network_acl", "network_acl_list",
     "network_offering", "nic", "nic_address", "pack_address",
