@@ -24,7 +24,9 @@ from sysvm.wire.documents import (
     Metadata,
     PortForward,
     Reservation,
+    Routed6,
     RouterDocument,
+    Rule6,
     SourceNat,
     StaticNat,
 )
@@ -32,7 +34,7 @@ from sysvm.wire.health import Health
 from sysvm.wire.vpn import RemoteAccess
 from sysvm.wire.wireguard import WireGuard
 
-Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule)
+Rule = TypeVar("Rule", StaticNat, PortForward, FirewallRule, EgressRule, Rule6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class NetworkFacts:
     own_address: str = ""  # the router's, where the gateway is somebody else (shared networks)
     cidr6: str = ""
     own_address6: str = ""
+    is_gateway6: bool = False  # the network's own prefix is routed to it
     dns6: tuple[str, ...] = ()  # of the zone
 
     @property
@@ -103,6 +106,8 @@ class RouterFacts:
     port_forwards: tuple[PortForward, ...] = ()
     firewall: tuple[FirewallRule, ...] = ()
     egress: tuple[EgressRule, ...] = ()
+    ingress6: tuple[Rule6, ...] = ()
+    egress6: tuple[Rule6, ...] = ()
     balancer: BalancerFacts | None = None
     stats_interval_s: int = 0
     health: Health | None = None
@@ -131,6 +136,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         wireguard=facts.wireguard if has("Vpn") else None,
         stats_interval_s=facts.stats_interval_s,
         health=facts.health,
+        routed6=(_routed6(facts),) if network.has_six and network.is_gateway6 and facts.public_device else (),
     )
 
 
@@ -164,8 +170,13 @@ def _dhcp(facts: RouterFacts) -> DhcpNetwork:
             )
             for guest in _guests(facts)
         ),
-        six=Dhcp6(cidr=network.cidr6, dns=(network.own_address6,) if own else network.dns6) if network.has_six else None,
+        six=_dhcp6(network, own=own) if network.has_six else None,
     )  # fmt: skip
+
+
+def _dhcp6(network: NetworkFacts, *, own: bool) -> Dhcp6:
+    dns = (network.own_address6,) if own else network.dns6
+    return Dhcp6(cidr=network.cidr6, dns=dns, is_gateway=network.is_gateway6)
 
 
 def _dns(facts: RouterFacts) -> Dns:
@@ -196,6 +207,17 @@ def _egress(facts: RouterFacts) -> Egress:
         source=network.cidr,
         allow_by_default=allow,
         rules=_sorted(facts.egress),
+    )
+
+
+def _routed6(facts: RouterFacts) -> Routed6:
+    network = facts.network
+    return Routed6(
+        device=network.device,
+        cidr=network.cidr6,
+        egress_allow=network.egress_default_allow or "Firewall" not in network.services,
+        ingress=_sorted(facts.ingress6),
+        egress=_sorted(facts.egress6),
     )
 
 
