@@ -16,7 +16,7 @@ from sysvm.orchestrator import consoles
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import AWAY_S
 from sysvm.orchestrator.turns import hosttasks
-from sysvm.orchestrator.turns.ending import ALERT_OF, EVENT_OF, TITLE_OF, about, actor
+from sysvm.orchestrator.turns.ending import ALERT_OF, about, actor, words_of
 from sysvm.store import tables
 from sysvm.store.queries import (
     alerts,
@@ -140,9 +140,9 @@ def _drift(tx: Tx, machine: str, said: channel.DriftReport) -> None:
     if row is None:
         return
     kind = Kind(row.kind)
-    text = f"{TITLE_OF[kind]} {row.name}: {said.service} was not as configured ({said.difference})"
+    text = f"{words_of(row).title} {row.name}: {said.service} was not as configured ({said.difference})"
     text += "; mended" if said.mended else "; could not be mended"
-    type_ = "ROUTER.HEALTH.CHECKS" if kind is Kind.ROUTER else f"{EVENT_OF[kind]}.HEALTH.CHECKS"
+    type_ = "ROUTER.HEALTH.CHECKS" if kind is Kind.ROUTER else f"{words_of(row).event}.HEALTH.CHECKS"
     level = "WARN" if said.mended else "ERROR"
     events.record(tx, type_, text, actor=actor(row), about=about(row), level=level)
     if not said.mended:

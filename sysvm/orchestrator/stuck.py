@@ -4,7 +4,7 @@ The wish itself goes on; the reason stands in the machine's `note`, which the AP
 the jobs' affair (upkeep).
 """
 
-from sysvm.orchestrator.turns.ending import ALERT_OF, REMEDY_OF, TITLE_OF
+from sysvm.orchestrator.turns.ending import ALERT_OF, words_of
 from sysvm.store import tables
 from sysvm.store.queries import alerts
 from sysvm.store.queries.machines import DEADLINE_S
@@ -27,8 +27,8 @@ def sweep(tx: Tx) -> None:
 
 def _text(machine: Row, kind: Kind) -> str:
     reason = machine.error or machine.note or "nobody has said why"
-    remedy = REMEDY_OF[kind] if machine.wanted == "running" else "look at its host with listHosts"
+    remedy = words_of(machine).remedy if machine.wanted == "running" else "look at its host with listHosts"
     return (
-        f"{TITLE_OF[kind]} {machine.name} {WORD[machine.wanted]} {DEADLINE_S / 60:.0f} minutes after it was asked for: "
+        f"{words_of(machine).title} {machine.name} {WORD[machine.wanted]} {DEADLINE_S / 60:.0f} minutes after it was asked for: "
         f"{reason}. It is tried on and on; remove the reason, or {remedy}"
     )

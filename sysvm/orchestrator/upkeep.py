@@ -41,6 +41,7 @@ def sweep(tx: Tx) -> None:
 
 # Whose rows say why they are not what they should be.
 NOTED = {
+    "internal_lb": tables.network,
     "machine": tables.machine,
     "network": tables.network,
     "private_gateway": tables.private_gateway,

@@ -111,6 +111,14 @@ def plan_tier(tier: TierSeen) -> TierStep:
     return Idle(WAIT_S, "the router of its VPC is being told")
 
 
+def plan_without_balancers(balancers: tuple[RouterSeen, ...]) -> NetworkStep | None:
+    """The next step of a tier that goes, as long as it has internal load balancers."""
+    for balancer in balancers:
+        if balancer.wanted != "gone":
+            return RemoveRouter(balancer.id)
+    return Idle(WAIT_S, "its internal load balancers are being removed") if balancers else None
+
+
 def _unplugged(alive: list[TierRouterSeen]) -> TierStep:
     for router in alive:
         if router.plugged:

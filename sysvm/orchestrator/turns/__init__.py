@@ -4,6 +4,7 @@ from sysvm.orchestrator import sweep
 from sysvm.orchestrator.engine import Kind
 from sysvm.orchestrator.turns import (
     host,
+    internal_lb,
     machine,
     maintenance,
     network,
@@ -27,6 +28,7 @@ from sysvm.orchestrator.turns import (
 KINDS: dict[str, Kind] = {
     "host": Kind(host.work, host.complain),
     "image": Kind(storage.work, storage.complain),
+    "internal_lb": Kind(internal_lb.work, internal_lb.complain),
     "machine": Kind(machine.work, machine.complain),
     "maintenance": Kind(maintenance.work, maintenance.complain),
     "network": Kind(tier.work, network.complain),

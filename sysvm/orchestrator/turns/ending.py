@@ -1,11 +1,24 @@
 """The ends of a machine's ways: it has reached what was wanted, left a host, or is gone. Writes only."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import addresses, alerts, consoles, events, nics, private_gateways, turns, volumes
+from sysvm.store.queries import (
+    addresses,
+    alerts,
+    consoles,
+    events,
+    internal_lbs,
+    nics,
+    private_gateways,
+    turns,
+    volumes,
+)
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.queries.events import About, Actor
+from sysvm.store.queries.machines import INTERNAL_LB
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Kind
 
@@ -15,30 +28,43 @@ ALERT_OF = {
     Kind.SECONDARY_STORAGE: AlertType.SSVM,
     Kind.GUEST: AlertType.USERVM,
 }
-EVENT_OF = {Kind.ROUTER: "ROUTER", Kind.CONSOLE_PROXY: "PROXY", Kind.SECONDARY_STORAGE: "SSVM", Kind.GUEST: "VM"}
-RESOURCE_OF = {
-    Kind.ROUTER: "DomainRouter",
-    Kind.CONSOLE_PROXY: "ConsoleProxy",
-    Kind.SECONDARY_STORAGE: "SecondaryStorageVm",
-    Kind.GUEST: "VirtualMachine",
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How events and alerts speak of a machine."""
+
+    event: str
+    resource: str
+    title: str
+    remedy: str
+
+
+ANOTHER = "destroy it with destroySystemVm: the zone makes a new one"
+WORDS = {
+    Kind.ROUTER: Words(
+        "ROUTER", "DomainRouter", "Router", "restart its network with cleanup=true, or stop it with stopRouter"
+    ),
+    Kind.CONSOLE_PROXY: Words("PROXY", "ConsoleProxy", "Console proxy", ANOTHER),
+    Kind.SECONDARY_STORAGE: Words("SSVM", "SecondaryStorageVm", "Secondary Storage Vm", ANOTHER),
+    Kind.GUEST: Words("VM", "VirtualMachine", "Virtual machine", "stop it with stopVirtualMachine"),
 }
-REMEDY_OF = {
-    Kind.ROUTER: "restart its network with cleanup=true, or stop it with stopRouter",
-    Kind.CONSOLE_PROXY: "destroy it with destroySystemVm: the zone makes a new one",
-    Kind.SECONDARY_STORAGE: "destroy it with destroySystemVm: the zone makes a new one",
-    Kind.GUEST: "stop it with stopVirtualMachine",
-}
-TITLE_OF = {
-    Kind.ROUTER: "Router",
-    Kind.CONSOLE_PROXY: "Console proxy",
-    Kind.SECONDARY_STORAGE: "Secondary Storage Vm",
-    Kind.GUEST: "Virtual machine",
-}
+OF_INTERNAL_LB = Words(
+    "INTERNALLBVM",
+    "InternalLbVm",
+    "Internal load balancer VM",
+    "restart its VPC with cleanup=true, or stop it with stopInternalLoadBalancerVM",
+)
+
+
+def words_of(machine: Row) -> Words:
+    """An internal load balancer is a router by kind, and none by name."""
+    return OF_INTERNAL_LB if machine.role == INTERNAL_LB else WORDS[Kind(machine.kind)]
 
 
 def about(machine: Row) -> About:
     """What an event is about when it is about a machine."""
-    return About(RESOURCE_OF[Kind(machine.kind)], machine.id, machine.uuid, machine.name)
+    return About(words_of(machine).resource, machine.id, machine.uuid, machine.name)
 
 
 def actor(machine: Row) -> Actor:
@@ -57,12 +83,12 @@ def reached(tx: Tx, machine: Row, outcome: str) -> None:
         return
     details = {**(machine.details or {}), "reached": mark}
     tx.update(tables.machine, machine.id, note="", error="", deadline=None, details=details)
-    kind = Kind(machine.kind)
+    kind, words = Kind(machine.kind), words_of(machine)
     verb = "START" if outcome == "running" else "STOP"
     events.record(
         tx,
-        f"{EVENT_OF[kind]}.{verb}",
-        f"{TITLE_OF[kind]} {machine.name} is {outcome}",
+        f"{words.event}.{verb}",
+        f"{words.title} {machine.name} is {outcome}",
         actor=actor(machine),
         about=about(machine),
     )
@@ -76,6 +102,8 @@ def reached(tx: Tx, machine: Row, outcome: str) -> None:
             turns.wish(tx, "network", nic.network_id)
     if machine.vpc_id is not None:
         turns.wish(tx, "vpc", machine.vpc_id)
+    if machine.role == INTERNAL_LB:
+        turns.look_again(tx, internal_lbs.KIND, machine.network_id)
 
 
 CHANGING = """
@@ -97,7 +125,7 @@ def _say_up(tx: Tx, machine: Row, kind: Kind) -> None:
     alerts.raise_alert(
         tx,
         ALERT_OF[kind],
-        f"{TITLE_OF[kind]} up in zone: {zone.name if zone is not None else machine.zone_id}, "
+        f"{words_of(machine).title} up in zone: {zone.name if zone is not None else machine.zone_id}, "
         f"proxy: {machine.name}, public IP: {held.get('public', 'none')}, private IP: {held.get('management', 'none')}",
         zone=machine.zone_id,
     )
@@ -107,9 +135,9 @@ def found_dead(tx: Tx, placement: Row, how: str) -> None:
     """It was running, and nobody had asked it to stop. It is being started again."""
     machine = tx.get(tables.machine, placement.machine_id)
     assert machine is not None
-    kind = Kind(machine.kind)
-    text = f"{TITLE_OF[kind]} {machine.name} died ({how}) and is being started again"
-    events.record(tx, f"{EVENT_OF[kind]}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
+    kind, words = Kind(machine.kind), words_of(machine)
+    text = f"{words.title} {machine.name} died ({how}) and is being started again"
+    events.record(tx, f"{words.event}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
     alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
 
 
@@ -117,19 +145,19 @@ def keeps_dying(tx: Tx, placement: Row, how: str) -> None:
     """It has died so often in a row that somebody should look."""
     machine = tx.get(tables.machine, placement.machine_id)
     assert machine is not None
-    kind = Kind(machine.kind)
+    kind, words = Kind(machine.kind), words_of(machine)
     text = (
-        f"{TITLE_OF[kind]} {machine.name} keeps dying (last: {how}). It is started again after growing pauses; look at "
-        f"its console and the host's log, then {REMEDY_OF[kind]}"
+        f"{words.title} {machine.name} keeps dying (last: {how}). It is started again after growing pauses; look at "
+        f"its console and the host's log, then {words.remedy}"
     )
     alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
 
 
 def not_replaced(tx: Tx, machine: Row, why: str) -> str:
     """Its next incarnation did not come to serve, so that the old one goes on; what is said about it."""
-    kind = Kind(machine.kind)
-    text = f"{TITLE_OF[kind]} {machine.name} was not replaced, and its old incarnation serves on: {why}"
-    events.record(tx, f"{EVENT_OF[kind]}.START", text, actor=actor(machine), about=about(machine), level="ERROR")
+    kind, words = Kind(machine.kind), words_of(machine)
+    text = f"{words.title} {machine.name} was not replaced, and its old incarnation serves on: {why}"
+    events.record(tx, f"{words.event}.START", text, actor=actor(machine), about=about(machine), level="ERROR")
     alerts.raise_alert(tx, ALERT_OF[kind], text, zone=machine.zone_id)
     return text
 
@@ -138,9 +166,9 @@ def found_restarted(tx: Tx, placement: Row) -> None:
     """Another agent process answers than before: it (or the whole machine) died between two looks."""
     machine = tx.get(tables.machine, placement.machine_id)
     assert machine is not None
-    kind = Kind(machine.kind)
-    text = f"The agent of {TITLE_OF[kind]} {machine.name} was restarted"
-    events.record(tx, f"{EVENT_OF[kind]}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
+    words = words_of(machine)
+    text = f"The agent of {words.title} {machine.name} was restarted"
+    events.record(tx, f"{words.event}.HA", text, actor=actor(machine), about=about(machine), level="WARN")
 
 
 def leave_host(tx: Tx, placement: Row) -> None:
@@ -169,18 +197,20 @@ def end(tx: Tx, machine: Row) -> None:
         turns.wish(tx, "zone", machine.zone_id)
     if machine.vpc_id is not None:
         turns.wish(tx, "vpc", machine.vpc_id)
+    if machine.role == INTERNAL_LB:
+        turns.look_again(tx, internal_lbs.KIND, machine.network_id)
     nics.remove_of_machine(tx, machine.id)
     tx.update(tables.machine, machine.id, removed=tx.now, power="absent", agent_up=False, note="")
     for volume in tx.all(sa.select(tables.volume).where(tables.volume.c.machine_id == machine.id)):
         if volume.type == "ROOT":
             volumes.remove(tx, volume)
-    kind = Kind(machine.kind)
+    kind, words = Kind(machine.kind), words_of(machine)
     if kind is Kind.CONSOLE_PROXY:
         consoles.tell_neighbours(tx, machine)
     events.record(
         tx,
-        f"{EVENT_OF[kind]}.{'EXPUNGE' if kind is Kind.GUEST else 'DESTROY'}",
-        f"{TITLE_OF[kind]} {machine.name} is gone",
+        f"{words.event}.{'EXPUNGE' if kind is Kind.GUEST else 'DESTROY'}",
+        f"{words.title} {machine.name} is gone",
         actor=actor(machine),
         about=about(machine),
     )

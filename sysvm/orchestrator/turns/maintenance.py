@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import placing
-from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about, actor
+from sysvm.orchestrator.turns.ending import about, actor, words_of
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, jobs, live_moves, machines
 from sysvm.store.queries.alerts import AlertType
@@ -18,7 +18,6 @@ from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import maintenance as plans
 from sysvm.systemvms.maintenance import Evacuation, Resident
-from sysvm.wire.machines import Kind
 
 KIND = "maintenance"
 LOOK_S = 1.0
@@ -98,9 +97,9 @@ def _move(tx: Tx, host: Row, machine_id: int) -> None:
     assert machine is not None
     machines.begin_next(tx, machine)
     machines.want(tx, machine, machine.wanted)
-    kind = Kind(machine.kind)
-    text = f"{TITLE_OF[kind]} {machine.name} leaves host {host.name}, which goes into maintenance"
-    events.record(tx, f"{EVENT_OF[kind]}.MIGRATE", text, actor=actor(machine), about=about(machine))
+    words = words_of(machine)
+    text = f"{words.title} {machine.name} leaves host {host.name}, which goes into maintenance"
+    events.record(tx, f"{words.event}.MIGRATE", text, actor=actor(machine), about=about(machine))
 
 
 def _move_live(tx: Tx, context: Context, host: Row, machine_id: int) -> None:
@@ -118,13 +117,13 @@ def _stop(tx: Tx, host: Row, machine_id: int) -> None:
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
     machines.want(tx, machine, "stopped")
-    kind = Kind(machine.kind)
+    words = words_of(machine)
     text = (
-        f"{TITLE_OF[kind]} {machine.name} is being stopped: host {host.name} goes into maintenance, the volumes of "
+        f"{words.title} {machine.name} is being stopped: host {host.name} goes into maintenance, the volumes of "
         f"{machine.name} are on its local storage, and it cannot move while it runs: {live_moves.why_not_any(tx, machine)}. "
         "Start it when the maintenance is over"
     )
-    events.record(tx, f"{EVENT_OF[kind]}.STOP", text, actor=actor(machine), about=about(machine), level="WARN")
+    events.record(tx, f"{words.event}.STOP", text, actor=actor(machine), about=about(machine), level="WARN")
 
 
 def _failed(tx: Tx, host: Row, why: str) -> None:

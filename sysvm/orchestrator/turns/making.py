@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.orchestrator.context import Context
-from sysvm.orchestrator.turns.ending import EVENT_OF, TITLE_OF, about
+from sysvm.orchestrator.turns.ending import about, words_of
 from sysvm.store import tables
 from sysvm.store.queries import addresses, consoles, events, machines, nics, private_gateways, turns, zones
 from sysvm.store.queries.events import SYSTEM, Actor
@@ -22,6 +22,7 @@ from sysvm.store.tables import unpack_address
 from sysvm.wire.machines import Kind, Traffic
 
 PREFIX = {Kind.CONSOLE_PROXY: "v", Kind.SECONDARY_STORAGE: "s", Kind.ROUTER: "r"}
+INTERNAL_LB_PREFIX, INTERNAL_LB_OFFERING = "b", "Cloud.Com-InternalLBVm"
 OFFERING = {
     Kind.CONSOLE_PROXY: "Cloud.com-ConsoleProxy",
     Kind.SECONDARY_STORAGE: "Cloud.com-SecondaryStorage",
@@ -63,15 +64,16 @@ def make(tx: Tx, context: Context, new: New) -> Row:
         deadline=tx.now + machines.DEADLINE_S,
         created=tx.now,
     )
-    name = f"{PREFIX[new.kind]}-{id_}-VM"
+    prefix = INTERNAL_LB_PREFIX if new.role == machines.INTERNAL_LB else PREFIX[new.kind]
+    name = f"{prefix}-{id_}-VM"
     tx.update(tables.machine, id_, name=name, hostname=name, display_name=name)
     machine = tx.get(tables.machine, id_)
     assert machine is not None
     turns.wish(tx, "machine", id_)
     events.record(
         tx,
-        f"{EVENT_OF[new.kind]}.CREATE",
-        f"creating {TITLE_OF[new.kind]} {name}",
+        f"{words_of(machine).event}.CREATE",
+        f"creating {words_of(machine).title} {name}",
         actor=new.actor,
         about=about(machine),
     )
@@ -80,6 +82,8 @@ def make(tx: Tx, context: Context, new: New) -> Row:
 
 def _offering(tx: Tx, new: New) -> int:
     if new.network is not None:
+    if new.role == machines.INTERNAL_LB:
+        return _default_offering(tx, INTERNAL_LB_OFFERING)
         network_offering = tx.get(tables.network_offering, new.network.offering_id)
         if network_offering is not None and network_offering.service_offering_id is not None:
             return int(network_offering.service_offering_id)
@@ -87,10 +91,13 @@ def _offering(tx: Tx, new: New) -> int:
         vpc_offering = tx.get(tables.vpc_offering, new.vpc.offering_id)
         if vpc_offering is not None and vpc_offering.service_offering_id is not None:
             return int(vpc_offering.service_offering_id)
-    default = "select id from service_offering where unique_name = :name and removed is null"
-    found = tx.sql(default, name=OFFERING[new.kind])
+    return _default_offering(tx, OFFERING[new.kind])
+
+
+def _default_offering(tx: Tx, name: str) -> int:
+    found = tx.sql("select id from service_offering where unique_name = :name and removed is null", name=name)
     if not found:
-        raise NotYet(60, f"the default system offering {OFFERING[new.kind]} is missing")
+        raise NotYet(60, f"the default system offering {name} is missing")
     return int(found[0][0])
 
 
@@ -137,10 +144,13 @@ def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int
     )
 
 
-def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway: bool) -> None:
-    """On a guest network: as its gateway, or by the default NIC with an address of its own and the gateway that is there."""
+def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway: bool, address: str = "") -> None:
+    """On a guest network: as its gateway, or by the default NIC with an address of its own and the gateway that is there.
+
+    `address`: one that is kept for it already.
+    """
     mac = nics.new_mac(tx)
-    address = network.gateway if is_gateway else addresses.take_guest_ip(tx, network)
+    address = address or (network.gateway if is_gateway else addresses.take_guest_ip(tx, network))
     held: tuple[tuple[str, int], ...] = ((address, int(network.cidr.rpartition("/")[2])),)
     if network.ip6_cidr and not is_gateway:
         held += ((addresses.take_guest_ip6(tx, network, mac), int(network.ip6_cidr.rpartition("/")[2])),)

@@ -9,7 +9,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, network
 from sysvm.store import tables
-from sysvm.store.queries import machines, nics, turns, vpcs
+from sysvm.store.queries import internal_lbs, machines, nics, turns, vpcs
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import vpc as plans
@@ -41,9 +41,11 @@ def decide(tx: Tx, id_: int) -> TierStep | NetworkStep | None:
         return None
     if tier.vpc_id is None:
         return network.decide(tx, tier)
-    return plans.plan_tier(
+    doomed = tier.state == "Destroy"
+    balancers = internal_lbs.of_network(tx, id_) if doomed else ()
+    return plans.plan_without_balancers(tuple(network.router_seen(row) for row in balancers)) or plans.plan_tier(
         TierSeen(
-            doomed=tier.state == "Destroy",
+            doomed=doomed,
             live=tier.state in network.LIVE,
             routers=tuple(_router(tx, row, id_) for row in vpcs.routers_of(tx, tier.vpc_id)),
         )

@@ -345,7 +345,8 @@ where r.network_id = :network and r.removed is null and l.source_address is not 
 def _of_others(tx: Tx, network: Row) -> list[Stretch]:
     """What routers of VPCs have there by their private gateways, and internal load balancers, also while they are no more and
     not yet again."""
-    held = tx.sql(OF_GATEWAYS if network.vpc_id is None else OF_BALANCERS, network=network.id)
+    balanced = tx.sql(OF_BALANCERS, network=network.id) if network.vpc_id is not None else ()
+    held = (*tx.sql(OF_GATEWAYS, network=network.id), *balanced)
     return [(number_of(packed), number_of(packed)) for (packed,) in held]
 
 

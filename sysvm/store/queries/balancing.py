@@ -21,7 +21,15 @@ def facts(
     tx: Tx, network: Row, vault: Vault, *, public: str | None, guest: str | None, control: str | None
 ) -> BalancerFacts | None:
     """What the network's rules are, and where the statistics page may be; None where there is no rule."""
-    rows = load_balancers.of_network(tx, network.id)
+    return of_rules(
+        tx, network, load_balancers.of_network(tx, network.id), vault, public=public, guest=guest, control=control
+    )
+
+
+def of_rules(
+    tx: Tx, network: Row, rows: Sequence[Row], vault: Vault, *, public: str | None, guest: str | None, control: str | None
+) -> BalancerFacts | None:
+    """The same of some of the network's rules."""
     if not rows:
         return None
     offering = tx.get(tables.network_offering, network.offering_id)

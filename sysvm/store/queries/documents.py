@@ -16,6 +16,7 @@ from sysvm.store.queries import (
     certificates,
     consoles,
     image_stores,
+    load_balancers,
     nics,
     router_health,
     settings,
@@ -28,9 +29,10 @@ from sysvm.store.queries import (
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.keys import Keys
 from sysvm.store.queries.nics import NicRow
+from sysvm.store.queries.machines import INTERNAL_LB
 from sysvm.store.store import Row, Tx
-from sysvm.store.tables import unpack_address
-from sysvm.systemvms import consoleproxy, router, secstorage, vpc_router
+from sysvm.store.tables import pack_address, unpack_address
+from sysvm.systemvms import consoleproxy, internal_lb, router, secstorage, vpc_router
 from sysvm.wire.documents import (
     EgressRule,
     FirewallRule,
@@ -53,6 +55,8 @@ def document_of(tx: Tx, machine: Row, keys: Keys) -> SystemVmDocument | None:
     """What the agent of this machine shall make true; None for guests."""
     match Kind(machine.kind):
         case Kind.ROUTER if machine.vpc_id is not None:
+        case Kind.ROUTER if machine.role == INTERNAL_LB:
+            return internal_lb.document(_internal_facts(tx, machine, keys))
             return vpc_router.document(_vpc_facts(tx, machine, keys))
         case Kind.ROUTER:
             return router.document(_router_facts(tx, machine, keys))
@@ -221,6 +225,23 @@ def _routes(tx: Tx, vpc: Row, cidrs: list[str]) -> tuple[Route, ...]:
 def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     zone = tx.get(tables.zone, network.zone_id)
     offering = tx.get(tables.network_offering, network.offering_id)
+def _internal_facts(tx: Tx, machine: Row, keys: Keys) -> internal_lb.InternalFacts:
+    network = tx.get(tables.network, machine.network_id)
+    assert network is not None
+    held = {nic.traffic: nic for nic in nics.of_machine(tx, machine.id)}
+    own = _address(held.get(Traffic.GUEST))
+    rows = load_balancers.internal_of(tx, network.id, pack_address(own))
+    control = _address(held.get(Traffic.CONTROL)) or None
+    return internal_lb.InternalFacts(
+        machine=machine.uuid,
+        name=machine.name,
+        cidr=network.cidr,
+        interfaces=_interfaces(tx, machine),
+        balancer=balancing.of_rules(tx, network, rows, keys.vault, public=own, guest=own, control=control),
+        health=router_health.wanted(tx, network.zone_id),
+    )
+
+
     assert zone is not None and offering is not None
     of_vpc = network.vpc_id is not None
     held = tx.sql(SOURCE_NAT_OF_VPC, id=network.vpc_id) if of_vpc else tx.sql(SOURCE_NAT, id=network.id)

@@ -12,6 +12,7 @@ from sysvm.store.prepared import Prepared
 from sysvm.store.queries import (
     affinity_groups,
     instance_groups,
+    internal_lbs,
     machine_rows,
     machines,
     routers,
@@ -111,6 +112,7 @@ def expunge(tx: Tx, row: Row) -> Part:
     """The guest shall be gone, with what leads to it; its data volumes stay, and are nobody's."""
     for network_id in rules.remove_of_guest(tx, row.id):
         machines.wish_documents(tx, network_id)
+        internal_lbs.wish_documents(tx, network_id)
     security_groups.leave(tx, row.id)
     affinity_groups.join(tx, row.id, ())
     volume = tables.volume.c

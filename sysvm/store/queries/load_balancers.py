@@ -10,22 +10,23 @@ import sqlalchemy as sa
 
 from sysvm.store import tables
 from sysvm.store.queries import owned
-from sysvm.store.queries.machines import machine_by_uuid
+from sysvm.store.queries.machines import INTERNAL_LB, machine_by_uuid
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 from sysvm.wire.balancing import MemberSeen
 
 PURPOSE = "LoadBalancing"
 SERVICE = "Lb"
+SERVED = ("Staged", "Add", "Active")
 
 
 def statement() -> sa.Select[Any]:
-    """Living rules with their address, network, zone and owner."""
+    """Living rules with their address, network, zone and owner; `source_address` is that of an internal one."""
     rule, more, ip, network = tables.firewall_rule, tables.load_balancer, tables.public_ip, tables.network
     zone = tables.zone
     joined = (
         rule.join(more, more.c.rule_id == rule.c.id)
-        .join(ip, ip.c.id == rule.c.public_ip_id)
+        .outerjoin(ip, ip.c.id == rule.c.public_ip_id)
         .join(network, network.c.id == rule.c.network_id)
         .join(zone, zone.c.id == network.c.zone_id)
     )
@@ -37,9 +38,10 @@ def statement() -> sa.Select[Any]:
             more.c.algorithm,
             more.c.protocol.label("carried"),
             more.c.certificate_id,
+            more.c.source_address,
             network.c.uuid.label("network_uuid"),
             ip.c.uuid.label("ip_uuid"),
-            ip.c.address.label("ip_address"),
+            sa.func.coalesce(ip.c.address, more.c.source_address).label("ip_address"),
             zone.c.uuid.label("zone_uuid"),
             zone.c.name.label("zone_name"),
             *owned.names(),
@@ -58,13 +60,21 @@ ANY = "select 1 from firewall_rule where network_id = :network and purpose = :pu
 
 
 def of_network(tx: Tx, network_id: int) -> Sequence[Row]:
-    """A network's rules that its routers shall serve."""
+    """A network's rules that its routers shall serve; internal ones have machines of their own."""
     if not tx.sql(ANY, network=network_id, purpose=PURPOSE):
         return ()  # most networks have none, and every look at a router asks
     rule = tables.firewall_rule.c
-    return tx.all(
-        statement().where(rule.network_id == network_id, rule.state.in_(("Staged", "Add", "Active"))).order_by(rule.id)
-    )
+    served = (rule.network_id == network_id, rule.state.in_(SERVED), rule.public_ip_id.is_not(None))
+    return tx.all(statement().where(*served).order_by(rule.id))
+
+
+def internal_of(tx: Tx, network_id: int, address: bytes | None = None) -> Sequence[Row]:
+    """A tier's rules inside its VPC, of this address of it or of all."""
+    rule, more = tables.firewall_rule.c, tables.load_balancer.c
+    found = statement().where(rule.network_id == network_id, more.source_address.is_not(None))
+    if address is not None:
+        found = found.where(more.source_address == address)
+    return tx.all(found.order_by(rule.id))
 
 
 # ---------------------------------------------------------------- members
@@ -123,7 +133,8 @@ def heard(tx: Tx, router: str, seen: Sequence[MemberSeen]) -> None:
     machine = machine_by_uuid(tx, router)
     if machine is None or machine.network_id is None:
         return
-    rules = {row.uuid: row.id for row in of_network(tx, machine.network_id)}
+    served = internal_of if machine.role == INTERNAL_LB else of_network
+    rules = {row.uuid: row.id for row in served(tx, machine.network_id)}
     said = {(rules[each.rule], pack_address(each.address)): each.up for each in seen if each.rule in rules}
     for row in members(tx, rules.values()):
         up = said.get((row.rule_id, bytes(row.address)))

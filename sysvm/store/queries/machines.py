@@ -12,7 +12,9 @@ from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
 DEADLINE_S = 1800.0
+INTERNAL_LB = "INTERNAL_LB_VM"  # the role of a router that only balances, inside a tier
 OF_VPC = "kind = 'router' and removed is null and vpc_id = :vpc order by id"
+OF_NETWORK = "kind = 'router' and network_id = :network and role <> :internal and removed is null"
 
 
 def want(tx: Tx, machine: Row, wanted: str, *, forced: bool = False, host_id: int | None = None) -> Part:
@@ -58,7 +60,7 @@ def begin_next(tx: Tx, machine: Row) -> None:
 
 def routers_of(tx: Tx, network_id: int) -> Sequence[Row]:
     """The living routers of a network: its own, or those of the VPC that it is a tier of."""
-    own = tx.rows(tables.machine, "kind = 'router' and network_id = :network and removed is null", network=network_id)
+    own = tx.rows(tables.machine, OF_NETWORK, network=network_id, internal=INTERNAL_LB)
     network = tx.get(tables.network, network_id)
     if own or network is None or network.vpc_id is None:
         return own

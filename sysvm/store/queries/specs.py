@@ -9,6 +9,7 @@ from sysvm.basics.errors import NotYet
 from sysvm.store import tables
 from sysvm.store.queries import nics, private_gateways, security_groups, volumes, zones
 from sysvm.store.queries.image_stores import directories, directory
+from sysvm.store.queries.machines import INTERNAL_LB
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -139,7 +140,7 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
         default=nic.is_default,
         mtu=nic.mtu,
         rate_mbit=nic.rate_mbit,
-        is_router=router and nic.traffic != Traffic.CONTROL,
+        is_router=router and machine.role != INTERNAL_LB and nic.traffic != Traffic.CONTROL,
         allowed=tuple(dict.fromkeys(allowed)),
         filtered=machine.kind == Kind.GUEST and security_groups.is_filtered(tx, nic.network_id),
     )
