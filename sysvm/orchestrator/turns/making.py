@@ -21,8 +21,8 @@ from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
 from sysvm.wire.machines import Kind, Traffic
 
-PREFIX = {Kind.CONSOLE_PROXY: "v", Kind.SECONDARY_STORAGE: "s", Kind.ROUTER: "r"}
 INTERNAL_LB_PREFIX, INTERNAL_LB_OFFERING = "b", "Cloud.Com-InternalLBVm"
+PREFIX = {Kind.CONSOLE_PROXY: "v", Kind.SECONDARY_STORAGE: "s", Kind.ROUTER: "r"}
 OFFERING = {
     Kind.CONSOLE_PROXY: "Cloud.com-ConsoleProxy",
     Kind.SECONDARY_STORAGE: "Cloud.com-SecondaryStorage",
@@ -81,9 +81,9 @@ def make(tx: Tx, context: Context, new: New) -> Row:
 
 
 def _offering(tx: Tx, new: New) -> int:
-    if new.network is not None:
     if new.role == machines.INTERNAL_LB:
         return _default_offering(tx, INTERNAL_LB_OFFERING)
+    if new.network is not None:
         network_offering = tx.get(tables.network_offering, new.network.offering_id)
         if network_offering is not None and network_offering.service_offering_id is not None:
             return int(network_offering.service_offering_id)

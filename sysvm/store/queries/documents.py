@@ -28,8 +28,8 @@ from sysvm.store.queries import (
 )
 from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.keys import Keys
-from sysvm.store.queries.nics import NicRow
 from sysvm.store.queries.machines import INTERNAL_LB
+from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 from sysvm.systemvms import consoleproxy, internal_lb, router, secstorage, vpc_router
@@ -54,9 +54,9 @@ ANY = ("0.0.0.0/0",)
 def document_of(tx: Tx, machine: Row, keys: Keys) -> SystemVmDocument | None:
     """What the agent of this machine shall make true; None for guests."""
     match Kind(machine.kind):
-        case Kind.ROUTER if machine.vpc_id is not None:
         case Kind.ROUTER if machine.role == INTERNAL_LB:
             return internal_lb.document(_internal_facts(tx, machine, keys))
+        case Kind.ROUTER if machine.vpc_id is not None:
             return vpc_router.document(_vpc_facts(tx, machine, keys))
         case Kind.ROUTER:
             return router.document(_router_facts(tx, machine, keys))
@@ -222,9 +222,6 @@ def _routes(tx: Tx, vpc: Row, cidrs: list[str]) -> tuple[Route, ...]:
     return tuple(Route(destination=cidr, via=via) for cidr, via in vpcs.usable_routes(tx, vpc.id, cidrs))
 
 
-def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
-    zone = tx.get(tables.zone, network.zone_id)
-    offering = tx.get(tables.network_offering, network.offering_id)
 def _internal_facts(tx: Tx, machine: Row, keys: Keys) -> internal_lb.InternalFacts:
     network = tx.get(tables.network, machine.network_id)
     assert network is not None
@@ -242,6 +239,9 @@ def _internal_facts(tx: Tx, machine: Row, keys: Keys) -> internal_lb.InternalFac
     )
 
 
+def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
+    zone = tx.get(tables.zone, network.zone_id)
+    offering = tx.get(tables.network_offering, network.offering_id)
     assert zone is not None and offering is not None
     of_vpc = network.vpc_id is not None
     held = tx.sql(SOURCE_NAT_OF_VPC, id=network.vpc_id) if of_vpc else tx.sql(SOURCE_NAT, id=network.id)
