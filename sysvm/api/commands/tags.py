@@ -1,4 +1,4 @@
-"""Tags: words that users put on their things, and details that administrators put there."""
+"""Tags: words that users put on their things."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sysvm.api import errors
 from sysvm.api.call import Accepted, Call, Reply, Rows
 from sysvm.api.handlers import handler
-from sysvm.api.listing import list_rows, slice_rows, tag_answer
+from sysvm.api.listing import list_rows, tag_answer
 from sysvm.api.params import pairs
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
@@ -26,12 +26,15 @@ TYPES = {
     "NetworkOffering": tables.network_offering, "Storage": tables.storage_pool, "Host": tables.host,
     "Vpc": tables.vpc, "NetworkACL": tables.network_acl, "NetworkACLList": tables.network_acl_list,
     "StaticRoute": tables.static_route, "SecurityGroup": tables.security_group,
-    "Cluster": tables.cluster, "Pod": tables.pod, "ImageStore": tables.image_store,
+    "Cluster": tables.cluster, "Pod": tables.pod, "ImageStore": tables.image_store, "Nic": tables.nic,
+    "RemoteAccessVpn": tables.remote_access_vpn, "PrivateGateway": tables.private_gateway, "VpnGateway": tables.vpn_gateway,
+    "CustomerGateway": tables.vpn_customer_gateway, "VpnConnection": tables.vpn_connection,
+    "LBStickinessPolicy": tables.lb_stickiness, "LBHealthCheckPolicy": tables.lb_health_check, "GuestOs": tables.guest_os,
 }  # fmt: skip
 LONGEST = 255
 
 
-def _type(call: Call) -> tuple[str, sa.Table]:
+def typed(call: Call) -> tuple[str, sa.Table]:
     given = str(call["resourcetype"]).lower()
     found = next((type_ for type_ in TYPES if type_.lower() == given), None)
     if found is None:
@@ -58,7 +61,7 @@ def _owner(call: Call, row: Row) -> dict[str, Any]:
 @handler("createTags")
 def create_tags(call: Call) -> Reply:
     """Puts tags on things; a key that is there already is refused."""
-    type_, table = _type(call)
+    type_, table = typed(call)
     given = pairs(call["tags"])
     for key, value in given.items():
         if not key.strip() or len(key) > LONGEST or len(value) > LONGEST:
@@ -86,7 +89,7 @@ def _add(call: Call, type_: str, row: Row, key: str, value: str) -> None:
 @handler("deleteTags")
 def delete_tags(call: Call) -> Reply:
     """Takes tags off things: those given (a key without value: whatever its value), or all."""
-    type_, table = _type(call)
+    type_, table = typed(call)
     given = pairs(call.get("tags"))
     things = _things(call, table)
     tag = tables.tag
@@ -117,7 +120,7 @@ def list_tags(call: Call) -> Rows:
         .join(domain, domain.c.id == tag.c.domain_id)
     )
     if "resourcetype" in call:
-        statement = statement.where(tag.c.resource_type == _type(call)[0])
+        statement = statement.where(tag.c.resource_type == typed(call)[0])
     equal = {
         "resourceid": tag.c.resource_uuid, "key": tag.c.key, "value": tag.c.value, "customer": tag.c.customer,
     }  # fmt: skip
@@ -126,46 +129,3 @@ def list_tags(call: Call) -> Rows:
         return [tag_answer(row) for row in rows]
 
     return list_rows(call, statement, tag, answer, equal=equal, keyword=(tag.c.key, tag.c.value))
-
-
-# ---------------------------------------------------------------- details
-def _detailed(call: Call) -> tuple[str, sa.Table, Row]:
-    type_, table = _type(call)
-    if "details" not in table.c:
-        raise Refused(f"A {type_} has no details")
-    if not call.get("resourceid"):
-        raise errors.missing(call.command.name, "resourceid")
-    return type_, table, call.find(table, call["resourceid"], "resourceid")
-
-
-@handler("addResourceDetail")
-def add_resource_detail(call: Call) -> Reply:
-    """Sets details of a thing."""
-    type_, table, row = _detailed(call)
-    call.tx.update(table, row.id, details={**(row.details or {}), **pairs(call["details"])})
-    return Accepted((), About(type_, row.id, row.uuid), "adding details to the resource")
-
-
-@handler("removeResourceDetail")
-def remove_resource_detail(call: Call) -> Reply:
-    """Removes one detail, or all."""
-    type_, table, row = _detailed(call)
-    kept = {key: value for key, value in (row.details or {}).items() if call.get("key") and key != call["key"]}
-    call.tx.update(table, row.id, details=kept)
-    return Accepted((), About(type_, row.id, row.uuid), "removing resource details")
-
-
-@handler("listResourceDetails")
-def list_resource_details(call: Call) -> Rows:
-    """The details of a thing."""
-    type_, _, row = _detailed(call)
-    wanted = {
-        key: value
-        for key, value in sorted((row.details or {}).items())
-        if call.get("key", key) == key and call.get("value", str(value)) == str(value)
-    }
-    answer = [
-        {"resourceid": row.uuid, "resourcetype": type_, "key": key, "value": str(value)}
-        for key, value in wanted.items()
-    ]
-    return slice_rows(call, answer)

@@ -112,6 +112,20 @@ tag = sa.Table(
     sa.Index("ix_tag_resource", "resource_type", "resource_id"),
 )
 
+resource_detail = sa.Table(
+    "resource_detail",
+    metadata,
+    key(),
+    text("resource_type", length=64),
+    number("resource_id"),
+    text("key"),
+    text("value"),
+    flag("for_display", True),
+    instant("created", null=False),
+    sa.UniqueConstraint("resource_type", "resource_id", "key"),
+    comment="what administrators note on things; those that have a column details keep theirs there",
+)
+
 ssh_key_pair = sa.Table(
     "ssh_key_pair",
     metadata,
