@@ -173,3 +173,45 @@ async def test_a_role_has_a_rule_once(stage: Stage):
     await stage.admin("createRolePermission", roleid=role["id"], rule="list*", permission="allow")
     with refusal(431, "has a rule list* already"):
         await stage.admin("createRolePermission", roleid=role["id"], rule="list*", permission="deny")
+
+
+RULES = {"rules[0].rule": "list*", "rules[0].permission": "allow", "rules[0].description": "may look",
+         "rules[1].rule": "*", "rules[1].permission": "deny"}  # fmt: skip
+
+
+async def test_a_role_is_imported_with_its_rules_in_their_order(stage: Stage):
+    """In place of the one of that name when it is forced, whose accounts then have the new rules."""
+    role = await stage.admin("importRole", name="auditor", type="User", description="looks", **RULES)
+    assert ("auditor", "User", "looks", False) == tuple(role[name] for name in ("name", "type", "description", "isdefault"))
+    rules = await stage.admin("listRolePermissions", roleid=role["id"])
+    assert [("list*", "allow", "may look"), ("*", "deny", "")] == [
+        (rule["rule"], rule["permission"], rule["description"]) for rule in rules
+    ]
+    auditor = await stage.user("auditor", role="auditor")
+    assert (200, 432) == ((await auditor.ask("listZones")).status, (await auditor.ask("createNetwork")).status)
+    with refusal(431, "Role auditor already exists"):
+        await stage.admin("importRole", name="auditor", type="User", **RULES)
+    none = {"rules[0].rule": "*", "rules[0].permission": "deny"}
+    again = await stage.admin("importRole", name="auditor", type="User", forced=True, **none)
+    assert role["id"] == again["id"]
+    assert 432 == (await auditor.ask("listZones")).status
+    with refusal(536, "in use"):
+        await stage.admin("importRole", name="auditor", type="DomainAdmin", forced=True, **none)
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "text"),
+    [
+        ({"name": "User", "forced": True}, 531, "default role User cannot be changed"),
+        ({"type": "Emperor"}, 431, "Invalid role type Emperor"),
+        ({"rules[0].permission": "perhaps"}, 431, "Invalid permission perhaps"),
+        ({"rules[0].rule": "list users"}, 431, "Invalid rule list users"),
+        ({"rules[1].rule": "list*"}, 431, "these are not: list*"),
+    ],
+)
+async def test_roles_that_are_not_imported(stage: Stage, params: dict[str, str], status: int, text: str):
+    """And leave nothing."""
+    before = await stage.admin("listRoles")
+    with refusal(status, text):
+        await stage.admin("importRole", **{"name": "new", "type": "User", **RULES, **params})
+    assert before == await stage.admin("listRoles")

@@ -1,10 +1,11 @@
 """Offerings: the default ones, new ones, who sees them."""
 
+import pytest
 import sqlalchemy as sa
 
 from sysvm.store import tables
 from tests.api.rows import assert_row_matches_catalogue
-from tests.api.stage import Stage, refusal
+from tests.api.stage import Asker, Stage, refusal
 
 SYSTEM_NAMES = (
     "System Offering For Software Router", "System Offering For Console Proxy", "System Offering For Secondary Storage VM",
@@ -121,6 +122,39 @@ async def test_an_offering_of_a_domain_is_seen_there_and_below(stage: Stage):
     assert [] == await outside("listServiceOfferings", name="theirs")
     await stage.admin("updateServiceOffering", id=made["id"], domainid="public")
     assert 1 == len(await outside("listServiceOfferings", name="theirs"))
+
+
+@pytest.mark.parametrize("noun", ["ServiceOffering", "DiskOffering"])
+async def test_lists_of_a_domain_have_its_own_offerings_only(stage: Stage, noun: str):
+    """Nothing that is everybody's, and nothing for those who are elsewhere."""
+    east, west = [await stage.admin("createDomain", name=name) for name in ("east", "west")]
+    below = await stage.admin("createDomain", name="below", parentdomainid=east["id"])
+    more = {"cpunumber": 1, "cpuspeed": 500, "memory": 512} if noun == "ServiceOffering" else {"disksize": 1}
+    given = {"displaytext": "x", **more}
+    await stage.admin(f"create{noun}", name="theirs", domainid=east["id"], **given)
+    await stage.admin(f"create{noun}", name="shared", domainid=f"{east['id']},{west['id']}", **given)
+
+    async def names(who: Asker, **params: str) -> list[str]:
+        return [row["name"] for row in await who(f"list{noun}s", **params)]
+
+    assert ["theirs", "shared"] == await names(stage.admin, domainid=east["id"])
+    assert ["shared"] == await names(stage.admin, domainid=west["id"])
+    inside = await stage.user("in", domain_id=below["id"])
+    assert ["theirs", "shared"] == await names(inside, domainid=east["id"])
+    assert [] == await names(inside, domainid=below["id"])
+    with refusal(531):
+        await names(inside, domainid=west["id"])
+
+
+async def test_a_domain_below_another_one_of_an_offering_is_left_out(stage: Stage):
+    """For what is for a domain is for those below it."""
+    east, west = [await stage.admin("createDomain", name=name) for name in ("east", "west")]
+    below = await stage.admin("createDomain", name="below", parentdomainid=east["id"])
+    several = ",".join(domain["id"] for domain in (below, west, east))
+    made = await stage.admin("createDiskOffering", name="d", displaytext="d", disksize=1, domainid=several)
+    assert {east["id"], west["id"]} == set(made["domainid"].split(","))
+    changed = await stage.admin("updateDiskOffering", id=made["id"], domainid=f"{below['id']},{west['id']}")
+    assert {below["id"], west["id"]} == set(changed["domainid"].split(","))
 
 
 async def test_disk_offerings(stage: Stage):

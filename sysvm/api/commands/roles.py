@@ -42,9 +42,13 @@ def _type(text: str) -> str:
 
 def _changeable(call: Call, name: str = "id") -> Row:
     row = call.need(tables.role, name)
+    _check_own(row)
+    return row
+
+
+def _check_own(row: Row) -> None:
     if row.is_default:
         raise Refused(f"The default role {row.name} cannot be changed; make a role of your own", Why.NOT_ALLOWED)
-    return row
 
 
 def _check_name(call: Call, name: str, besides: int = 0) -> None:
@@ -66,9 +70,49 @@ def create_role(call: Call) -> Reply:
                          by_type=pattern is not None and pattern.by_type, description=call.get("description", ""),
                          created=call.now)  # fmt: skip
     for rule in _rules(call, pattern.id) if pattern is not None else ():
-        call.tx.insert(tables.role_permission, uuid=call.ids.uuid(), role_id=id_, rule=rule.rule,
-                       permission=rule.permission, description=rule.description, sort_order=rule.sort_order)  # fmt: skip
+        _add_rule(call, id_, rule.rule, rule.permission, rule.description, rule.sort_order)
     return _answer(call, id_, "created role")
+
+
+def _add_rule(call: Call, role_id: int, rule: str, permission: str, description: str, at: int) -> int:
+    return call.tx.insert(tables.role_permission, uuid=call.ids.uuid(), role_id=role_id, rule=rule, permission=permission,
+                          description=description, sort_order=at)  # fmt: skip
+
+
+@handler("importRole")
+def import_role(call: Call) -> Reply:
+    """A role with all its rules, in their order; with `forced` it takes the place of one of that name."""
+    if "type" not in call:
+        raise errors.missing(call.command.name, "type")
+    rules, type_ = [_imported(given) for given in call["rules"]], _type(call["type"])
+    if twice := {rule for rule, _, _ in rules if [other for other, _, _ in rules].count(rule) > 1}:
+        raise Refused(f"Rules of a role are there once; these are not: {', '.join(sorted(twice))}")
+    id_ = _replaced(call, type_) if call.get("forced") else None
+    if id_ is None:
+        _check_name(call, call["name"])
+        id_ = call.tx.insert(tables.role, uuid=call.ids.uuid(), name=call["name"], type=type_, created=call.now)
+    call.tx.update(tables.role, id_, type=type_, by_type=False, description=call.get("description", ""))
+    for at, (rule, permission, description) in enumerate(rules):
+        _add_rule(call, id_, rule, permission, description, at)
+    return _answer(call, id_, "imported role")
+
+
+def _imported(given: dict[str, str]) -> tuple[str, str, str]:
+    """Rule, permission and description of one element of `rules`."""
+    return _rule(given.get("rule", "")), _permission(given.get("permission", "")), given.get("description", "")
+
+
+def _replaced(call: Call, type_: str) -> int | None:
+    """The role of that name, without its rules."""
+    found = call.tx.rows(tables.role, "name = :name and removed is null", name=call["name"])
+    if not found:
+        return None
+    _check_own(found[0])
+    if found[0].type != type_:
+        _check_unused(call, found[0])
+    table = tables.role_permission
+    call.tx.change(sa.delete(table).where(table.c.role_id == found[0].id))
+    return int(found[0].id)
 
 
 def _answer(call: Call, id_: int, what: str) -> One:
@@ -125,27 +169,28 @@ def list_role_permissions(call: Call) -> Rows:
     return slice_rows(call, [answers.role_permission(rule, one) for one in roles for rule in _rules(call, one.id)])
 
 
-def _permission(call: Call) -> str:
-    given = str(call["permission"]).lower()
-    if given not in PERMISSIONS:
-        raise Refused(f"Invalid permission {call['permission']}: it is allow or deny")
-    return given
+def _permission(text: str) -> str:
+    if text.lower() not in PERMISSIONS:
+        raise Refused(f"Invalid permission {text}: it is allow or deny")
+    return text.lower()
+
+
+def _rule(text: str) -> str:
+    if not text or not all(sign.isalnum() or sign == "*" for sign in text):
+        raise Refused(f"Invalid rule {text}: it is a command's name, perhaps with *")
+    return text
 
 
 @handler("createRolePermission")
 def create_role_permission(call: Call) -> Reply:
     """A rule at the end: a command's name, or a part of it with `*`."""
     role = _changeable(call, "roleid")
-    rule = call["rule"]
-    if not all(sign.isalnum() or sign == "*" for sign in rule):
-        raise Refused(f"Invalid rule {rule}: it is a command's name, perhaps with *")
+    rule = _rule(call["rule"])
     there = _rules(call, role.id)
     if any(row.rule == rule for row in there):
         raise Refused(f"The role {role.name} has a rule {rule} already; change it with updateRolePermission")
     last = max((row.sort_order for row in there), default=-1)
-    id_ = call.tx.insert(tables.role_permission, uuid=call.ids.uuid(), role_id=role.id, rule=rule,
-                         permission=_permission(call), description=call.get("description", ""),
-                         sort_order=last + 1)  # fmt: skip
+    id_ = _add_rule(call, role.id, rule, _permission(call["permission"]), call.get("description", ""), last + 1)
     row = call.tx.get(tables.role_permission, id_)
     assert row is not None
     about = call.about("Role", role)
@@ -172,7 +217,7 @@ def update_role_permission(call: Call) -> Reply:
             raise errors.unknown_entity(call.command.name, "ruleid", call["ruleid"])
         if "permission" not in call:
             raise errors.missing(call.command.name, "permission")
-        call.tx.update(tables.role_permission, row.id, permission=_permission(call))
+        call.tx.update(tables.role_permission, row.id, permission=_permission(call["permission"]))
     return Success("", call.about("Role", role), f"rules of role {role.name}")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sysvm.api import errors
 from sysvm.api.answers import offerings as answers
 from sysvm.api.call import Call, One, Reply, Rows, Success
 from sysvm.api.handlers import handler
@@ -25,7 +26,7 @@ def where_for(call: Call) -> dict[str, str]:
     """The columns that restrict a new offering to domains and zones."""
     domains, zones = call.rows(tables.domain, "domainid"), call.rows(tables.zone, "zoneid")
     return {
-        "domain_ids": ",".join(str(row.id) for row in domains),
+        "domain_ids": _uppermost(domains),
         "zone_ids": ",".join(str(row.id) for row in zones),
     }
 
@@ -38,8 +39,16 @@ def other_where(call: Call) -> dict[str, str]:
         if text is None:
             continue
         uuids = [] if text.strip().lower() in EVERYBODY else [part.strip() for part in text.split(",") if part.strip()]
-        found[column] = ",".join(str(call.find(table, uuid, name).id) for uuid in uuids)
+        rows = [call.find(table, uuid, name) for uuid in uuids]
+        found[column] = _uppermost(rows) if table is tables.domain else ",".join(str(row.id) for row in rows)
     return found
+
+
+def _uppermost(domains: Sequence[Row]) -> str:
+    """The ids of domains, without those that are below another one of them: what is for a domain is for those below it."""
+    paths = {row.id_path for row in domains}
+    above = {row.id: any(row.id_path != path and row.id_path.startswith(path) for path in paths) for row in domains}
+    return ",".join(str(id_) for id_, is_below in above.items() if not is_below)
 
 
 def places_of(tx: Tx) -> answers.Places:
@@ -52,12 +61,16 @@ def places_of(tx: Tx) -> answers.Places:
 
 
 def seen_by(call: Call, table: sa.Table) -> list[sa.ColumnElement[bool]]:
-    """Which offerings of domains and zones the caller gets to see."""
+    """Which offerings of domains and zones the caller gets to see. As in CloudStack, `domainid` asks for the compute and disk
+    offerings of that very domain, and for the network and VPC offerings that can be used in it."""
     found = []
     if not call.caller.is_root:
         found.append(offerings.for_caller(table, call.caller.domain_path))
-    if (domain := call.row(tables.domain, "domainid")) is not None:
-        found.append(offerings.for_caller(table, domain.id_path))
+    if (domain := call.row(tables.domain, "domainid", check=False)) is not None:
+        if not (call.caller.domain_path.startswith(domain.id_path) or call.caller.sees_domain(domain.id_path)):
+            raise errors.no_access(call.caller.account_name, f"domain {domain.uuid}")
+        exactly = table in (tables.service_offering, tables.disk_offering)
+        found.append(offerings.of_domain(table, domain.id) if exactly else offerings.for_caller(table, domain.id_path))
     if (zone := call.row(tables.zone, "zoneid")) is not None:
         found.append(offerings.in_zone(table, zone.id))
     return found

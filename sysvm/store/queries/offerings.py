@@ -49,6 +49,11 @@ def for_caller(table: sa.Table, domain_path: str) -> sa.ColumnElement[bool]:
     return sa.or_(table.c.domain_ids == "", *mine)
 
 
+def of_domain(table: sa.Table, domain_id: int) -> sa.ColumnElement[bool]:
+    """Offerings of this domain, and nobody else's but those that it shares."""
+    return sa.literal(",").concat(table.c.domain_ids).concat(",").contains(f",{domain_id},")
+
+
 def in_zone(table: sa.Table, zone_id: int) -> sa.ColumnElement[bool]:
     """Offerings for every zone, and those of this one."""
     listed = sa.literal(",").concat(table.c.zone_ids).concat(",")
