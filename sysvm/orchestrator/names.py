@@ -62,7 +62,7 @@ def facts(tx: Tx) -> Facts:
 
 
 def _public_ranges(tx: Tx, zone_id: int) -> Iterator[tuple[str, str]]:
-    where = "zone_id = :zone and traffic = 'Public' and removed is null order by id"
+    where = "zone_id = :zone and traffic = 'Public' and first is not null and removed is null order by id"
     for row in tx.rows(tables.ip_range, where, zone=zone_id):
         yield unpack_address(row.first), unpack_address(row.last)
 

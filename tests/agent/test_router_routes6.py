@@ -17,9 +17,10 @@ from tests.agent import documents
 from tests.agent.documents import GUEST, ROUTER
 from tests.agent.lab import GUEST_MAC, Lab, until
 from tests.agent.test_explain_packet import asked
-from tests.agent.test_router_serves6 import advertisement, told
+from tests.agent.test_router_serves6 import Client, advertisement, client, told
 
 pytestmark = pytest.mark.root
+__all__ = ["client"]  # the fixture
 CIDR, GATEWAY = "2001:db8:1:2::/64", "2001:db8:1:2::1"
 PUBLIC, UPSTREAM = "2001:db8:ff::a", "2001:db8:ff::1"
 HELD = "2001:db8:1:2:0:aff:fe01:105"  # of GUEST_MAC
@@ -92,6 +93,12 @@ def test_a_guest_makes_its_address_and_finds_its_way_out(world: Lab) -> None:
     assert "via fe80::" in until(lambda: world.out(world.guest, "ip", "-6", "route", "show", "default"), "a default route")
     assert world.run(world.guest, "ping", "-c1", "-W5", UPSTREAM).returncode == 0
     assert world.run(world.guest, "ping", "-c1", "-W5", GATEWAY).returncode == 0
+
+
+def test_who_asks_dhcpv6_gets_the_same_address(world: Lab, client: Client) -> None:
+    """Advertisements do not send guests there; one that goes by itself has a lease by its MAC."""
+    live(world, routed())
+    assert client.ask()["new_ip6_address"] == HELD
 
 
 def test_the_outside_sees_the_guest_as_it_is_and_comes_in_by_rule_only(world: Lab) -> None:

@@ -141,11 +141,9 @@ async def test_ranges_that_cannot_be(land: Land, params: dict[str, str], why: st
     assert "ip6cidr" not in (await land.admin("listNetworks", id=network["id"]))[0]
 
 
-async def test_isolated_networks_and_public_ranges_have_no_ipv6(land: Land):
+async def test_nobody_chooses_the_ipv6_of_an_isolated_network(land: Land):
     with refusal(431, "shared networks of Advanced zones"):
         await land.network(**SIX)
-    with refusal(431, "IPv6 is for shared networks"):
-        await land.admin("createVlanIpRange", zoneid=land.zone, forvirtualnetwork=True, **SMALL)
 
 
 async def test_ranges_of_one_segment_do_not_overlap_and_a_network_has_one_subnet(land: Land):

@@ -8,6 +8,7 @@ from sysvm.api.answers.owners import owner, without_empty
 from sysvm.api.answers.times import stamp
 from sysvm.store.queries import networks
 from sysvm.store.store import Row
+from sysvm.store.tables import unpack_address
 
 BROADCAST_TYPES = {"vlan": "Vlan", "vxlan": "Vxlan", "none": "Native"}
 DEPLOYABLE = (*networks.LIVE, "Allocated", "Implementing")
@@ -69,10 +70,20 @@ def _addresses(row: Row) -> dict[str, Any]:
         "netmask": netmask,
         "ip6cidr": row.ip6_cidr or None,
         "ip6gateway": row.ip6_gateway or None,
+        "internetprotocol": (row.offering_details or {}).get("internetprotocol", "IPv4"),
+        **_routes6(row),
         "networkdomain": row.network_domain or None,
         "dns1": row.dns1 or row.zone_dns1 or None,
         "dns2": row.dns2 or row.zone_dns2 or None,
     }
+
+
+def _routes6(row: Row) -> dict[str, Any]:
+    """What the operator routes, and to whom: the router has that address from its first start on."""
+    if not row.ip6_cidr or row.guest_type != "Isolated":
+        return {}
+    routes = [{"subnet": row.ip6_cidr, "gateway": unpack_address(row.router6)}] if row.router6 is not None else None
+    return {"ip6routing": "Static", "ip6routes": routes}
 
 
 def _on_the_wire(row: Row) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from sysvm.api.answers.owners import without_empty
 from sysvm.store.store import Row
 from sysvm.store.tables import unpack_address
 
+WITH_DESTINATIONS = ("Egress", "Firewall6")
 Tags = list[dict[str, Any]]
 
 
@@ -20,7 +21,7 @@ def firewall(row: Row, tags: Tags) -> dict[str, Any]:
         "icmptype": row.icmp_type if icmp else None,
         "icmpcode": row.icmp_code if icmp else None,
         "cidrlist": ",".join(row.sources or ()),
-        "destcidrlist": ",".join(row.destinations or ()) if row.purpose == "Egress" else None,
+        "destcidrlist": ",".join(row.destinations or ()) if row.purpose in WITH_DESTINATIONS else None,
         "networkid": row.network_uuid,
         "ipaddressid": row.ip_uuid,
         "ipaddress": unpack_address(row.ip_address) if row.ip_address else None,

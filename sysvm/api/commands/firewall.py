@@ -54,5 +54,6 @@ def update_firewall_rule(call: Call) -> Reply:
 
 result(
     "createFirewallRule", "updateFirewallRule", "createEgressFirewallRule", "updateEgressFirewallRule",
+    "createIpv6FirewallRule", "updateIpv6FirewallRule",
     "createPortForwardingRule", "updatePortForwardingRule",
 )(rule_lists.finished)  # fmt: skip

@@ -123,6 +123,8 @@ def plug_in(tx: Tx, machine_id: int, device: int, plug: Plug, *, default: bool) 
         raise Refused(f"Network {network.name} has no addresses, so {plug.ip} can't be taken from it")
     mac = plug.mac or nics.new_mac(tx)
     if network.ip6_cidr:
+        if plug.ip6 is not None and network.guest_type == "Isolated":
+            raise Refused(f"Guests of network {network.name} make their IPv6 addresses of its prefix and their MACs")
         held += ((addresses.take_guest_ip6(tx, network, mac, plug.ip6), ranges6.PREFIX),)
     elif plug.ip6 is not None:
         raise Refused(f"Network {network.name} has no IPv6 addresses, so {plug.ip6} can't be taken from it")

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sysvm.api.answers import ip_ranges as answers
 from sysvm.api.answers.lists import each
 from sysvm.api.call import Accepted, Call, One, Reply, Success
-from sysvm.api.commands import shared_ranges6
+from sysvm.api.commands import public_ranges6, shared_ranges6
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows
 from sysvm.api.rules import ranges, ranges6
@@ -108,8 +108,6 @@ def create_vlan_ip_range(call: Call) -> Reply:
     public = call.get("forvirtualnetwork", network is None)
     if public and network is not None:
         raise Refused("A public range (forvirtualnetwork=true) belongs to no network; leave networkid out")
-    if public and ranges6.is_given(call.params):
-        raise Refused("IPv6 is for shared networks; give a public range startip, endip, gateway and netmask of IPv4 only")
     return _create_public(call) if public else _create_shared(call, network)
 
 
@@ -126,12 +124,17 @@ def _create_public(call: Call) -> Reply:
     physical = _physical_network(call)
     zone = call.tx.get(tables.zone, physical.zone_id)
     assert zone is not None
+    vlan = ranges.vlan(call.get("vlan"))
+    _check_vlan(call.tx, zone, physical, vlan)
+    six = public_ranges6.columns(call)
+    if six and not any(call.get(name) for name in ("gateway", "netmask", "startip", "endip")):
+        range_id = public_ranges6.add(call, six, zone_id=zone.id, physical_network_id=physical.id, vlan=vlan)
+        zones.changed(call.tx, zone.id)
+        return _answer(call, range_id, f"Created public ip range {six['ip6_cidr']} in zone {zone.name}")
     for needed in ("gateway", "netmask", "startip"):
         if not call.get(needed):
             raise Refused(f"Please give {needed}: a public range has gateway, netmask, startip and endip")
     span = ranges.span(call["gateway"], call["netmask"], call["startip"], call.get("endip"))
-    vlan = ranges.vlan(call.get("vlan"))
-    _check_vlan(call.tx, zone, physical, vlan)
     free_of_others(call.tx, span, "Public", zone)
     for gateway in private_gateways.of_zone(call.tx, zone.id):
         if span.subnet.overlaps(IPv4Network(gateway.cidr)):
@@ -142,7 +145,7 @@ def _create_public(call: Call) -> Reply:
         raise Refused("A range can be reserved for system VMs or dedicated to an account, not both")
     range_id = add_range(
         call, span, "Public", zone, vlan=vlan, physical_network_id=physical.id, for_system_vms=reserved,
-        account_id=account.id if account is not None else None, domain_id=domain_id,
+        account_id=account.id if account is not None else None, domain_id=domain_id, **six,
     )  # fmt: skip
     addresses.fill_public_range(call.tx, range_id)
     zones.changed(call.tx, zone.id)
@@ -279,6 +282,8 @@ def update_vlan_ip_range(call: Call) -> Reply:
         raise Refused("IPv6 ranges can't be changed; delete the range and create another one")
     zone = _zone_of(call.tx, pool)
     if any(call.get(name) for name in ("startip", "endip", "gateway", "netmask")):
+        if pool.first is None:
+            raise Refused("A range of IPv6 has no addresses of IPv4; create another range for them")
         if pool.traffic == "Guest":
             raise Refused("Ranges of shared networks can't be changed; delete the range and create another one")
         span = at_span(call, pool, zone)
@@ -322,7 +327,7 @@ def delete_vlan_ip_range(call: Call) -> Reply:
             Why.IN_USE,
         )
     ip_ranges.remove(call.tx, pool)
-    if pool.first6 is not None:
+    if pool.first6 is not None and pool.network_id is not None:
         shared_ranges6.leave(call.tx, pool.network_id)
     zones.changed(call.tx, pool.zone_id)
     first, last = (pool.first, pool.last) if pool.first is not None else (pool.first6, pool.last6)

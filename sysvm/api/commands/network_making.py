@@ -19,7 +19,17 @@ from sysvm.api.rules.ranges6 import Span6
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, networks, private_gateways, security_groups, settings, turns, vlan_ranges, zones
+from sysvm.store.queries import (
+    limits,
+    networks,
+    prefixes6,
+    private_gateways,
+    security_groups,
+    settings,
+    turns,
+    vlan_ranges,
+    zones,
+)
 from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Isolation
@@ -131,6 +141,8 @@ def insert(call: Call, new: New) -> int:
         created=tx.now,
         **new.owner.columns,
     )
+    if prefixes6.is_dual(new.offering):
+        prefixes6.join(tx, id_)
     if new.offering.is_persistent or new.vpc_id is not None:
         turns.wish(tx, "network", id_)
     return id_
@@ -200,7 +212,8 @@ def _subnet(call: Call, zone: Row, offering: Row, shared: bool) -> Subnet | None
 def _span6(call: Call, zone: Row, shared: bool) -> Span6 | None:
     if ranges6.is_given(call.params) and not (shared and zone.network_type != zones.BASIC):
         raise Refused(
-            "IPv6 is for shared networks of Advanced zones; leave out startipv6, endipv6, ip6gateway and ip6cidr here"
+            "Addresses of IPv6 are given for shared networks of Advanced zones, and isolated ones get theirs from their zone;"
+            " leave out startipv6, endipv6, ip6gateway and ip6cidr here"
         )
     return ranges6.span(call.params)
 

@@ -14,7 +14,7 @@ from sysvm.api.params import pairs
 from sysvm.api.rules import places, services
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import offerings
+from sysvm.store.queries import offerings, prefixes6, settings
 from sysvm.store.store import Row, Tx
 
 STATES = {"enabled": "Enabled", "disabled": "Disabled"}
@@ -56,9 +56,26 @@ def router_offering(call: Call) -> Row | None:
 
 
 def protocol(call: Call) -> None:
-    """IPv4, until routers do more."""
+    """IPv4, until routers of VPCs do more."""
     if (wanted := call.get("internetprotocol")) and wanted.lower() not in PROTOCOLS:
         raise Refused(f"The internet protocol {wanted!r} is not supported yet; it is ipv4")
+
+
+def _dual(call: Call, shape: services.Shape, offered: services.Services) -> bool:
+    """Whether networks have IPv6 beside IPv4, if that can be."""
+    wanted = (call.get("internetprotocol") or "ipv4").lower()
+    if wanted in PROTOCOLS:
+        return False
+    if wanted != prefixes6.DUAL.lower():
+        raise Refused(f"Invalid internetprotocol {call['internetprotocol']}; it is ipv4 or dualstack")
+    if not settings.value(call.tx, "ipv6.offering.enabled"):
+        raise Refused("Dual stack offerings are off; set ipv6.offering.enabled to true first")
+    if shape.for_vpc or shape.guest_type == "L2":
+        raise Refused("Dual stack offerings are for networks of type Isolated outside of VPCs, or Shared")
+    lost = [name for name in ("Dhcp", "SourceNat", "Firewall") if name not in offered.rows]
+    if shape.guest_type == "Isolated" and lost:
+        raise Refused(f"A dual stack offering of type Isolated needs the service {lost[0]}: its router serves IPv6")
+    return True
 
 
 @handler("createNetworkOffering")
@@ -74,6 +91,9 @@ def create_network_offering(call: Call) -> Reply:
     )
     service = router_offering(call)
     details = pairs(call.get("details"))
+    details.pop(prefixes6.PROTOCOL, None)
+    if _dual(call, shape, offered):
+        details[prefixes6.PROTOCOL] = prefixes6.DUAL
     if call.get("keepaliveenabled"):
         details["keepaliveenabled"] = "true"
     offering_id = call.tx.insert(
@@ -114,7 +134,6 @@ def _shape(call: Call) -> services.Shape:
         persistent=bool(call.get("ispersistent")),
     )
     services.check_shape(shape)
-    protocol(call)
     if call.get("fortungsten"):
         raise Refused("Tungsten Fabric is not supported")
     if call.get("egressdefaultpolicy") and shape.guest_type == "Shared":

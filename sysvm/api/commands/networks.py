@@ -15,7 +15,7 @@ from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.api.rules import subnets
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, networks, private_gateways, turns
+from sysvm.store.queries import machines, networks, prefixes6, private_gateways, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -194,6 +194,8 @@ def update_network(call: Call) -> Reply:
         assert offering is not None
         changes |= other_offering(call.tx, row, offering)
     call.tx.update(tables.network, row.id, **(changes or {"name": row.name}))
+    if offering is not None and prefixes6.is_dual(offering) and not row.ip6_cidr:
+        prefixes6.join(call.tx, row.id)
     return Accepted(_parts(call.tx, row, moved), call.about(ABOUT, row), f"Updating network: {row.uuid}")
 
 
@@ -236,6 +238,8 @@ def other_offering(tx: Tx, row: Row, offering: Row) -> dict[str, Any]:
         raise Refused("Network offering of a VPC's network must be for VPCs, and of another network must not")
     if offering.guest_type != row.guest_type:
         raise Refused("Network offering guest type of the network can't be changed")
+    if row.ip6_cidr and row.guest_type == "Isolated" and not prefixes6.is_dual(offering):
+        raise Refused(f"Network {row.name} has IPv6 and offering {offering.name} has not; guests would lose their addresses")
     lost = networks.services(tx, row) - frozenset(offering.services or {})
     rules = tables.firewall_rule.c
     needed = {

@@ -13,14 +13,20 @@ from sysvm.api.rules import firewall
 from sysvm.api.rules.firewall import Match, Standing
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import machines, networks, rules
+from sysvm.store.queries import machines, networks, rules, rules6
 from sysvm.store.store import Row, Tx
 
-TAGS = {rules.FIREWALL: "FirewallRule", rules.EGRESS: "FirewallRule", rules.FORWARDING: "PortForwardingRule"}
-ABOUT = {rules.FIREWALL: "FirewallRule", rules.EGRESS: "FirewallRule", rules.FORWARDING: "PortForwardingRule"}
+TAGS = {
+    rules.FIREWALL: "FirewallRule",
+    rules.EGRESS: "FirewallRule",
+    rules6.PURPOSE: "FirewallRule",
+    rules.FORWARDING: "PortForwardingRule",
+}
+ABOUT = TAGS
 RENDER: dict[str, Callable[[Row, answers.Tags], dict[str, Any]]] = {
     rules.FIREWALL: answers.firewall,
     rules.EGRESS: answers.firewall,
+    rules6.PURPOSE: answers.firewall,
     rules.FORWARDING: answers.forwarding,
 }
 
@@ -59,7 +65,7 @@ def standing(row: Row, own_uuid: str = "") -> Standing:
     """A rule of the table as the conflict rules see it."""
     return Standing(
         uuid=own_uuid or row.uuid,
-        purpose=rules.FIREWALL if row.purpose == rules.EGRESS else row.purpose,
+        purpose=rules.FIREWALL if row.purpose in (rules.EGRESS, rules6.PURPOSE) else row.purpose,
         match=Match(row.protocol, row.first_port, row.last_port, row.icmp_type, row.icmp_code),
         sources=frozenset(row.sources or ()),
         network_id=row.network_id,

@@ -51,6 +51,17 @@ def span(params: Mapping[str, Any]) -> Span6 | None:
     return Span6(subnet, gateway, first, last)
 
 
+def prefix(text: str) -> IPv6Network:
+    """A prefix of guest networks: a subnet of 64 bits, or what holds several of them."""
+    try:
+        found = IPv6Network(text.strip())
+    except ValueError:
+        raise Refused(f"Invalid prefix {text}; expected an IPv6 network such as 2001:db8:100::/48") from None
+    if not 16 <= found.prefixlen <= PREFIX:
+        raise Refused(f"The prefix {found} must have 16 to {PREFIX} bits: each network gets {PREFIX} of them")
+    return _for_guests(found)
+
+
 def _subnet(text: str) -> IPv6Network:
     try:
         subnet = IPv6Network(text.strip())
@@ -58,6 +69,10 @@ def _subnet(text: str) -> IPv6Network:
         raise Refused(f"Invalid ip6cidr {text}; expected an IPv6 network such as 2001:db8:1:2::/64") from None
     if subnet.prefixlen != PREFIX:
         raise Refused(f"The cidr size of IPv6 network must be {PREFIX} bits; {subnet} has {subnet.prefixlen}")
+    return _for_guests(subnet)
+
+
+def _for_guests(subnet: IPv6Network) -> IPv6Network:
     if subnet.is_multicast or subnet.is_link_local or subnet.is_loopback or subnet.is_unspecified:
         raise Refused(f"{subnet} cannot be a guest network: it has another purpose")
     return subnet

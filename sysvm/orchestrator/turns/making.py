@@ -16,6 +16,7 @@ from sysvm.orchestrator.turns.ending import about, words_of
 from sysvm.store import tables
 from sysvm.store.queries import addresses, consoles, events, machines, nics, private_gateways, turns, zones
 from sysvm.store.queries.events import SYSTEM, Actor
+from sysvm.store.queries.prefixes6 import Outside
 from sysvm.store.queries.specs import prefix_of
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import unpack_address
@@ -126,8 +127,10 @@ def add_management_nic(tx: Tx, machine: Row, device: int) -> None:
     nics.set_primary(tx, nic, taken.address, taken.prefix, taken.gateway)
 
 
-def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int = 0, mtu: int = 1500) -> None:
-    """The default NIC, with an address of a public range; `rate_mbit` is for each direction."""
+def add_public_nic(
+    tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int = 0, mtu: int = 1500, six: Outside | None = None
+) -> None:
+    """The default NIC, with an address of a public range, and one of IPv6; `rate_mbit` is for each direction."""
     row = tx.get(tables.ip_range, ip.ip_range_id)
     assert row is not None
     nics.add_nic(
@@ -135,8 +138,12 @@ def add_public_nic(tx: Tx, machine: Row, device: int, ip: Row, *, rate_mbit: int
         machine.id,
         device,
         Traffic.PUBLIC,
-        addresses=((unpack_address(ip.address), prefix_of(row.netmask)),),
+        addresses=(
+            (unpack_address(ip.address), prefix_of(row.netmask)),
+            *(((six.address, six.prefix),) if six is not None else ()),
+        ),
         gateway=row.gateway,
+        gateway6=six.gateway if six is not None else "",
         is_default=True,
         public_range_id=row.id,
         rate_mbit=rate_mbit,
@@ -152,8 +159,9 @@ def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway
     mac = nics.new_mac(tx)
     address = address or (network.gateway if is_gateway else addresses.take_guest_ip(tx, network))
     held: tuple[tuple[str, int], ...] = ((address, int(network.cidr.rpartition("/")[2])),)
-    if network.ip6_cidr and not is_gateway:
-        held += ((addresses.take_guest_ip6(tx, network, mac), int(network.ip6_cidr.rpartition("/")[2])),)
+    if network.ip6_cidr:
+        address6 = network.ip6_gateway if is_gateway else addresses.take_guest_ip6(tx, network, mac)
+        held += ((address6, int(network.ip6_cidr.rpartition("/")[2])),)
     nics.add_nic(
         tx,
         machine.id,

@@ -14,6 +14,7 @@ from sysvm.store.queries import (
     jobs,
     machines,
     portable_ips,
+    prefixes6,
     private_gateways,
     settings,
     turns,
@@ -104,7 +105,9 @@ def _make_router(tx: Tx, context: Context, network_id: int) -> None:
     making.add_guest_nic(tx, router, 0, network, is_gateway=network.guest_type != "Shared")
     making.add_control_nic(tx, router, 1)
     if _has_public(tx, network):
-        making.add_public_nic(tx, router, 2, _source_nat(tx, network, actor), rate_mbit=_rate(tx, network))
+        ip = _source_nat(tx, network, actor)
+        six = prefixes6.outside(tx, network, ip.ip_range_id) if network.ip6_cidr else None
+        making.add_public_nic(tx, router, 2, ip, rate_mbit=_rate(tx, network), six=six)
     tx.update(tables.network, network.id, state="Implementing")
     placing.place_at_once(tx, context, router.id, FIRST_WISH)
 
@@ -207,6 +210,7 @@ def _remove(tx: Tx, network: Row) -> None:
         private_gateways.doom(tx, gateway)  # its network goes with its account
     for pool in ip_ranges.of_network(tx, network.id):
         ip_ranges.remove(tx, pool)
+    prefixes6.leave(tx, network.id)
     tx.update(tables.network, network.id, removed=tx.now)
     if network.vpc_id is not None:
         turns.look_again(tx, vpcs.KIND, network.vpc_id)

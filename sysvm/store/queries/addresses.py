@@ -254,9 +254,10 @@ def take_guest_ip(tx: Tx, network: Row, wanted: str | None = None) -> str:
 def take_guest_ip6(tx: Tx, network: Row, mac: str, wanted: str | None = None) -> str:
     """An IPv6 address of a guest network, as above: the wanted one, or that of the NIC's MAC, or the lowest.
 
-    That of the MAC is what a guest makes of the prefix itself; a range may be too small for it.
+    That of the MAC is what a guest makes of the prefix itself; a range may be too small for it. Isolated networks have no
+    ranges: the prefix is theirs.
     """
-    stretches, without = _stretches(tx, network, "6"), [_single(network.ip6_gateway)]
+    stretches, without = _stretches(tx, network, "6") or [_whole6(network)], [_single(network.ip6_gateway)]
     if wanted is not None:
         return _wanted_guest_ip(tx, network, stretches, without, wanted)
     own = eui64(network.ip6_cidr, mac)
@@ -265,6 +266,11 @@ def take_guest_ip6(tx: Tx, network: Row, mac: str, wanted: str | None = None) ->
     if meant and not _is_taken(tx, network, number):
         return own
     return _lowest_guest_ip(tx, network, stretches, without)
+
+
+def _whole6(network: Row) -> Stretch:
+    whole = ipaddress.IPv6Network(network.ip6_cidr)
+    return _number(whole.network_address) + 1, _number(whole.broadcast_address)
 
 
 def eui64(cidr: str, mac: str) -> str:
@@ -391,6 +397,11 @@ def _lowest(tx: Tx, taken: str, book: int, whole: Stretch, without: list[Stretch
 
     found = (lowest_free(count, *stretch) for stretch in subtract(whole, without))
     return next((number for number in found if number is not None), None)
+
+
+def lowest_but(tx: Tx, taken: str, book: int, whole: Stretch, but: str) -> int | None:
+    """The lowest number of a stretch that a book does not have; never that of the address `but`."""
+    return _lowest(tx, taken, book, whole, [_single(but)])
 
 
 def lowest_free(count: Callable[[int, int], int], first: int, last: int) -> int | None:

@@ -19,6 +19,7 @@ from sysvm.store.queries import (
     load_balancers,
     nics,
     router_health,
+    rules6,
     settings,
     specs,
     vpcs,
@@ -156,6 +157,8 @@ def _facts_of(tx: Tx, machine: Row, network: Row, guest: NicRow, keys: Keys) -> 
         port_forwards=tuple(_port_forwards(rules)),
         firewall=tuple(_firewall(rules)),
         egress=tuple(_egress(rules, f"eth{guest.device}", network.cidr)),
+        ingress6=rules6.facts(rules.of.get(rules6.PURPOSE, ()), rules6.INGRESS),
+        egress6=rules6.facts(rules.of.get(rules6.PURPOSE, ()), rules6.EGRESS),
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         health=router_health.wanted(tx, network.zone_id),
         vpn=vpns.facts(tx, network, keys.vault),
@@ -260,6 +263,7 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
         use_external_dns=bool(settings.value(tx, "use.external.dns", zone_id=zone.id)),
         cidr6=network.ip6_cidr,
         own_address6=guest.primary6.text if guest.primary6 is not None else "",
+        is_gateway6=network.guest_type != "Shared",
         dns6=tuple(filter(None, (zone.ip6dns1, zone.ip6dns2))),
     )
 

@@ -46,7 +46,7 @@ def operators(tx: Tx, but: int | None = None) -> Sequence[Row]:
     found = (
         sa.select(pool, zone.c.name.label("zone_name"))
         .outerjoin(zone, zone.c.id == pool.c.zone_id)
-        .where(pool.c.removed.is_(None), pool.c.traffic != "Guest")
+        .where(pool.c.removed.is_(None), pool.c.traffic != "Guest", pool.c.first.is_not(None))
     )
     return tx.all(found if but is None else found.where(pool.c.id != but))
 
@@ -72,6 +72,9 @@ def used(tx: Tx, pool: Row) -> int:
     if pool.traffic in FILLED:
         ip = tables.public_ip
         mine = sa.select(sa.func.count()).select_from(ip).where(ip.c.ip_range_id == pool.id, ip.c.state != "Free")
+        six = tables.guest_subnet6  # whose routers have an address of it
+        routers = sa.select(sa.func.count()).select_from(six).where(six.c.ip_range_id == pool.id).scalar_subquery()
+        mine = sa.select(mine.scalar_subquery() + routers)
     elif pool.traffic == "Guest":
         at = tables.nic_address
         mine = (

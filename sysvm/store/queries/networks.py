@@ -23,12 +23,14 @@ def statement() -> sa.Select[Any]:
     """Living guest networks with the names around them."""
     network, zone, offering = tables.network, tables.zone, tables.network_offering
     physical, vpc, acl = tables.physical_network, tables.vpc, tables.network_acl_list
+    six = tables.guest_subnet6
     joined = (
         network.join(zone, zone.c.id == network.c.zone_id)
         .join(offering, offering.c.id == network.c.offering_id)
         .outerjoin(physical, physical.c.id == network.c.physical_network_id)
         .outerjoin(vpc, vpc.c.id == network.c.vpc_id)
         .outerjoin(acl, acl.c.id == network.c.acl_list_id)
+        .outerjoin(six, six.c.network_id == network.c.id)
     )
     return (
         sa.select(
@@ -51,6 +53,8 @@ def statement() -> sa.Select[Any]:
             offering.c.is_persistent.label("offering_is_persistent"),
             offering.c.specify_ip_ranges.label("offering_specify_ip_ranges"),
             offering.c.services.label("offering_services"),
+            offering.c.details.label("offering_details"),
+            six.c.router.label("router6"),
             *owned.names(),
         )
         .select_from(owned.joined(joined, network))

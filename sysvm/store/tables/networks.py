@@ -106,7 +106,7 @@ firewall_rule = sa.Table(
     metadata,
     key(),
     uuid(),
-    text("purpose", length=32),  # Firewall | Egress | PortForwarding | StaticNat | LoadBalancing | Vpn | WireGuard
+    text("purpose", length=32),  # Firewall | Firewall6 | Egress | PortForwarding | StaticNat | LoadBalancing | Vpn | WireGuard
     ref("public_ip_id", "public_ip", null=True),
     ref("network_id", "network"),
     text("protocol"),
