@@ -4,6 +4,7 @@ from sysvm.basics.errors import Stale
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import draining, ending, migrating, placing, relocating
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import brakes, consoles, jobs, machines, placements, security_groups, turns
 from sysvm.store.queries.turns import Turn
@@ -15,6 +16,7 @@ from sysvm.wire.machines import Kind, Moving, Power, Runtime
 
 SETTLED_S = 600.0
 JOBS_AT_ONCE = 32
+complain = in_note_of(tables.machine)
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -162,8 +164,3 @@ def _served(tx: Tx, turn: Turn, outcome: str) -> None:
     most = None if outcome == "gone" else JOBS_AT_ONCE
     if not jobs.settle(tx, "machine", machine.id, turn.wish, outcome, most=most):
         turns.look_again(tx, "machine", machine.id)
-
-
-def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the machine's note."""
-    tx.sql("update machine set note = :why where id = :id and note <> :why", id=id_, why=why)

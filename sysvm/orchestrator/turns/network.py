@@ -6,6 +6,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Outcome, Result
 from sysvm.orchestrator.turns import making, placing
 from sysvm.orchestrator.turns.making import New
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import (
     addresses,
@@ -32,6 +33,7 @@ from sysvm.wire.machines import Kind
 ROUTED = "VirtualRouter"
 FIRST_WISH = 1  # of a machine that was just made
 LIVE = ("Implemented", "Setup")
+complain = in_note_of(tables.network)
 
 
 async def take(context: Context, turn: Turn, step: NetworkStep) -> Outcome:
@@ -47,7 +49,7 @@ async def take(context: Context, turn: Turn, step: NetworkStep) -> Outcome:
         case plans.Shut():
             return Result(600.0, lambda tx: shut(tx, turn))
         case plans.Idle(seconds, why):
-            return Result(seconds, lambda tx: _idle(tx, turn.id, why))
+            return Result(seconds, lambda tx: complain(tx, turn.id, why))
 
 
 def decide(tx: Tx, network: Row) -> NetworkStep:
@@ -220,16 +222,3 @@ def _remove(tx: Tx, network: Row) -> None:
 def _say(tx: Tx, network: Row, type_: str, text: str) -> None:
     actor = Actor(1, network.account_id, network.domain_id, network.domain_path)
     events.record(tx, type_, text, actor=actor, about=About("Network", network.id, network.uuid, network.name))
-
-
-def _idle(tx: Tx, id_: int, why: str) -> None:
-    network = tx.get(tables.network, id_)
-    assert network is not None
-    if network.note != why:
-        tx.update(tables.network, id_, note=why)
-
-
-def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the network's note."""
-    table = tables.network
-    tx.change(sa.update(table).where(table.c.id == id_, table.c.note != why).values(note=why))

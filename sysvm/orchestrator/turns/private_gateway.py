@@ -5,11 +5,10 @@ there then; what it has is looked at, not remembered. Its state says Ready when 
 stays so: what becomes of the router then is the router's to show.
 """
 
-import sqlalchemy as sa
-
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, tier
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import events, jobs, nics, private_gateways, turns, vpcs
 from sysvm.store.queries.events import About, Actor
@@ -19,6 +18,8 @@ from sysvm.store.tables import unpack_address
 from sysvm.systemvms import network as steps
 from sysvm.systemvms import vpc as plans
 from sysvm.systemvms.vpc import TierRouterSeen, TierSeen, TierStep
+
+complain = in_note_of(tables.private_gateway)
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -101,9 +102,3 @@ def _remove(tx: Tx, turn: Turn) -> None:
     events.record(tx, "PRIVATE.GATEWAY.DELETE", text, actor=actor, about=about)
     jobs.settle(tx, private_gateways.KIND, gateway.id, turn.wish, "gone")
     turns.forget(tx, private_gateways.KIND, gateway.id)
-
-
-def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the gateway's note."""
-    table = tables.private_gateway
-    tx.change(sa.update(table).where(table.c.id == id_, table.c.note != why).values(note=why))

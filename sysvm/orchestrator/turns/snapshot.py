@@ -23,6 +23,7 @@ from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import captures, hosttasks, preparation, snapshot_moving
 from sysvm.orchestrator.turns.captures import Deleting, Taking
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import alerts, events, image_links, jobs, snapshot_copies, snapshots, turns
 from sysvm.store.queries.alerts import AlertType
@@ -39,6 +40,7 @@ EXPIRY_S = 600.0  # the setting may change meanwhile
 GRACE_S = 3600.0  # the job ends later than the bytes are taken, and a download takes its time
 TRIES = 6
 PAUSES_S = (2.0, 10.0, 30.0, 60.0, 120.0)
+_note = in_note_of(tables.snapshot)
 
 log = get_logger()
 
@@ -102,7 +104,7 @@ def _taken(tx: Tx, turn: Turn, row: Row, taken: link.SnapshotTaken) -> None:
         .order_by(store.c.id)
     )
     if chosen is None:
-        snapshots_note(tx, turn.id, "the zone has no writable image store that can be used; add one with addImageStore")
+        _note(tx, turn.id, "the zone has no writable image store that can be used; add one with addImageStore")
         return
     tx.update(
         tables.snapshot,
@@ -327,17 +329,12 @@ def _cleared(tx: Tx, turn: Turn, row: Row) -> None:
     jobs.settle(tx, "snapshot", turn.id, turn.wish, "gone")
 
 
-def snapshots_note(tx: Tx, id_: int, why: str) -> None:
-    """Why it is not done yet."""
-    tx.sql("update snapshot set note = :why where id = :id and note <> :why", id=id_, why=why)
-
-
 def _served(tx: Tx, turn: Turn, outcome: str) -> None:
     """Whoever waited for this has it."""
     jobs.settle(tx, "snapshot", turn.id, turn.wish, outcome)
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the snapshot's row."""
+    """The reason stands in the snapshot's note; a wait without one leaves the last reason there."""
     if why:
-        snapshots_note(tx, id_, why)
+        _note(tx, id_, why)

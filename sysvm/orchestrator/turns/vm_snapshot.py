@@ -19,6 +19,7 @@ from sysvm.basics.log import get_logger
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import hosttasks
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import alerts, jobs, machines, turns, vm_snapshots
 from sysvm.store.queries.alerts import AlertType
@@ -30,6 +31,7 @@ from sysvm.wire.machines import OperationState
 LOOK_S = 1.0
 TRIES = 4
 PAUSES_S = (2.0, 10.0, 30.0)
+_note = in_note_of(tables.vm_snapshot)
 
 log = get_logger()
 
@@ -186,6 +188,6 @@ def _stir_guest(tx: Tx, row: Row) -> None:
 
 
 def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the row."""
+    """The reason stands in its note; a wait without one leaves the last reason there."""
     if why:
-        tx.sql("update vm_snapshot set note = :why where id = :id and note <> :why", id=id_, why=why)
+        _note(tx, id_, why)

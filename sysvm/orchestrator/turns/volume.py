@@ -21,6 +21,7 @@ from sysvm.basics.errors import Broken
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import hosttasks
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import jobs, machines, turns, volume_images, volumes
 from sysvm.store.queries.turns import Turn
@@ -30,6 +31,7 @@ from sysvm.wire.machines import OperationState
 
 LOOK_S = 1.0
 NOTHING = ("", None)  # is to be done
+complain = in_note_of(tables.volume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,3 @@ def made(tx: Tx, turn: Turn, order: Order) -> None:
 def _served(tx: Tx, turn: Turn, outcome: str) -> None:
     """Whoever waited for this has it."""
     jobs.settle(tx, "volume", turn.id, turn.wish, outcome)
-
-
-def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the volume's row."""
-    tx.sql("update volume set note = :why where id = :id and note <> :why", id=id_, why=why)

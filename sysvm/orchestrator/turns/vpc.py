@@ -1,12 +1,11 @@
 """A VPC's turn: its router is made with it, and goes with it. Which NICs the router has is the affair of its tiers (turns/tier)
 and private gateways (turns/private_gateway)."""
 
-import sqlalchemy as sa
-
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import making, network, placing
 from sysvm.orchestrator.turns.making import New
+from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
 from sysvm.store.queries import (
     acls,
@@ -30,6 +29,7 @@ from sysvm.systemvms.vpc import VpcSeen
 from sysvm.wire.machines import Kind
 
 FIRST_WISH = 1  # of a machine that was just made
+complain = in_note_of(tables.vpc)
 
 
 async def work(context: Context, turn: Turn) -> Outcome:
@@ -132,9 +132,3 @@ def _remove(tx: Tx, turn: Turn) -> None:
 
 def _actor(vpc: Row) -> Actor:
     return Actor(1, vpc.account_id, vpc.domain_id, vpc.domain_path)
-
-
-def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the VPC's note."""
-    table = tables.vpc
-    tx.change(sa.update(table).where(table.c.id == id_, table.c.note != why).values(note=why))
