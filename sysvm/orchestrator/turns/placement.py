@@ -108,34 +108,60 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     placement = tx.get(tables.placement, id_)
     if placement is None or placement.removed is not None:
         return None
-    if why := strays.must_wait(tx, placement.host_id):
-        raise NotYet(5, why)
-    machine = tx.get(tables.machine, placement.machine_id)
-    host = tx.get(tables.host, placement.host_id)
+    machine, host = tx.get(tables.machine, placement.machine_id), tx.get(tables.host, placement.host_id)
     assert machine is not None and host is not None
-    if placement.wanted == "running" and placement.power in OFF and host.resource_state in maintenance.STATES:
+    _wait_where_needed(tx, placement, host)
+    spec, document = _asked(tx, context, placement, machine, host)
+    steps = preparation.steps(tx, machine, host) if spec is not None else ()
+    want = _wanted(tx, placement, machine, host, spec, document, prepared=not steps)
+    if spec is not None and machine.kind == Kind.ROUTER:
+        order = relocating.order(tx, machine, placement, spec)
+    else:
+        order = migrating.order(tx, machine, placement, host, spec)
+    withdrawn = machine.kind == Kind.GUEST and machine.host_id != placement.host_id
+    lived = _lived(placement, host)
+    return Job(placement, machine.uuid, host.id, want, spec, document, steps, order, withdrawn, lived)
+
+
+def _wait_where_needed(tx: Tx, placement: Row, host: Row) -> None:
+    """Raises NotYet while nothing may be done about this placement."""
+    if why := strays.must_wait(tx, host.id):
+        raise NotYet(5, why)
+    if placement.wanted != "running" or placement.power not in OFF:
+        return
+    if host.resource_state in maintenance.STATES:
         raise NotYet(30, f"host {host.name} is in maintenance; use cancelHostMaintenance")
-    if placement.wanted == "running" and placement.power in OFF and (why := volumes.why_wait(tx, machine.id)):
+    if why := volumes.why_wait(tx, placement.machine_id):
         raise NotYet(1, why)
-    spec: MachineSpec | None = None
-    document: SystemVmDocument | None = None
-    steps: tuple[Step, ...] = ()
-    if placement.wanted in ("running", "incoming", "away"):
-        state_key = context.keys.vault.open(machine.state_key) if machine.state_key else ""
-        spec = specs.spec_of(tx, machine, placement, state_key)
-        if placement.wanted == "incoming" and machine.kind == Kind.GUEST:
-            spec = migrating.as_taken_in(tx, machine, host, spec)
-        document = documents.document_of(tx, machine, context.keys)
-        if isinstance(document, RouterDocument):
-            spec, document = relocating.as_there(tx, machine, placement, spec, document)
-        steps = preparation.steps(tx, machine, host)
-    want = PlacementWanted(
+
+
+def _asked(
+    tx: Tx, context: Context, placement: Row, machine: Row, host: Row
+) -> tuple[MachineSpec | None, SystemVmDocument | None]:
+    """What its host is asked to run, and what the agent inside is told; nothing of a placement that is to stop or go."""
+    if placement.wanted not in ("running", "incoming", "away"):
+        return None, None
+    state_key = context.keys.vault.open(machine.state_key) if machine.state_key else ""
+    spec = specs.spec_of(tx, machine, placement, state_key)
+    if placement.wanted == "incoming" and machine.kind == Kind.GUEST:
+        spec = migrating.as_taken_in(tx, machine, host, spec)
+    document = documents.document_of(tx, machine, context.keys)
+    if isinstance(document, RouterDocument):
+        return relocating.as_there(tx, machine, placement, spec, document)
+    return spec, document
+
+
+def _wanted(
+    tx: Tx, placement: Row, machine: Row, host: Row,
+    spec: MachineSpec | None, document: SystemVmDocument | None, *, prepared: bool,
+) -> PlacementWanted:  # fmt: skip
+    return PlacementWanted(
         kind=Kind(machine.kind),
         incarnation=placement.incarnation,
         wanted=placement.wanted,
         spec=spec_digest(spec) if spec is not None else "",
         document=digest(document) if document is not None else None,
-        prepared=not steps,
+        prepared=prepared,
         grace_s=0.0 if machine.forced else GRACE_S,
         deaths=_deaths_before(placement),
         down_s=0.0 if placement.power == Power.RUNNING else tx.now - (placement.since or 0.0),
@@ -143,12 +169,6 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         current=placement.incarnation == machine.incarnation,
         keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(tx, machine, placement, host),
     )
-    order = migrating.order(tx, machine, placement, host, spec)
-    if spec is not None and machine.kind == Kind.ROUTER:
-        order = relocating.order(tx, machine, placement, spec)
-    withdrawn = machine.kind == Kind.GUEST and machine.host_id != placement.host_id
-    lived = _lived(placement, host)
-    return Job(placement, machine.uuid, host.id, want, spec, document, steps, order, withdrawn, lived)
 
 
 def _deaths_before(placement: Row) -> int:
