@@ -1,8 +1,9 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import uvloop
+from s3_server import Server, served
 from storage_stage import Stage, stage
 
 
@@ -17,3 +18,24 @@ async def ssvm(tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage(tmp_path) as everything:
         assert await everything.role.apply(everything.document()) == ()
         yield everything
+
+
+@pytest.fixture(scope="package")
+def moto() -> Iterator[Server]:
+    """An emulator, for all tests of this folder."""
+    with served("moto") as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def swift() -> Iterator[Server]:
+    """A real one."""
+    with served("swift") as running:
+        yield running
+
+
+@pytest.fixture(params=["swift", "moto"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each of the two."""
+    made: Server = request.getfixturevalue(request.param)
+    return made
