@@ -2,9 +2,9 @@
 
 The order is chosen for boot time, because under emulation an import costs tenths of a second: NICs first, with nothing
 imported but what that needs, then asyncio, then the role. What others import if it is there, and do without if not, is left
-out: structlog (`basics.log`), typing_extensions (msgspec) and, in a router, ssl (asyncio) and OpenSSL's hashes (hashlib has
-its own). The agent's frozen records are msgspec's, because a dataclass takes ten times as long to be declared. Garbage is
-collected only when all this stands, which then is never looked through again.
+out: structlog (`basics.log`), typing_extensions (msgspec) and, in a router, ssl (asyncio), OpenSSL's hashes (hashlib has its
+own) and compression (shutil). The agent's frozen records are msgspec's, because a dataclass takes ten times as long to be
+declared. Garbage is collected only when all this stands, which then is never looked through again.
 """
 
 import gc
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     boot = read_boot_data(paths)
     bring_up(boot)
     if boot.kind is Kind.ROUTER:
-        _leave_out("ssl", "_hashlib")
+        _leave_out("ssl", "_hashlib", "bz2", "lzma")
     else:
         del sys.modules["typing_extensions"]
     if boot.kind is Kind.ROUTER or boot.runtime is Runtime.VM:

@@ -8,8 +8,9 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from sysvm.agent.command import CommandFailed, finish
 from sysvm.agent.paths import Paths
@@ -30,8 +31,7 @@ class Unknown(Exception):
     """A check that cannot be made, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Looks:
+class Looks(msgspec.Struct, frozen=True):
     """What the role knows: daemons, and by service how the kernel differs from the document (empty: it does not)."""
 
     daemons: tuple[ServiceSeen, ...]
@@ -42,8 +42,7 @@ class Looks:
 Check = tuple[str, Checks, Callable[[], tuple[bool, str]]]
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct):
     """CPU time at the last look."""
 
     at: float = 0.0

@@ -1,6 +1,5 @@
 """WireGuard's side of a router's document: what is acceptable, what `wg` is told, what it says is there. Pure."""
 
-import base64
 import binascii
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Interface, ip_address
@@ -77,10 +76,10 @@ def _peers(said: tuple[WireGuardPeer, ...], own: IPv4Interface) -> tuple[tuple[s
 def _key(text: str) -> str:
     """A key as `wg` writes it. The key is no part of the message: it may be a private one."""
     try:
-        raw = base64.b64decode(text, validate=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != _KEY_BYTES or base64.b64encode(raw).decode() != text:
+    if len(raw) != _KEY_BYTES or binascii.b2a_base64(raw, newline=False).decode() != text:
         raise Wrong(f"{_WHERE}: a key is not {_KEY_BYTES} bytes in base64", "give it as `wg genkey` does")
     return text
 
@@ -110,7 +109,7 @@ def endpoints(text: str) -> dict[str, str]:
     found, key = {}, ""
     for word, _, value in (line.partition("=") for line in text.splitlines()):
         if word == "public_key":
-            key = base64.b64encode(bytes.fromhex(value)).decode()
+            key = binascii.b2a_base64(bytes.fromhex(value), newline=False).decode()
         elif word == "endpoint":
             found[key] = value
     return found
@@ -121,7 +120,7 @@ def unsent(text: str, keys: Collection[str]) -> bool:
     key = ""
     for word, _, value in (line.partition("=") for line in text.splitlines()):
         if word == "public_key":
-            key = base64.b64encode(bytes.fromhex(value)).decode()
+            key = binascii.b2a_base64(bytes.fromhex(value), newline=False).decode()
         elif word == "tx_bytes" and value == "0" and key in keys:
             return True
     return False
