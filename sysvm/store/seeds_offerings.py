@@ -150,10 +150,12 @@ def vpc_network_offerings(tx: Tx, ids: Ids) -> None:
         "Offering for Isolated Vpc networks with Source Nat service enabled and LB service Disabled",
         _services(tuple(name for name in VPC_TIER if name != "Lb"), VPC_ROUTER), **tier,
     )  # fmt: skip
+    inside = _services(VPC_TIER, VPC_ROUTER, {"Lb": "InternalLbVm"})
+    inside["Lb"]["capabilities"]["LbSchemes"] = "internal"
     _network_offering(
         tx, ids, "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB",
         "Offering for Isolated Vpc networks with Internal LB support",
-        _services(VPC_TIER, VPC_ROUTER, {"Lb": "InternalLbVm"}), **tier,
+        inside, **tier,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ async def test_who_may_not_call_it_is_not_told_what_this_release_serves(stage: S
     with refusal(432, "either does not exist"):
         await user("addTrafficMonitor")
     with refusal(432, "not served by this release"):
-        await user("createLoadBalancer")
+        await user("listVirtualMachinesUsageHistory")
 
 
 async def test_what_is_not_served_is_not_listed(stage: Stage):

@@ -196,10 +196,6 @@ async def test_diagnostics_are_a_task_with_an_answer(land: Land, router: dict[st
     assert {"exitcode": "0", "stdout": "1 received", "stderr": ""} == over["jobresult"]["diagnostics"]
 
 
-async def test_there_are_no_internal_load_balancers(land: Land):
-    assert [] == await land.admin("listInternalLoadBalancerVMs")
-
-
 async def test_diagnostics_data_is_an_address_at_secondary_storage(land: Land, router: dict[str, Any]):
     await land.stage.store.run(lambda tx: tx.change(sa.update(tables.image_store).values(read_only=True)))
     with refusal(534, "Secondary storage of the zone"):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sysvm.api.answers.owners import owner, without_empty
+from sysvm.store.queries import machine_rows
 from sysvm.store.store import Row
 from sysvm.store.tables import unpack_address
 
@@ -29,6 +30,34 @@ def rule(row: Row, tags: Tags) -> dict[str, Any]:
         "zoneid": row.zone_uuid,
         "zonename": row.zone_name,
         "fordisplay": bool(row.for_display),
+        **_owner(row),
+    }
+    return {**without_empty(answer), "tags": tags}
+
+
+def internal(row: Row, guests: Sequence[Row], tags: Tags) -> dict[str, Any]:
+    """A load balancer of a tier, with the guests behind it."""
+    answer = {
+        "id": row.uuid,
+        "name": row.name,
+        "description": row.description,
+        "algorithm": row.algorithm,
+        "networkid": row.network_uuid,
+        "sourceipaddress": unpack_address(row.source_address),
+        "sourceipaddressnetworkid": row.network_uuid,
+        "fordisplay": bool(row.for_display),
+        "loadbalancerrule": [
+            {"sourceport": row.first_port, "instanceport": row.private_first_port, "state": row.state}
+        ],
+        "loadbalancerinstance": [
+            {
+                "id": guest.uuid,
+                "name": guest.hostname or guest.display_name,
+                "state": machine_rows.state_of(guest),
+                "ipaddress": unpack_address(guest.member_address),
+            }
+            for guest in guests
+        ],
         **_owner(row),
     }
     return {**without_empty(answer), "tags": tags}

@@ -1,20 +1,26 @@
-"""Internal load balancing: its provider's element can be named and switched; machines of it there are none."""
+"""Internal load balancing, for operators: its provider's element, and the machines that balance in tiers of VPCs.
+
+The machines come and go with rules (commands/tier_load_balancers); here they are listed, started and stopped.
+"""
 
 from typing import Any
 
 import sqlalchemy as sa
 
 from sysvm.api import errors
-from sysvm.api.call import Accepted, Call, Reply, Rows
+from sysvm.api.call import Accepted, Call, Reply
+from sysvm.api.commands import routers as router_commands
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import slice_rows
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
+from sysvm.store.prepared import Condition, rare
+from sysvm.store.queries import machine_rows, machines, routers
 from sysvm.store.queries.events import About
+from sysvm.store.queries.internal_lbs import PROVIDER
 from sysvm.store.store import Row, Tx
 
-PROVIDER = "InternalLbVm"
-ABOUT = "InternalLbVmElement"
+ABOUT, VM = "InternalLbVmElement", "InternalLbVm"
 
 
 def _elements() -> sa.Select[Any]:
@@ -75,14 +81,50 @@ def _element_result(tx: Tx, job: Row) -> dict[str, Any]:
     return _answer(row) if row is not None else {}
 
 
+# ---------------------------------------------------------------- machines
+def the_vm(call: Call) -> Row:
+    """The machine that `id` names."""
+    row = call.need(tables.machine, "id")
+    if row.role != machines.INTERNAL_LB:
+        raise Refused(f"Can't find internal lb vm by id {call['id']}")
+    return row
+
+
 @handler("listInternalLoadBalancerVMs")
 def list_internal_load_balancer_vms(call: Call) -> Reply:
-    """There are none."""
-    return Rows([], 0)
+    """Machines that balance inside tiers of VPCs."""
+    return router_commands.page_of(call, routers.internal_balancers(), _filters(call))
+
+
+def _filters(call: Call) -> list[Condition]:
+    vpc_id = tables.network.c.vpc_id
+    found: list[Condition] = []
+    if "forvpc" in call:
+        found.append(rare(vpc_id.is_not(None) if call["forvpc"] else vpc_id.is_(None)))
+    if (vpc := call.row(tables.vpc, "vpcid")) is not None:
+        found.append(rare(vpc_id == vpc.id))
+    return found
 
 
 @handler("startInternalLoadBalancerVM")
+def start_internal_load_balancer_vm(call: Call) -> Reply:
+    """Running afterwards, with the rules of its address."""
+    row = the_vm(call)
+    parts = () if machine_rows.state_of(row) == "Running" else (machines.want(call.tx, row, "running"),)
+    return Accepted(parts, call.about(VM, row), f"starting internal lb vm: {row.uuid}")
+
+
 @handler("stopInternalLoadBalancerVM")
-def refuse_internal_load_balancer_vm(call: Call) -> Reply:
-    """There is no such machine."""
-    raise Refused(f"Can't find internal lb vm by id {call['id']}")
+def stop_internal_load_balancer_vm(call: Call) -> Reply:
+    """Stopped afterwards; nobody balances at its address, its rules stay."""
+    row = the_vm(call)
+    stopped = machine_rows.state_of(row) == "Stopped"
+    parts = () if stopped else (machines.want(call.tx, row, "stopped", forced=bool(call.get("forced"))),)
+    return Accepted(parts, call.about(VM, row), f"stopping internal lb vm: {row.uuid}")
+
+
+@result("startInternalLoadBalancerVM", "stopInternalLoadBalancerVM")
+def _vm_result(tx: Tx, job: Row) -> dict[str, Any]:
+    row = tx.get(tables.machine, job.instance_id)
+    assert row is not None
+    return router_commands.answer(tx, row, admin=True)

@@ -16,7 +16,7 @@ from sysvm.api.listing import slice_rows
 from sysvm.api.rules import load_balancers as judge
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import load_balancers, machines
+from sysvm.store.queries import internal_lbs, load_balancers
 from sysvm.store.store import Row, Tx
 
 STICKINESS, HEALTH_CHECK = "LBStickinessPolicy", "LBHealthCheckPolicy"
@@ -24,7 +24,7 @@ Render = Callable[[Row, Sequence[Row]], dict[str, Any]]
 
 
 def _accepted(call: Call, balancer: Row, about: str, policy: Row, text: str) -> Accepted:
-    parts = machines.wish_documents(call.tx, balancer.network_id)
+    parts = internal_lbs.changed(call.tx, balancer)
     return Accepted(parts, call.about(about, policy), f"{text} {policy.uuid} of load balancer {balancer.uuid}")
 
 

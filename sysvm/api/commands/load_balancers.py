@@ -18,7 +18,7 @@ from sysvm.api.rules import load_balancers as judge
 from sysvm.api.rules.firewall import Match, Standing
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import load_balancers, machines, networks, rules, settings
+from sysvm.store.queries import internal_lbs, load_balancers, networks, rules, settings
 from sysvm.store.store import Row, Tx
 from sysvm.wire.balancing import Algorithm, Carried
 
@@ -36,9 +36,15 @@ def the_rule(call: Call, name: str = "id") -> Row:
 
 
 def changed(call: Call, row: Row, text: str) -> Accepted:
-    """The rule is another one now: its network's routers take their new document."""
-    machines.need_reachable_router(call.tx, row.network_id)
-    return Accepted(machines.wish_documents(call.tx, row.network_id), call.about(ABOUT, row), text)
+    """The rule is another one now: who serves it takes a new document."""
+    return Accepted(internal_lbs.changed(call.tx, row), call.about(ABOUT, row), text)
+
+
+def removed(call: Call, row: Row) -> Accepted:
+    """The rule is no more."""
+    rules.remove(call.tx, row)
+    text = f"deleting load balancer: {row.uuid}"
+    return Accepted(internal_lbs.removed(call.tx, row), call.about(ABOUT, row), text)
 
 
 # ---------------------------------------------------------------- rules
@@ -53,6 +59,8 @@ def create_load_balancer_rule(call: Call) -> Reply:
     network = rule_lists.need_service(call.tx, ip.network_id, load_balancers.SERVICE)
     if call.get("networkid") and call.need(tables.network, "networkid").id != network.id:
         raise Refused(f"The ip address is associated with network {network.name}, not with the given networkid")
+    if internal_lbs.is_provided(call.tx, network):
+        raise Refused(f"Network {network.name} has internal load balancers only; use createLoadBalancer")
     algorithm, carried = judge.algorithm(call["algorithm"]), judge.carried(call.get("protocol"))
     public, private = judge.port(call["publicport"], "publicPort"), judge.port(call["privateport"], "privatePort")
     dns = bool(ip.source_nat) and "Dns" in networks.services(call.tx, network)
@@ -70,25 +78,8 @@ def _add(call: Call, ip: Row, public: int, private: int, algorithm: Algorithm, c
     related = None
     if call.get("openfirewall", True) and ip.vpc_id is None:  # in a VPC its network's ACL says who comes in
         related = firewall_commands.add(call, ip, match, sources or (firewall.ANYWHERE,)).id
-    id_ = call.tx.insert(
-        tables.firewall_rule,
-        uuid=call.ids.uuid(),
-        purpose=rules.BALANCING,
-        public_ip_id=ip.id,
-        network_id=ip.network_id,
-        protocol=match.protocol,
-        first_port=public,
-        last_port=public,
-        private_first_port=private,
-        private_last_port=private,
-        sources=list(sources),
-        related_id=related,
-        for_display=call.get("fordisplay", True),
-        account_id=ip.account_id,
-        domain_id=ip.domain_id,
-        domain_path=ip.domain_path,
-        created=call.now,
-    )
+    where = {"public_ip_id": ip.id, "network_id": ip.network_id}
+    id_ = insert_rule(call, ip, public, private, sources=list(sources), related_id=related, **where)
     words = {"name": call["name"], "description": call.get("description") or ""}
     call.tx.insert(
         tables.load_balancer, rule_id=id_, algorithm=algorithm.value, protocol=carried.value, **words
@@ -98,15 +89,35 @@ def _add(call: Call, ip: Row, public: int, private: int, algorithm: Algorithm, c
     return found
 
 
+def insert_rule(call: Call, owner: Row, port: int, private_port: int, **where: Any) -> int:
+    """The rule's row, owned as `owner` (an address or a network) is; its id."""
+    return call.tx.insert(
+        tables.firewall_rule,
+        uuid=call.ids.uuid(),
+        purpose=rules.BALANCING,
+        protocol="tcp",
+        first_port=port,
+        last_port=port,
+        private_first_port=private_port,
+        private_last_port=private_port,
+        for_display=call.get("fordisplay", True),
+        account_id=owner.account_id,
+        domain_id=owner.domain_id,
+        domain_path=owner.domain_path,
+        created=call.now,
+        **where,
+    )
+
+
 @handler("listLoadBalancerRules")
 def list_load_balancer_rules(call: Call) -> Reply:
-    """Rules that the caller may see."""
+    """Rules on public addresses that the caller may see."""
     rule, more, member = tables.firewall_rule.c, tables.load_balancer.c, tables.load_balancer_member.c
 
     def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
         return [answers.rule(row, []) for row in found]
 
-    statement = load_balancers.statement()
+    statement = load_balancers.statement().where(more.source_address.is_(None))
     if "fordisplay" in call:
         statement = statement.where(rule.for_display.is_(call["fordisplay"]))
     if call.get("networkid"):
@@ -147,9 +158,7 @@ def update_load_balancer_rule(call: Call) -> Reply:
 @handler("deleteLoadBalancerRule")
 def delete_load_balancer_rule(call: Call) -> Reply:
     """No more, nor the firewall rule that was opened with it."""
-    row = the_rule(call)
-    rules.remove(call.tx, row)
-    return changed(call, row, f"deleting load balancer: {row.uuid}")
+    return removed(call, the_rule(call))
 
 
 @result("createLoadBalancerRule", "updateLoadBalancerRule")

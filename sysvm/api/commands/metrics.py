@@ -10,7 +10,7 @@ from sysvm.api.call import Call, One, Rows
 from sysvm.api.handlers import handler
 from sysvm.api.listing import slice_rows
 from sysvm.store import tables
-from sysvm.store.queries import capacity
+from sysvm.store.queries import capacity, machines
 from sysvm.store.queries.capacity import Amount, Place
 from sysvm.store.store import Row
 
@@ -73,6 +73,7 @@ def _count(call: Call, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> 
 def list_infrastructure(call: Call) -> One:
     """How many of everything."""
     machine, alert, host = tables.machine, tables.alert, tables.host
+    router = machine.c.kind == "router"
     alerts = sa.select(sa.func.count()).select_from(alert).where(alert.c.archived.is_(False))
     servers = sa.select(sa.func.count()).select_from(tables.session).where(tables.session.c.until > call.now)
     return One({
@@ -84,8 +85,8 @@ def list_infrastructure(call: Call) -> One:
         "storagepools": _count(call, tables.storage_pool),
         "imagestores": _count(call, tables.image_store),
         "systemvms": _count(call, machine, machine.c.kind.in_(("consoleproxy", "secstorage"))),
-        "routers": _count(call, machine, machine.c.kind == "router"),
-        "ilbvms": 0,
+        "routers": _count(call, machine, sa.and_(router, machine.c.role != machines.INTERNAL_LB)),
+        "ilbvms": _count(call, machine, sa.and_(router, machine.c.role == machines.INTERNAL_LB)),
         "managementservers": int(call.tx.value(servers)),
         "alerts": int(call.tx.value(alerts)),
     })  # fmt: skip

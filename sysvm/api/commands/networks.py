@@ -15,7 +15,7 @@ from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.api.rules import subnets
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import machines, networks, prefixes6, private_gateways, turns
+from sysvm.store.queries import internal_lbs, load_balancers, machines, networks, prefixes6, private_gateways, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 
@@ -138,6 +138,7 @@ def restart_network(call: Call) -> Reply:
         parts = tuple(machines.replace(call.tx, router) for router in machines.routers_of(call.tx, row.id))
     else:
         parts = _start_stopped(call.tx, row) + machines.wish_documents(call.tx, row.id)
+        parts += internal_lbs.restart(call.tx, row.id, cleanup=False)
     if networks.is_needed(call.tx, row):
         parts = (*parts, networks.implement(call.tx, row.id))
     return Accepted(parts, call.about(ABOUT, row), f"restarting network: {row.uuid}")
@@ -257,7 +258,16 @@ def other_offering(tx: Tx, row: Row, offering: Row) -> dict[str, Any]:
             raise Refused(
                 f"Network offering {offering.name} lacks {service}, but the network has such rules", Why.IN_USE
             )
+    _check_scheme(tx, row, offering)
     return {"offering_id": offering.id, "egress_default_allow": bool(offering.egress_default_allow)}
+
+
+def _check_scheme(tx: Tx, row: Row, offering: Row) -> None:
+    """Internal load balancers are not served by routers, nor public ones inside."""
+    internal = internal_lbs.is_provided(tx, row)
+    rules = load_balancers.internal_of(tx, row.id) if internal else load_balancers.of_network(tx, row.id)
+    if rules and internal_lbs.is_offered(offering) != internal:
+        raise Refused(f"Network offering {offering.name} has another provider of Lb, but the network has such rules", Why.IN_USE)
 
 
 @result("updateNetwork")

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sysvm.api.answers import routers as answers
-from sysvm.api.call import Accepted, Call, One, Reply
+from sysvm.api.call import Accepted, Call, One, Reply, Rows
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import list_rows
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.prepared import Condition, rare
+from sysvm.store.prepared import Condition, Prepared, rare
 from sysvm.store.queries import machine_rows, machines, router_health, router_versions, routers
 from sysvm.store.queries.jobs import Part
 from sysvm.store.queries.router_health import NOTHING
@@ -25,7 +25,7 @@ ABOUT = "DomainRouter"
 def the_router(call: Call, name: str = "id") -> Row:
     """The router that a parameter names."""
     row = call.need(tables.machine, name)
-    if row.kind != "router":
+    if row.kind != "router" or row.role == machines.INTERNAL_LB:
         raise Refused(f"Unable to find router by id {call[name]}")
     return row
 
@@ -41,9 +41,13 @@ def answer(tx: Tx, row: Row, *, admin: bool) -> dict[str, Any]:
 @handler("listRouters")
 def list_routers(call: Call) -> Reply:
     """Routers of networks; hosts and control addresses only for administrators."""
+    return page_of(call, routers.living(), _filters(call))
+
+
+def page_of(call: Call, statement: Prepared, conditions: Sequence[Condition]) -> Rows:
+    """The page of machines of kind router that the caller asks for and may see."""
     machine = tables.machine.c
     admin = call.caller.is_root or call.caller.role_type == "ResourceAdmin"
-
     with_results = bool(call.get("fetchhealthcheckresults"))
 
     def rows(tx: Tx, found: Sequence[Row]) -> list[dict[str, Any]]:
@@ -59,10 +63,10 @@ def list_routers(call: Call) -> Reply:
 
     return list_rows(
         call,
-        routers.living(),
+        statement,
         tables.machine,
         rows,
-        where=_filters(call),
+        where=conditions,
         equal={"name": machine.name, "state": machine_rows.state_column},
         refs={
             "zoneid": (tables.zone, machine.zone_id),

@@ -16,7 +16,7 @@ from sysvm.api.rules import subnets
 from sysvm.api.rules import vpcs as judge
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import limits, machines, networks, nics, vpcs, zones
+from sysvm.store.queries import internal_lbs, limits, machines, networks, nics, vpcs, zones
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Traffic
@@ -173,6 +173,8 @@ def restart_vpc(call: Call) -> Reply:
         stopped = (router for router in routers if router.wanted == "stopped")
         parts = tuple(machines.want(call.tx, router, "running") for router in stopped)
         parts += vpcs.wish_documents(call.tx, row.id)
+    for tier in vpcs.tiers_of(call.tx, row.id):
+        parts += internal_lbs.restart(call.tx, tier.id, cleanup=bool(call.get("cleanup")))
     call.tx.update(tables.vpc, row.id, restart_required=False)
     return Accepted((*parts, vpcs.want(call.tx, row.id)), call.about(ABOUT, row), f"restarting VPC Id: {row.uuid}")
 

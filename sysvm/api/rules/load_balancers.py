@@ -4,6 +4,7 @@ CloudStack checks the form of sizes and times only; what HAProxy would then refu
 here too, so that no rule can stop another one.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,20 @@ def port(number: int, name: str) -> int:
     if not 1 <= number <= 65535:
         raise Refused(f"{name} is an invalid value: {number}")
     return number
+
+
+def check_scheme(text: str) -> None:
+    """The only one in which a load balancer has an address of its own."""
+    if text.strip().lower() != "internal":
+        raise Refused(f"Invalid value for scheme: {text}. Supported value is Internal")
+
+
+def source_address(text: str) -> str:
+    """An IPv4 address in normal form."""
+    try:
+        return str(ipaddress.IPv4Address(text.strip()))
+    except ValueError:
+        raise Refused(f"Invalid sourceipaddress {text}: it is an IPv4 address of the network") from None
 
 
 def refuse_taken_port(public_port: int, statistics_port: int, *, answers_dns: bool) -> None:

@@ -166,6 +166,7 @@ def of_offering(
     rows = {name: _row(who) for name, who in chosen.items()}
     for entry in capabilities:
         _choose(rows, entry)
+    _check_scheme(rows.get("Lb"))
     return Services(rows)
 
 
@@ -229,6 +230,18 @@ def _choose(rows: dict[str, dict[str, Any]], entry: Mapping[str, str]) -> None:
             f"Capability {entry['capabilitytype']} of service {name} can be {' or '.join(allowed)}, not {value}"
         )
     rows[name]["capabilities"][_proper.get(kind, entry["capabilitytype"])] = value
+
+
+def _check_scheme(balancing: dict[str, Any] | None) -> None:
+    """Who balances inside does so only there; nobody else does. A VPC's offering may name both."""
+    if balancing is None or len(balancing["providers"]) > 1:
+        return
+    scheme = "internal" if balancing["provider"] == INTERNAL_LB else "public"
+    chosen = balancing["capabilities"].get("LbSchemes")
+    if chosen not in (None, scheme):
+        raise Refused(f"Provider {balancing['provider']} doesn't support capability LbSchemes={chosen} of service Lb")
+    if scheme == "internal":
+        balancing["capabilities"]["LbSchemes"] = scheme
 
 
 def plain(names: Sequence[str], who: str, **capabilities: str) -> dict[str, dict[str, Any]]:

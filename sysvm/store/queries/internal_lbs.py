@@ -24,8 +24,12 @@ OF_NETWORK = "kind = 'router' and network_id = :network and role = :role and rem
 def is_provided(tx: Tx, network: Row) -> bool:
     """Whether the network's load balancing is internal."""
     offering = tx.get(tables.network_offering, network.offering_id)
-    service = ((offering.services or {}) if offering is not None else {}).get(load_balancers.SERVICE) or {}
-    return PROVIDER in (service.get("providers") or [service.get("provider")])
+    return offering is not None and is_offered(offering)
+
+
+def is_offered(offering: Row) -> bool:
+    """The same of networks of an offering."""
+    return bool(((offering.services or {}).get(load_balancers.SERVICE) or {}).get("provider") == PROVIDER)
 
 
 def of_network(tx: Tx, network_id: int) -> Sequence[Row]:
@@ -76,8 +80,8 @@ def changed(tx: Tx, rule: Row) -> tuple[Part, ...]:
 
 
 def removed(tx: Tx, rule: Row) -> tuple[Part, ...]:
-    """An internal rule is no more; its machine goes with the last one."""
-    if load_balancers.internal_of(tx, rule.network_id, rule.source_address):
+    """A rule is no more; of internal ones the machine goes with the last one of its address."""
+    if rule.source_address is None or load_balancers.internal_of(tx, rule.network_id, rule.source_address):
         return changed(tx, rule)
     machine = at(tx, rule.network_id, rule.source_address)
     return (machines.want(tx, machine, "gone"),) if machine is not None else ()

@@ -85,6 +85,18 @@ def members(tx: Tx, rule_ids: Iterable[int]) -> Sequence[Row]:
     return tx.all(found.order_by(member.c.id))
 
 
+def guests_behind(tx: Tx, rule_ids: Sequence[int]) -> dict[int, list[Row]]:
+    """Members by rule: rows of `machine`, each with the address by which it stands there."""
+    member, machine = tables.load_balancer_member, tables.machine
+    found: dict[int, list[Row]] = {}
+    if rule_ids:
+        joined = machine.join(member, member.c.machine_id == machine.c.id)
+        of = sa.select(machine, member.c.rule_id, member.c.address.label("member_address")).select_from(joined)
+        for row in tx.all(of.where(member.c.rule_id.in_(rule_ids), member.c.removed.is_(None)).order_by(member.c.id)):
+            found.setdefault(row.rule_id, []).append(row)
+    return found
+
+
 def add_member(tx: Tx, rule_id: int, machine_id: int, address: bytes) -> None:
     """A guest stands behind the rule with this address."""
     tx.insert(

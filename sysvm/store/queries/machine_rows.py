@@ -101,7 +101,7 @@ def statement(*conditions: sa.ColumnElement[bool], without: frozenset[str] = fro
         .outerjoin(tables.pod, tables.pod.c.id == host.c.pod_id)
         .outerjoin(tables.template, tables.template.c.id == machine.c.template_id)
         .outerjoin(tables.network, tables.network.c.id == machine.c.network_id)
-        .outerjoin(tables.vpc, tables.vpc.c.id == machine.c.vpc_id)
+        .outerjoin(tables.vpc, tables.vpc.c.id == sa.func.coalesce(machine.c.vpc_id, tables.network.c.vpc_id))
     )
     columns = [*SHOWN, *_places(), *owned.names(), *_makings(), *_network(), state_column.label("api_state")]
     shown = [column for column in columns if column.key not in without]

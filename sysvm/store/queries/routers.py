@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
+import sqlalchemy as sa
+
 from sysvm.store import tables
 from sysvm.store.prepared import Prepared
 from sysvm.store.queries import machine_rows, nics
+from sysvm.store.queries.machines import INTERNAL_LB
 from sysvm.store.queries.nics import NicRow
 from sysvm.store.store import Row, Tx, among
 
@@ -41,10 +44,20 @@ class MachineView:
 
 @cache
 def living() -> Prepared:
-    """All living routers."""
+    """All living routers of networks and VPCs."""
+    return _routers(tables.machine.c.role != INTERNAL_LB)
+
+
+@cache
+def internal_balancers() -> Prepared:
+    """All living machines that balance inside tiers."""
+    return _routers(tables.machine.c.role == INTERNAL_LB)
+
+
+def _routers(of_role: sa.ColumnElement[bool]) -> Prepared:
     machine = tables.machine.c
     unshown = machine_rows.OF_GUESTS | machine_rows.OF_SYSTEM_VMS
-    statement = machine_rows.statement(machine.kind == "router", machine.removed.is_(None), without=unshown)
+    statement = machine_rows.statement(machine.kind == "router", of_role, machine.removed.is_(None), without=unshown)
     return Prepared(statement, order=(machine.id,))
 
 
