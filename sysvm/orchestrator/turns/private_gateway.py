@@ -1,23 +1,22 @@
 """A private gateway's turn: the VPC's router has its NIC from its first to its last moment, as it has those of tiers.
 
-What the router does with it is in its document. Races: a router that is made at the same moment takes all gateways that are
-there then; what it has is looked at, not remembered. Its state says Ready when a router has been told for the first time, and
-stays so: what becomes of the router then is the router's to show.
+What the router does with it is in its document; how NICs come and go is in `plugging`. Its state says Ready when a router has
+been told for the first time, and stays so: what becomes of the router then is the router's to show.
 """
 
 from sysvm.orchestrator.context import Context
 from sysvm.orchestrator.engine import Gone, Outcome, Result
-from sysvm.orchestrator.turns import making, tier
+from sysvm.orchestrator.turns import making, plugging
 from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
-from sysvm.store.queries import events, jobs, nics, private_gateways, turns, vpcs
+from sysvm.store.queries import events, jobs, private_gateways, turns, vpcs
 from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Tx
 from sysvm.store.tables import unpack_address
 from sysvm.systemvms import network as steps
 from sysvm.systemvms import vpc as plans
-from sysvm.systemvms.vpc import TierRouterSeen, TierSeen, TierStep
+from sysvm.systemvms.vpc import TierSeen, TierStep
 
 complain = in_note_of(tables.private_gateway)
 
@@ -29,11 +28,11 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case None:
             return Gone()
         case plans.WantRouter():
-            return Result(plans.WAIT_S, lambda tx: _want_router(tx, turn.id))
+            return Result(plans.WAIT_S, lambda tx: plugging.want_router(tx, tables.private_gateway, turn.id))
         case plans.Plug(router):
             return Result(plans.WAIT_S, lambda tx: _plug(tx, turn.id, router))
         case plans.Unplug(router):
-            return Result(plans.WAIT_S, lambda tx: _unplug(tx, turn.id, router))
+            return Result(plans.WAIT_S, lambda tx: plugging.unplug(tx, router, _nic_of(turn.id)))
         case steps.Implemented(seconds):
             return Result(seconds, lambda tx: _implemented(tx, turn))
         case steps.Shut():
@@ -51,38 +50,21 @@ def decide(tx: Tx, id_: int) -> TierStep | None:
         TierSeen(
             doomed=gateway.state == private_gateways.DELETING,
             live=gateway.state == private_gateways.READY,
-            routers=tuple(_router(tx, row, id_) for row in vpcs.routers_of(tx, gateway.vpc_id)),
+            routers=plugging.routers_seen(tx, gateway.vpc_id, _nic_of(id_)),
         )
     )
 
 
-def _router(tx: Tx, row: Row, gateway_id: int) -> TierRouterSeen:
-    plugged = private_gateways.is_plugged(tx, row.id, gateway_id)
-    return TierRouterSeen(row.id, row.wanted, plugged, tier.is_settled(tx, row))
-
-
-def _want_router(tx: Tx, id_: int) -> None:
-    gateway = tx.get(tables.private_gateway, id_)
-    assert gateway is not None
-    tx.update(tables.vpc, gateway.vpc_id, wanted=True)
-    turns.wish(tx, vpcs.KIND, gateway.vpc_id)
+def _nic_of(gateway_id: int) -> plugging.Its:
+    return lambda nic: nic.private_gateway_id == gateway_id
 
 
 def _plug(tx: Tx, id_: int, router_id: int) -> None:
     gateway, router = tx.get(tables.private_gateway, id_), tx.get(tables.machine, router_id)
     assert gateway is not None and router is not None
-    making.add_private_nic(tx, router, tier.next_device(tx, router_id), gateway)
-    tier.tell(tx, router)
+    making.add_private_nic(tx, router, plugging.next_device(tx, router_id), gateway)
+    plugging.tell(tx, router)
     private_gateways.tell_neighbours(tx, router)
-
-
-def _unplug(tx: Tx, id_: int, router_id: int) -> None:
-    router = tx.get(tables.machine, router_id)
-    assert router is not None
-    for nic in nics.of_machine(tx, router_id):
-        if nic.private_gateway_id == id_:
-            nics.remove_nic(tx, nic.id)
-    tier.tell(tx, router)
 
 
 # ---------------------------------------------------------------- states

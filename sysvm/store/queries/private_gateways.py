@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import machines, nics, owned, turns
+from sysvm.store.queries import machines, owned, turns
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import Isolation
@@ -154,8 +154,3 @@ def _tell_network(tx: Tx, network_id: int, but: int) -> None:
     for (machine_id,) in tx.sql(ON_NETWORK, network=network_id):
         if machine_id != but:
             machines.wish_document(tx, machine_id)
-
-
-def is_plugged(tx: Tx, router_id: int, gateway_id: int) -> bool:
-    """Whether the router has its NIC."""
-    return any(nic.private_gateway_id == gateway_id for nic in nics.of_machine(tx, router_id))
