@@ -157,6 +157,14 @@ async def test_a_domain_below_another_one_of_an_offering_is_left_out(stage: Stag
     assert {below["id"], west["id"]} == set(changed["domainid"].split(","))
 
 
+async def test_disks_have_no_cache_and_offerings_say_so(stage: Stage):
+    """The mode that CloudStack has by default is accepted, and no other one."""
+    made = await stage.admin("createDiskOffering", name="d", displaytext="d", disksize=1, cachemode="none")
+    assert "none" == made["cacheMode"]
+    with refusal(431, "cache mode of disks is none"):
+        await stage.admin("createDiskOffering", name="e", displaytext="e", disksize=1, cachemode="writeback")
+
+
 async def test_disk_offerings(stage: Stage):
     """Sizes in GB."""
     made = await stage.admin("createDiskOffering", name="d7", displaytext="7 GB", disksize=7, tags="fast")

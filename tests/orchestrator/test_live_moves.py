@@ -46,6 +46,28 @@ def test_a_guest_is_moved_by_name_of_the_host_and_by_choice():
     tell(story, hosts=2, guests_only=True)
 
 
+def test_a_guest_is_moved_with_its_volumes_to_storage_that_may_be_named():
+    """As the web UI does it; what the host has not is refused."""
+
+    async def story(tale: Tale) -> None:
+        guest = await a_guest(tale)
+        host = await other_host(tale, guest)
+        (volume,) = await tale.ask("listVolumes")
+        wanted = {"virtualmachineid": guest["id"], "hostid": host["id"]}
+        pool = volume["storageid"]
+        to = {"migrateto[0].volume": volume["id"], "migrateto[0].pool": pool}
+        other = await tale.ask("createStoragePool", zoneid=host["zoneid"], podid=host["podid"], clusterid=host["clusterid"],
+                               name="other", url="file:///srv/other", scope="CLUSTER")  # fmt: skip
+        with pytest.raises(ApiError, match="can't come to storage other"):
+            await tale.ask("migrateVirtualMachineWithVolume", **wanted, **{**to, "migrateto[0].pool": other["id"]})
+        with pytest.raises(ApiError, match="hostId must be passed"):
+            await tale.ask("migrateVirtualMachineWithVolume", virtualmachineid=guest["id"])
+        moved = await tale.job("migrateVirtualMachineWithVolume", **wanted, **to)
+        assert ("Running", host["id"]) == (moved["state"], moved["hostid"])
+
+    tell(story, hosts=2, guests_only=True)
+
+
 async def stopped(tale: Tale, guest: dict[str, Any], host: dict[str, Any]) -> None:
     await tale.job("stopVirtualMachine", id=guest["id"])
 

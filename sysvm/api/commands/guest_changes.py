@@ -9,6 +9,7 @@ from sysvm.api.call import Accepted, Call, One, Owner, Reply
 from sysvm.api.commands import guest_deploy, guest_keys, guest_networks, security_groups
 from sysvm.api.commands.guest_deploy import NewDisk
 from sysvm.api.commands.guests import ABOUT, answer, the_guest
+from sysvm.api.commands.offering_use import owner_of
 from sysvm.api.commands.owned import is_admin
 from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.handlers import handler
@@ -130,7 +131,7 @@ def _change_offering(call: Call, row: Row) -> None:
     need_none(call.tx, row.id, "scale the VM", memory=True)
     zone = call.tx.get(tables.zone, row.zone_id)
     assert zone is not None
-    offering = guest_deploy.service_offering(call, zone)
+    offering = guest_deploy.service_offering(call, zone, owner_of(row))
     size = rules.size(offering, pairs(call.get("details")))
     current = call.tx.get(tables.service_offering, row.service_offering_id)
     assert current is not None

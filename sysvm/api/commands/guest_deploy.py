@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sysvm.api.call import Accepted, Call, Owner, Reply
-from sysvm.api.commands import guest_groups, guest_keys, guest_networks, guest_places
+from sysvm.api.commands import guest_groups, guest_keys, guest_networks, guest_places, offering_use
 from sysvm.api.commands.guest_networks import Plug
 from sysvm.api.handlers import handler
 from sysvm.api.params import pairs
@@ -96,7 +96,7 @@ def _checked(call: Call) -> New:
     if zone.allocation_state == "Disabled" and not call.caller.is_root:
         raise Refused(f"Cannot perform this operation, Zone is currently disabled: {zone.name}", Why.NOT_ALLOWED)
     owner = call.owner()
-    offering = service_offering(call, zone)
+    offering = service_offering(call, zone, owner)
     image = usable_image(call, owner)
     check_ready(call, image, zone)
     details = pairs(call.get("details"))
@@ -105,23 +105,21 @@ def _checked(call: Call) -> New:
     kept = {name: value for name, value in details.items() if name not in rules.SIZES}
     kept |= rules.keyboard(call.get("keyboard", ""))
     size = rules.size(offering, details)
-    return New(zone, owner, offering, image, size, hypervisor, _disks(call, image, offering, details), hostname, kept)
+    disk = call.row(tables.disk_offering, "diskofferingid")
+    if disk is not None:
+        offering_use.need_usable(call.tx, "Disk offering", disk, zone, owner)
+    disks = _disks(call, image, offering, disk, details)
+    return New(zone, owner, offering, image, size, hypervisor, disks, hostname, kept)
 
 
-def service_offering(call: Call, zone: Row) -> Row:
-    """The compute offering that a call names, if this caller may use it in the zone."""
+def service_offering(call: Call, zone: Row, owner: Owner) -> Row:
+    """The compute offering that a call names, if guests of this owner may have it in the zone."""
     offering = call.need(tables.service_offering, "serviceofferingid")
     if offering.is_system:
         raise Refused(f"Service offering {offering.name} is a system offering; guests need another one")
     if offering.state != "Active":
         raise Refused(f"Service offering {offering.name} is not active")
-    zones = [int(part) for part in (offering.zone_ids or "").split(",") if part]
-    if zones and zone.id not in zones:
-        raise Refused(f"Service offering {offering.name} is not available in zone {zone.name}")
-    domains = [int(part) for part in (offering.domain_ids or "").split(",") if part]
-    above = [int(part) for part in call.caller.domain_path.split("/") if part]
-    if domains and not call.caller.is_root and not set(domains) & set(above):
-        raise Refused(f"Service offering {offering.name} is not available to your domain", Why.NOT_ALLOWED)
+    offering_use.need_usable(call.tx, "Service offering", offering, zone, owner)
     return offering
 
 
@@ -163,8 +161,9 @@ def _hypervisor(call: Call, image: Row) -> str:
     return found
 
 
-def _disks(call: Call, image: Row, offering: Row, details: dict[str, str]) -> tuple[NewDisk, ...]:
-    disk = call.row(tables.disk_offering, "diskofferingid")
+def _disks(
+    call: Call, image: Row, offering: Row, disk: Row | None, details: dict[str, str]
+) -> tuple[NewDisk, ...]:
     if image.is_iso:
         if disk is None:
             raise Refused("Installing from ISO requires a disk offering to be specified for the root disk.")

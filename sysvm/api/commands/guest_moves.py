@@ -1,4 +1,5 @@
-"""migrateVirtualMachine and findHostsForMigration: a guest comes to another host of its cluster while it runs.
+"""migrateVirtualMachine, migrateVirtualMachineWithVolume and findHostsForMigration: a guest comes to another host of its cluster
+while it runs.
 
 Its volumes come with it where the hosts do not share them. The job ends when it runs there, or with the reason why it stays.
 """
@@ -12,7 +13,7 @@ from sysvm.api.handlers import handler
 from sysvm.api.listing import slice_rows
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
-from sysvm.store.queries import hosts, live_moves
+from sysvm.store.queries import hosts, live_moves, volumes
 from sysvm.store.store import Row
 
 
@@ -35,6 +36,35 @@ def migrate_virtual_machine(call: Call) -> Reply:
     part = live_moves.begin(call.tx, call.ids.uuid(), row, host)
     text = f"Attempting to migrate VM Id: {row.uuid} to host Id: {host.uuid}"
     return Accepted((part,), call.about(ABOUT, row), text)
+
+
+@handler("migrateVirtualMachineWithVolume")
+def migrate_virtual_machine_with_volume(call: Call) -> Reply:
+    """To the host that is named; its volumes come to the storage of that host, which `migrateto` may name for each."""
+    row = the_guest(call, "virtualmachineid")
+    host = call.row(tables.host, "hostid")
+    if host is None:
+        raise Refused("hostId must be passed for migrating the VM; volumes of a stopped VM are moved with migrateVolume")
+    if why := live_moves.why_not(call.tx, row) or live_moves.why_not_to(call.tx, row, host):
+        raise Refused(why)
+    for pair in call.get("migrateto", ()):
+        _check_pool(call, row, host, pair)
+    part = live_moves.begin(call.tx, call.ids.uuid(), row, host)
+    text = f"Attempting to migrate VM Id: {row.uuid} to host Id: {host.uuid}"
+    return Accepted((part,), call.about(ABOUT, row), text)
+
+
+def _check_pool(call: Call, row: Row, host: Row, pair: dict[str, str]) -> None:
+    """Refused unless the pool is where the volume will come to."""
+    volume = call.find(tables.volume, pair.get("volume", ""), "migrateto")
+    pool = call.find(tables.storage_pool, pair.get("pool", ""), "migrateto")
+    if volume.machine_id != row.id:
+        raise Refused(f"Volume {volume.name} is not attached to the vm")
+    meant = volumes.pool_on(call.tx, host)
+    stays = live_moves.is_on(call.tx, volume, host)
+    there = volume.pool_id if stays else (meant.id if meant is not None else None)
+    if pool.id != there:
+        raise Refused(f"Volume {volume.name} can't come to storage {pool.name} on host {host.name}; leave migrateto out")
 
 
 def _best(call: Call, row: Row) -> Row:

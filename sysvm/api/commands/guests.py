@@ -250,7 +250,8 @@ def recover_virtual_machine(call: Call) -> Reply:
 
 @result(
     "deployVirtualMachine", "startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "destroyVirtualMachine",
-    "restoreVirtualMachine", "scaleVirtualMachine", "migrateVirtualMachine", "addNicToVirtualMachine",
+    "restoreVirtualMachine", "scaleVirtualMachine", "migrateVirtualMachine",
+    "migrateVirtualMachineWithVolume", "addNicToVirtualMachine",
     "removeNicFromVirtualMachine", "updateDefaultNicForVirtualMachine", "updateVmNicIp", "resetPasswordForVirtualMachine",
     "resetSSHKeyForVirtualMachine", "attachIso", "detachIso", "updateVMAffinityGroup",
 )  # fmt: skip

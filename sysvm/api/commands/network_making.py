@@ -12,6 +12,7 @@ from sysvm.api.answers import networks as answers
 from sysvm.api.call import Call, One, Owner, Reply
 from sysvm.api.commands import shared_ranges6, vpc_tiers
 from sysvm.api.commands.networks import ABOUT
+from sysvm.api.commands.offering_use import need_usable
 from sysvm.api.commands.owned import is_admin
 from sysvm.api.handlers import handler
 from sysvm.api.rules import ranges6, subnets
@@ -83,6 +84,7 @@ def create_network(call: Call) -> Reply:
         _check_basic(call, zone, offering)
     subnet = vpc_tiers.subnet(call, vpc) if vpc is not None else _subnet(call, zone, offering, shared)
     owner = Owner(vpc.account_id, vpc.domain_id, vpc.domain_path) if vpc is not None else call.owner()
+    need_usable(call.tx, "Network offering", offering, zone, owner)
     wire = _wire(call, zone, offering, owner)
     acl_type = _acl_type(call, shared)
     new = New(

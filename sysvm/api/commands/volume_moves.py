@@ -6,6 +6,7 @@ to is stopped meanwhile. Where it was it goes when it is whole where it shall be
 
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands import images
+from sysvm.api.commands.offering_use import owner_of
 from sysvm.api.commands.snapshots import need_copyable
 from sysvm.api.commands.vm_snapshots import need_none
 from sysvm.api.commands.volumes import disk_offering
@@ -71,7 +72,7 @@ def _check_guest(call: Call, volume: Row, host: Row) -> None:
 
 def _offering(call: Call, volume: Row, zone: Row) -> None:
     """A new offering for the volume where it goes; it does not change its size."""
-    offering = disk_offering(call, zone, "newdiskofferingid")
+    offering = disk_offering(call, zone, owner_of(volume), "newdiskofferingid")
     if offering is None:
         return
     if volume.type == "ROOT":

@@ -45,7 +45,7 @@ def _new(call: Call, state: str, form: str, **image: Any) -> Row:
     if zone.allocation_state == "Disabled" and not call.caller.is_root:
         raise Refused(f"Cannot perform this operation, Zone is currently disabled: {zone.name}", Why.NOT_ALLOWED)
     images.need_store(call.tx, zone)
-    offering = disk_offering(call, zone)
+    offering = disk_offering(call, zone, call.owner())
     if offering is not None and not offering.customized:
         raise Refused(f"Disk offering {offering.name} has a size of its own; an uploaded volume takes a custom one")
     owner = call.owner()

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from sysvm.api.answers import volumes as answers
-from sysvm.api.call import Accepted, Call, Reply, Success
+from sysvm.api.call import Accepted, Call, Owner, Reply, Success
 from sysvm.api.commands.guests import the_guest
+from sysvm.api.commands.offering_use import need_usable, owner_of
 from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.commands.snapshots import zone_of
 from sysvm.api.commands.vm_snapshots import need_none
@@ -78,20 +79,14 @@ def _volume_result(tx: Tx, job: Row) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- create
-def disk_offering(call: Call, zone: Row, name: str = "diskofferingid") -> Row | None:
-    """The disk offering that a call names, if this caller may use it in the zone."""
+def disk_offering(call: Call, zone: Row, owner: Owner, name: str = "diskofferingid") -> Row | None:
+    """The disk offering that a call names, if volumes of this owner may have it in the zone."""
     offering = call.row(tables.disk_offering, name)
     if offering is None:
         return None
     if offering.state != "Active":
         raise Refused(f"Disk offering {offering.name} is not active")
-    zones = [int(part) for part in (offering.zone_ids or "").split(",") if part]
-    if zones and zone.id not in zones:
-        raise Refused(f"Disk offering {offering.name} is not available in zone {zone.name}")
-    domains = {int(part) for part in (offering.domain_ids or "").split(",") if part}
-    above = {int(part) for part in call.caller.domain_path.split("/") if part}
-    if domains and not call.caller.is_root and not domains & above:
-        raise Refused(f"Disk offering {offering.name} is not available to your domain", Why.NOT_ALLOWED)
+    need_usable(call.tx, "Disk offering", offering, zone, owner)
     return offering
 
 
@@ -100,7 +95,7 @@ def create_volume(call: Call) -> Reply:
     """A data volume: an empty one by its disk offering, or what a snapshot holds."""
     snapshot = call.row(tables.snapshot, "snapshotid")
     zone = _zone_of(call, snapshot)
-    offering = disk_offering(call, zone)
+    offering = disk_offering(call, zone, call.owner())
     if offering is None and snapshot is None:
         raise Refused("Missing parameter(s), either a positive volume size or a snapshot id must be specified; give"
                       " diskofferingid or snapshotid")  # fmt: skip
@@ -300,7 +295,7 @@ def resize_volume(call: Call) -> Reply:
         need_none(call.tx, volume.machine_id, "resize a volume")
     zone = call.tx.get(tables.zone, volume.zone_id)
     assert zone is not None
-    chosen = disk_offering(call, zone)
+    chosen = disk_offering(call, zone, owner_of(volume))
     if chosen is not None and volume.type == "ROOT":
         raise Refused("A root volume has no disk offering; give the new size with size")
     own = call.tx.get(tables.disk_offering, volume.disk_offering_id) if volume.disk_offering_id is not None else None

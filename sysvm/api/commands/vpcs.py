@@ -9,6 +9,7 @@ from sysvm.api.answers import networks as network_answers
 from sysvm.api.answers import vpcs as answers
 from sysvm.api.call import Accepted, Call, Owner, Reply
 from sysvm.api.commands import network_making
+from sysvm.api.commands.offering_use import need_usable
 from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, list_rows, tags_of
@@ -34,6 +35,7 @@ def create_vpc(call: Call) -> Reply:
         raise Refused("Unable to create a VPC: cidr must be given")
     cidr = judge.cidr(call["cidr"])
     owner = call.owner()
+    need_usable(call.tx, "VPC offering", offering, zone, owner)
     limits.check_limit(call.tx, owner.account_id, limits.Kind.VPCS)
     id_ = call.tx.insert(
         tables.vpc,
