@@ -66,6 +66,7 @@ class Story:
         await self.traffic(web)
         await self.routes(second)
         await self.private_gateway(router)
+        await self.balanced_inside(zone)
         assert 1400 == (await self.job("updateVPC", id=self.vpc["id"], publicmtu=1400))["publicmtu"]
         assert [1500, 1400, 1500] == [each.mtu for each in (await self.document()).interfaces[:3]]
         await self.job("restartVPC", id=self.vpc["id"], cleanup=True)
@@ -85,8 +86,8 @@ class Story:
 
         return await self.cloud.store.read(read)
 
-    async def tier(self, zone: dict[str, Any], name: str, number: int) -> dict[str, Any]:
-        offering = await self.one("listNetworkOfferings", name="DefaultIsolatedNetworkOfferingForVpcNetworks")
+    async def tier(self, zone: dict[str, Any], name: str, number: int, kind: str = "") -> dict[str, Any]:
+        offering = await self.one("listNetworkOfferings", name=f"DefaultIsolatedNetworkOfferingForVpcNetworks{kind}")
         allow = [row for row in await self.ask("listNetworkACLLists") if row["name"] == "default_allow"]
         made = await self.ask(
             "createNetwork", zoneid=zone["id"], name=name, displaytext=name, networkofferingid=offering["id"],
@@ -173,6 +174,32 @@ class Story:
         assert [("192.168.77.0/24", hop)] == [(each.destination, each.via) for each in (await self.document()).vpc.routes]
         await self.job("deleteStaticRoute", id=route["id"])
         assert () == (await self.document()).vpc.routes
+
+    async def balanced_inside(self, zone: dict[str, Any]) -> None:
+        """A load balancer of a tier has a machine from its first member to its end, or to that of the tier."""
+        inner = await self.tier(zone, "inner", 3, "WithInternalLB")
+        guest = await self.guest(zone, "i", inner)
+        place = {"networkid": inner["id"], "sourceipaddressnetworkid": inner["id"], "scheme": "Internal"}
+        given = {"algorithm": "leastconn", "sourceport": 80, "instanceport": 8080, **place}
+        one, two = [await self.job("createLoadBalancer", name=name, **given) for name in ("one", "two")]
+        assert [] == await self.ask("listInternalLoadBalancerVMs")
+        for made in (one, two):
+            await self.job("assignToLoadBalancerRule", id=made["id"], virtualmachineids=guest["id"])
+        rows = await self.ask("listInternalLoadBalancerVMs", networkid=inner["id"], state="Running")
+        assert {one["sourceipaddress"], two["sourceipaddress"]} == {row["guestipaddress"] for row in rows}
+        assert_row_matches_catalogue("listInternalLoadBalancerVMs", rows[0])
+        stopped = await self.job("stopInternalLoadBalancerVM", id=rows[0]["id"])
+        assert ("Stopped", f"b-{stopped['name'].split('-')[1]}-VM") == (stopped["state"], stopped["name"])
+        assert "Running" == (await self.job("startInternalLoadBalancerVM", id=rows[0]["id"]))["state"]
+        types = {row["type"] for row in await self.ask("listEvents", keyword=stopped["name"], pagesize=100, page=1)}
+        assert {"INTERNALLBVM.CREATE", "INTERNALLBVM.START", "INTERNALLBVM.STOP"} <= types
+        await self.job("deleteLoadBalancer", id=one["id"])
+        (left,) = await self.ask("listInternalLoadBalancerVMs")
+        assert two["sourceipaddress"] == left["guestipaddress"]
+        await self.job("destroyVirtualMachine", id=guest["id"], expunge=True)
+        await self.job("deleteNetwork", id=inner["id"])
+        assert [] == await self.ask("listInternalLoadBalancerVMs", listall=True)
+        assert [] == await self.ask("listLoadBalancers", listall=True)
 
     async def private_gateway(self, router: dict[str, Any]) -> None:
         """The router has one more NIC, with a route, rules and source NAT, and then it has not."""

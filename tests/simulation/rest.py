@@ -110,8 +110,8 @@ ADDRESSES = {
     "two NICs of a network have one address": "select a.network_id, a.address from nic_address a join nic n on n.id = a.nic_id "
     "join machine m on m.id = n.machine_id where a.network_id is not null and a.removed is null and m.removed is null "
     "group by a.network_id, a.address having count(*) > 1",
-    "a network has two routers": "select network_id from machine where kind = 'router' and removed is null "
-    "group by network_id having count(*) > 1",
+    "a network has two routers": "select network_id from machine where kind = 'router' and role <> 'INTERNAL_LB_VM' "
+    "and removed is null group by network_id having count(*) > 1",
     "a machine that is gone is placed": "select p.id from placement p join machine m on m.id = p.machine_id "
     "where p.removed is null and m.removed is not null",
     "a machine is placed twice": "select machine_id from placement where removed is null group by machine_id "

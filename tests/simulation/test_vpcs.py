@@ -31,7 +31,7 @@ async def live(cloud: Cloud) -> None:
     assert [web, data, -private] == await plugged(cloud, router.id)
     await check(cloud)
 
-    await _die(cloud, router.id)
+    await die(cloud, router.id)
     assert [web, data, -private] == await plugged(cloud, router.id)
     await check(cloud)
 
@@ -156,7 +156,7 @@ async def plugged(cloud: Cloud, router: int) -> list[int]:
     return held
 
 
-async def _die(cloud: Cloud, router: int) -> None:
+async def die(cloud: Cloud, router: int) -> None:
     """kill -9 of its processes, and its next life."""
     row = await cloud.row(tables.machine, router)
 
