@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sysvm.agent.paths import Paths
+from sysvm.basics.digest import digest
 from sysvm.basics.tasks import Tasks
 from sysvm.wire.channel import AgentNoticeBody, AgentReport, Apply, Report
 from sysvm.wire.documents import SystemVmDocument
@@ -208,6 +209,12 @@ class Lab:
         """The agent's answer to Apply."""
         assert self.host is not None
         return self.host.call(Apply(document), AgentReport)
+
+    def make_live(self, document: SystemVmDocument) -> AgentReport:
+        """Applies a document and sees that all of it is live."""
+        report = self.apply(document)
+        assert (digest(document), ()) == (report.live, report.faults)
+        return report
 
     def report(self) -> AgentReport:
         """The agent's answer to Report."""

@@ -6,14 +6,10 @@ alone, for rules are changed by hand, too.
 
 from dataclasses import dataclass
 
-import msgspec
 import pytest
 
-from sysvm.wire.channel import ForgetTask, RunTask, TaskBody
 from sysvm.wire.documents import EgressRule, FirewallRule, Protocol
-from sysvm.wire.explaining import Explained, ExplainPacket, Fate, RulesShown, ShowRules
-from sysvm.wire.link import Nothing
-from sysvm.wire.machines import OperationSeen, OperationState
+from sysvm.wire.explaining import Fate, RulesShown, ShowRules
 from tests.agent.documents import (
     ANY,
     GUEST,
@@ -33,36 +29,13 @@ from tests.agent.documents import (
     source_nat,
     static,
 )
-from tests.agent.lab import Lab, until
+from tests.agent.lab import Lab
+from tests.agent.questions import TCP, asked, explained
 
 pytestmark = pytest.mark.root
-TCP, UDP, ICMP = 6, 17, 1
+UDP, ICMP = 17, 1
 PING = EgressRule(rule="egress-ping", device="eth0", protocol=Protocol.ICMP, sources=("10.1.1.0/24",), icmp_type=8)
 PONG = FirewallRule(rule="pong", public=PUBLIC, protocol=Protocol.ICMP, sources=ANY, icmp_type=8, icmp_code=-1)
-
-
-def asked(lab: Lab, body: TaskBody, answer: type) -> msgspec.Struct:
-    """The answer of the router's agent."""
-    assert lab.host is not None
-    name = "question"
-    lab.host.call(ForgetTask(name=name), Nothing)
-    lab.host.call(RunTask(name=name, body=body), OperationSeen)
-
-    def over() -> OperationSeen | None:
-        found = next((each for each in lab.report().operations if each.name == name), None)
-        return found if found is not None and found.state is not OperationState.RUNNING else None
-
-    seen = until(over, "the answer")
-    assert seen.state is OperationState.DONE, seen.error
-    assert seen.result is not None
-    return msgspec.msgpack.decode(seen.result, type=answer)
-
-
-def explained(lab: Lab, source: str, destination: str, protocol: int = TCP, port: int = 0) -> Explained:
-    """What the router says about a packet."""
-    found = asked(lab, ExplainPacket(source=source, destination=destination, protocol=protocol, port=port), Explained)
-    assert isinstance(found, Explained)
-    return found
 
 
 @pytest.fixture(scope="module")

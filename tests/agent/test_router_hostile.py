@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from sysvm.basics.digest import digest
 from sysvm.wire.documents import GuestData, Metadata
 from tests.agent.documents import (
     GUEST,
@@ -35,11 +34,9 @@ MANY = 5000
 @pytest.fixture(scope="module")
 def world(lab: Lab) -> Lab:
     """All services for the good guest; the harmful one is known as well."""
-    document = router(
-        dhcp=dhcp(), dns=dns(forwarders=()), metadata=two_guests(), source_nat=source_nat(), egress=egress(True)
+    lab.make_live(
+        router(dhcp=dhcp(), dns=dns(forwarders=()), metadata=two_guests(), source_nat=source_nat(), egress=egress(True))
     )
-    report = lab.apply(document)
-    assert (report.live, report.faults) == (digest(document), ())
     lab.guest_address()
     lab.out(lab.guest, "ip", "address", "add", f"{HARMFUL}/24", "dev", "eth0")
     lab.serve(lab.outside, OUTSIDE, 80)

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sysvm.basics.digest import digest
 from sysvm.wire.channel import DriftReport
 from sysvm.wire.documents import Interface, RouterDocument, SourceNat
 from sysvm.wire.explaining import Fate
 from sysvm.wire.vpc import AclRule, Gateway, Route, Tier, Vpc
 from tests.agent.documents import ANY, GUEST, OUTSIDE, PUBLIC, SECOND, interfaces, router, static
 from tests.agent.lab import Lab, sh, until
-from tests.agent.test_explain_packet import explained
+from tests.agent.questions import explained
 
 pytestmark = pytest.mark.root
 OWN, MACHINE, FAR = "10.77.0.9", "10.77.0.1", "172.30.0.1"
@@ -50,7 +49,7 @@ def world() -> Iterator[WithGateway]:
     try:
         lab.build()
         lab.start_agent()
-        live(lab, document())
+        lab.make_live(document())
         lab.guest_address()
         for port in (80, 81):
             lab.serve(lab.guest, GUEST, port)
@@ -87,14 +86,8 @@ def document(
     )
 
 
-def live(lab: Lab, found: RouterDocument) -> None:
-    """Applies a document and sees it acknowledged."""
-    report = lab.apply(found)
-    assert (report.live, report.faults) == (digest(found), ())
-
-
 def test_the_list_that_denies_lets_nothing_pass(world: WithGateway):
-    live(world, document())
+    world.make_live(document())
     assert world.is_blocked(world.guest, MACHINE, 80)
     assert world.is_blocked(world.guest, FAR, 80)
     assert world.is_blocked(world.machine, GUEST, 80)
@@ -102,30 +95,30 @@ def test_the_list_that_denies_lets_nothing_pass(world: WithGateway):
 
 def test_rules_say_what_comes_into_its_network_and_what_goes_out(world: WithGateway):
     """And what stands goes on."""
-    live(world, document(ingress=(item(1, port=80, cidrs=("10.1.1.0/24",)),), egress=(item(3, port=81),)))
+    world.make_live(document(ingress=(item(1, port=80, cidrs=("10.1.1.0/24",)),), egress=(item(3, port=81),)))
     assert f"{GUEST} 80" == world.reached(world.guest, MACHINE, 80) == world.reached(world.guest, FAR, 80)
     assert world.is_blocked(world.guest, MACHINE, 81)
     assert f"{MACHINE} 81" == world.reached(world.machine, GUEST, 81)
     assert world.is_blocked(world.machine, GUEST, 80)
     with world.connected(world.guest, FAR, 80) as standing:
         assert f"{GUEST} 80" == standing.recv(100).decode().strip()
-        live(world, document())
+        world.make_live(document())
         standing.sendall(b"still here")
         assert b"still here" == standing.recv(100)
 
 
 def test_with_source_nat_the_vpc_comes_from_the_gateways_address(world: WithGateway):
     """Only there: outside it comes from the public one. Without, it comes as it is."""
-    live(world, document(ingress=ALL, leaves_as=OWN))
+    world.make_live(document(ingress=ALL, leaves_as=OWN))
     assert f"{OWN} 80" == world.reached(world.guest, MACHINE, 80) == world.reached(world.guest, FAR, 80)
     assert f"{PUBLIC} 80" == world.reached(world.guest, OUTSIDE, 80)
-    live(world, document(ingress=ALL))
+    world.make_live(document(ingress=ALL))
     assert f"{GUEST} 80" == world.reached(world.guest, FAR, 80)
 
 
 def test_nobody_behind_it_gets_out_by_public_addresses(world: WithGateway):
     """But to what these lead to in the VPC; and nobody outside gets behind it."""
-    live(world, document(ingress=ALL, egress=ALL, static_nat=(static("web", SECOND, GUEST),)))
+    world.make_live(document(ingress=ALL, egress=ALL, static_nat=(static("web", SECOND, GUEST),)))
     assert world.is_blocked(world.machine, OUTSIDE, 80)
     assert f"{MACHINE} 80" == world.reached(world.machine, SECOND, 80)
     world.out(world.outside, "ip", "route", "replace", NETWORK, "via", PUBLIC)
@@ -135,23 +128,23 @@ def test_nobody_behind_it_gets_out_by_public_addresses(world: WithGateway):
 
 def test_a_sender_that_no_route_leads_to_does_not_pass(world: WithGateway):
     """What is behind the machine may send as far as a static route says that it is there."""
-    live(world, document(ingress=ALL, egress=ALL))
+    world.make_live(document(ingress=ALL, egress=ALL))
     ping = ("ping", "-c", "1", "-W", "1", "-I", FAR, GUEST)
     assert 0 == world.run(world.machine, *ping).returncode
-    live(world, document(ingress=ALL, egress=ALL, routes=()))
+    world.make_live(document(ingress=ALL, egress=ALL, routes=()))
     assert 0 != world.run(world.machine, *ping).returncode
     assert world.is_blocked(world.guest, FAR, 80)
 
 
 def test_it_answers_pings_and_nothing_else(world: WithGateway):
-    live(world, document(ingress=ALL, egress=ALL))
+    world.make_live(document(ingress=ALL, egress=ALL))
     assert 0 == world.run(world.machine, "ping", "-c", "1", "-W", "1", OWN).returncode
     for port in (22, 53, 8080):
         assert world.is_blocked(world.machine, OWN, port), port
 
 
 def test_what_is_explained_is_what_happens(world: WithGateway):
-    live(world, document(ingress=(item(7, port=80),), egress=(item(8, port=81), item(9, port=80, cidrs=(f"{OUTSIDE}/32",)))))
+    world.make_live(document(ingress=(item(7, port=80),), egress=(item(8, port=81), item(9, port=80, cidrs=(f"{OUTSIDE}/32",)))))
     for source, destination, port, passes, rule, words in (
         (GUEST, FAR, 80, True, "acl-7", "172.30.0.1 is reached through eth3 by way of 10.77.0.1"),
         (GUEST, MACHINE, 81, False, "", "no rule of the network ACL lets TCP port 81 from 10.1.1.5 in"),
@@ -174,7 +167,7 @@ def test_what_is_explained_is_what_happens(world: WithGateway):
     ],
 )
 def test_what_somebody_takes_away_comes_again(world: WithGateway, act: tuple[str, ...], service: str):
-    live(world, document(ingress=ALL, egress=ALL))
+    world.make_live(document(ingress=ALL, egress=ALL))
     said = len(world.host.notices)
     world.out(world.router, *act)
     drift = world.host.heard(DriftReport, said)
@@ -185,11 +178,11 @@ def test_what_somebody_takes_away_comes_again(world: WithGateway, act: tuple[str
 def test_a_gateway_that_goes_leaves_nothing(world: WithGateway):
     """Neither chains nor routes nor source NAT."""
     whole = document(ingress=ALL, leaves_as=OWN)
-    live(world, whole)
+    world.make_live(whole)
     assert whole.vpc is not None
-    live(world, router(interfaces=interfaces(SECOND), source_nat=whole.source_nat,
+    world.make_live(router(interfaces=interfaces(SECOND), source_nat=whole.source_nat,
                        vpc=Vpc(cidr="10.1.0.0/16", tiers=whole.vpc.tiers)))  # fmt: skip
     assert "eth3" not in world.out(world.router, "nft", "list", "ruleset")
     assert "" == world.out(world.router, "ip", "route", "show", "proto", "188")
     assert f"{PUBLIC} 80" == world.reached(world.guest, OUTSIDE, 80)
-    live(world, whole)
+    world.make_live(whole)

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from sysvm.agent.roles.router import rules6
-from sysvm.basics.digest import digest
 from sysvm.wire.documents import Dhcp6, DhcpNetwork, Dns, Ports, Protocol, Reservation, Routed6, RouterDocument, Rule6
 from sysvm.wire.explaining import Explained, ExplainPacket, Fate
 from tests.agent import documents
@@ -53,12 +52,6 @@ def tcp(rule: str, first: int, last: int = 0, **more: tuple[str, ...]) -> Rule6:
     return Rule6(rule=rule, protocol=Protocol.TCP, ports=Ports(first, last or first), **more)
 
 
-def live(lab: Lab, document: RouterDocument) -> None:
-    """Applies a document and sees it acknowledged."""
-    report = lab.apply(document)
-    assert (report.live, report.faults) == (digest(document), ())
-
-
 @pytest.fixture(scope="module")
 def world(lab: Lab) -> Lab:
     """Servers on both sides; the outside has the operator's route, and a second address for who asks for it."""
@@ -87,7 +80,7 @@ def joined(lab: Lab) -> str:
 
 def test_a_guest_makes_its_address_and_finds_its_way_out(world: Lab) -> None:
     """Advertised as the way out, addresses are made of the prefix, nothing is managed."""
-    live(world, routed())
+    world.make_live(routed())
     assert told(advertisement(world)) == (False, 1800, True, True)
     assert joined(world) == HELD
     assert "via fe80::" in until(lambda: world.out(world.guest, "ip", "-6", "route", "show", "default"), "a default route")
@@ -97,19 +90,19 @@ def test_a_guest_makes_its_address_and_finds_its_way_out(world: Lab) -> None:
 
 def test_who_asks_dhcpv6_gets_the_same_address(world: Lab, client: Client) -> None:
     """Advertisements do not send guests there; one that goes by itself has a lease by its MAC."""
-    live(world, routed())
+    world.make_live(routed())
     assert client.ask()["new_ip6_address"] == HELD
 
 
 def test_the_outside_sees_the_guest_as_it_is_and_comes_in_by_rule_only(world: Lab) -> None:
     """No address is rewritten; without a rule nothing comes in, not even a ping."""
-    live(world, routed())
+    world.make_live(routed())
     joined(world)
     assert world.reached(world.guest, UPSTREAM, 8003) == f"{HELD} 8003"
     assert not world.opens6(world.outside, HELD, 8001)
     assert world.run(world.outside, "ping", "-c1", "-W1", HELD).returncode != 0
     ping = Rule6(rule="ping", protocol=Protocol.ICMP, icmp_type=128, icmp_code=-1)
-    live(world, routed(ingress=(tcp("one", 8001, destinations=(f"{HELD}/128",)), ping)))
+    world.make_live(routed(ingress=(tcp("one", 8001, destinations=(f"{HELD}/128",)), ping)))
     assert world.reached(world.outside, HELD, 8001) == f"{UPSTREAM} 8001"
     assert not world.opens6(world.outside, HELD, 8002)
     assert world.run(world.outside, "ping", "-c1", "-W5", HELD).returncode == 0
@@ -117,11 +110,11 @@ def test_the_outside_sees_the_guest_as_it_is_and_comes_in_by_rule_only(world: La
 
 def test_a_rule_lets_its_sources_in_and_nobody_who_claims_to_be_a_guest(world: Lab) -> None:
     """The other address of the outside is nobody's; one of the network's own prefix does not come from there."""
-    live(world, routed(ingress=(tcp("one", 8001, 8003, sources=("2001:db8:ee::/48",)),)))
+    world.make_live(routed(ingress=(tcp("one", 8001, 8003, sources=("2001:db8:ee::/48",)),)))
     joined(world)
     assert not world.opens6(world.outside, HELD, 8001)
     assert world.reached(world.outside, HELD, 8001, own=OTHER) == f"{OTHER} 8001"
-    live(world, routed(ingress=(tcp("one", 8001),)))
+    world.make_live(routed(ingress=(tcp("one", 8001),)))
     assert world.reached(world.outside, HELD, 8001)
     assert not world.opens6(world.outside, HELD, 8001, own=CLAIMED)
 
@@ -129,7 +122,7 @@ def test_a_rule_lets_its_sources_in_and_nobody_who_claims_to_be_a_guest(world: L
 @pytest.mark.parametrize(("allow", "reached"), [(True, {8004}), (False, {8003})])
 def test_egress_rules_are_the_exceptions_of_the_policy(world: Lab, allow: bool, reached: set[int]) -> None:
     """What the policy allows, a rule denies; what it denies, a rule allows."""
-    live(world, routed(allow=allow, egress=(tcp("one", 8003, destinations=(f"{UPSTREAM}/128",)),)))
+    world.make_live(routed(allow=allow, egress=(tcp("one", 8003, destinations=(f"{UPSTREAM}/128",)),)))
     joined(world)
     for port in (8003, 8004):
         assert {port for port in (8003, 8004) if world.opens6(world.guest, UPSTREAM, port)} == reached
@@ -137,7 +130,7 @@ def test_egress_rules_are_the_exceptions_of_the_policy(world: Lab, allow: bool, 
 
 def test_the_router_itself_is_shut_from_outside(world: Lab) -> None:
     """Its public address answers nobody; name service is for guests."""
-    live(world, routed(ingress=(Rule6(rule="all", protocol=Protocol.ALL),)))
+    world.make_live(routed(ingress=(Rule6(rule="all", protocol=Protocol.ALL),)))
     joined(world)
     assert not [port for port in (22, 53) if world.opens6(world.outside, PUBLIC, port)]
     assert not [port for port in (53, 8080) if world.opens6(world.outside, GATEWAY, port)]
@@ -146,7 +139,7 @@ def test_the_router_itself_is_shut_from_outside(world: Lab) -> None:
 
 def test_what_somebody_changes_by_hand_is_mended(world: Lab) -> None:
     """A rule that is deleted, forwarding that is switched off."""
-    live(world, routed(ingress=(tcp("one", 8001),)))
+    world.make_live(routed(ingress=(tcp("one", 8001),)))
     assert world.host is not None
     world.out(world.router, "nft", "flush", "chain", "inet", "sysvm", rules6.inward("eth0"))
     until(lambda: "dport 8001" in world.out(world.router, "nft", "list", "ruleset"), "the rule to be back")
@@ -157,7 +150,7 @@ def test_what_somebody_changes_by_hand_is_mended(world: Lab) -> None:
 
 def test_a_packet_is_explained_by_the_rule_that_decides(world: Lab) -> None:
     """Both ways, with the id of the rule or the policy."""
-    live(world, routed(allow=False, ingress=(tcp("in-rule", 8001),), egress=(tcp("out-rule", 8003),)))
+    world.make_live(routed(allow=False, ingress=(tcp("in-rule", 8001),), egress=(tcp("out-rule", 8003),)))
     joined(world)
 
     def explained(source: str, destination: str, port: int) -> Explained:
@@ -176,7 +169,7 @@ def test_a_packet_is_explained_by_the_rule_that_decides(world: Lab) -> None:
 
 def test_who_takes_over_tells_its_neighbours_over_ipv6(world: Lab) -> None:
     """An address that comes is announced to all nodes: an advertisement that overrides, with a right checksum."""
-    live(world, routed())
+    world.make_live(routed())
     joined(world)
     with world.open_raw(world.guest) as ear:
         ear.bind(("eth0", 0x86DD))
@@ -205,8 +198,8 @@ def test_who_takes_over_tells_its_neighbours_over_ipv6(world: Lab) -> None:
 
 def test_of_a_network_that_is_routed_no_longer_nothing_stays(world: Lab) -> None:
     """Chains, forwarding, advertisements."""
-    live(world, routed(ingress=(tcp("one", 8001),)))
-    live(world, documents.router(dhcp=documents.dhcp(), dns=documents.dns()))
+    world.make_live(routed(ingress=(tcp("one", 8001),)))
+    world.make_live(documents.router(dhcp=documents.dhcp(), dns=documents.dns()))
     rules = world.out(world.router, "nft", "list", "ruleset")
     assert "chain six" not in rules
     assert "in6_eth0" not in rules
@@ -224,7 +217,7 @@ def test_of_a_network_that_is_routed_no_longer_nothing_stays(world: Lab) -> None
 )
 def test_a_rule_that_cannot_be_leaves_what_was_there(world: Lab, rule: Rule6, why: str) -> None:
     """The router says which one, and keeps its rules."""
-    live(world, routed(ingress=(tcp("one", 8001),)))
+    world.make_live(routed(ingress=(tcp("one", 8001),)))
     report = world.apply(routed(ingress=(rule,)))
     (fault,) = report.faults
     assert "IPv6 firewall rule bad" in fault.why

@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sysvm.basics.digest import digest
 from sysvm.wire.documents import Dhcp6, DhcpNetwork, Dns, DnsRecord, Reservation, RouterDocument
 from tests.agent import documents
 from tests.agent.documents import GUEST, ROUTER
@@ -39,12 +38,6 @@ def dual_stack(*more: Reservation, default: bool = True, mac: str = GUEST_MAC) -
     )  # fmt: skip
     guest = msgspec.structs.replace(guest, addresses=(*guest.addresses, f"{OWN}/64"), gateway6=GATEWAY)
     return documents.router(interfaces=(guest, public), dhcp=(dhcp,), dns=dns)
-
-
-def live(lab: Lab, document: RouterDocument) -> None:
-    """Applies a document and sees it acknowledged."""
-    report = lab.apply(document)
-    assert (report.live, report.faults) == (digest(document), ())
 
 
 def advertisement(lab: Lab) -> bytes:
@@ -135,7 +128,7 @@ def asked(lab: Lab, name: str, kind: int) -> bytes:
 
 def test_advertisements_send_guests_to_dhcpv6_and_not_to_the_router(lab: Lab) -> None:
     """Managed, on the link, no addresses made from the prefix, and the router is no way out where it is not the gateway."""
-    live(lab, dual_stack())
+    lab.make_live(dual_stack())
     assert told(advertisement(lab)) == (True, 0, True, False)
     route = until(lambda: lab.out(lab.guest, "ip", "-6", "route", "show", CIDR), "the prefix in the guest's kernel")
     assert "dev eth0" in route
@@ -145,7 +138,7 @@ def test_advertisements_send_guests_to_dhcpv6_and_not_to_the_router(lab: Lab) ->
 
 def test_a_guest_gets_its_address_and_reaches_the_router_by_name(lab: Lab, client: Client) -> None:
     """A lease by its MAC with DNS and search domain; AAAA, reverse name, ping."""
-    live(lab, dual_stack())
+    lab.make_live(dual_stack())
     answer = client.ask()
     assert (HELD, OWN) == (answer["new_ip6_address"], answer["new_dhcp6_name_servers"])
     assert answer["new_dhcp6_domain_search"].startswith("cs2.cloud.internal")
@@ -157,25 +150,25 @@ def test_a_guest_gets_its_address_and_reaches_the_router_by_name(lab: Lab, clien
 
 def test_a_new_reservation_is_answered_without_another_process(lab: Lab, client: Client) -> None:
     """A guest that comes is a line more, which dnsmasq reads; the address of one that goes is nobody's."""
-    live(lab, dual_stack(mac=OTHERS_MAC))
+    lab.make_live(dual_stack(mac=OTHERS_MAC))
     before = lab.daemons()["dnsmasq"]
     assert client.is_left_alone()
     more = Reservation(mac=GUEST_MAC, address="10.1.1.6", hostname="two", address6="2001:db8:1:2::6")
-    live(lab, dual_stack(more, mac=OTHERS_MAC))
+    lab.make_live(dual_stack(more, mac=OTHERS_MAC))
     assert client.ask()["new_ip6_address"] == "2001:db8:1:2::6"
     assert lab.daemons()["dnsmasq"] == before
 
 
 def test_a_secondary_nic_gets_an_address_and_no_name_server(lab: Lab, client: Client) -> None:
     """As over IPv4."""
-    live(lab, dual_stack(default=False))
+    lab.make_live(dual_stack(default=False))
     answer = client.ask()
     assert (HELD, None) == (answer["new_ip6_address"], answer.get("new_dhcp6_name_servers"))
 
 
 def test_nothing_else_is_open_over_ipv6(lab: Lab) -> None:
     """A guest scans the router's address; the outside does not even get an answer to DHCPv6's port."""
-    live(lab, dual_stack())
+    lab.make_live(dual_stack())
     lab.out(lab.guest, "ip", "address", "replace", f"{HELD}/64", "dev", "eth0", "nodad")
     opened = [port for port in (22, 53, 80, 443, 3922, 8080) if lab.opens6(lab.guest, OWN, port)]
     lab.out(lab.guest, "ip", "-6", "address", "flush", "dev", "eth0", "scope", "global")
@@ -184,9 +177,9 @@ def test_nothing_else_is_open_over_ipv6(lab: Lab) -> None:
 
 def test_of_a_network_that_has_ipv6_no_longer_nothing_stays(lab: Lab) -> None:
     """Address, route, advertisements and doors are gone."""
-    live(lab, dual_stack())
+    lab.make_live(dual_stack())
     assert GATEWAY in lab.out(lab.router, "ip", "-6", "route", "show", "default")
-    live(lab, documents.router(dhcp=documents.dhcp(), dns=documents.dns()))
+    lab.make_live(documents.router(dhcp=documents.dhcp(), dns=documents.dns()))
     assert "scope global" not in lab.out(lab.router, "ip", "-6", "address")
     assert not lab.out(lab.router, "ip", "-6", "route", "show", "default")
     assert "callers6" not in lab.out(lab.router, "nft", "list", "ruleset")

@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from sysvm.agent.roles.router import shaping
-from sysvm.basics.digest import digest
 from sysvm.wire.channel import DriftReport
 from sysvm.wire.documents import Interface
 from tests.agent.documents import OUTSIDE, egress, interfaces, router, source_nat
@@ -21,10 +20,8 @@ def limited(mbit: int) -> tuple[Interface, ...]:
 
 
 def live(lab: Lab, mbit: int) -> None:
-    """Applies a document and sees it acknowledged."""
-    document = router(interfaces=limited(mbit), source_nat=source_nat(), egress=egress(True))
-    report = lab.apply(document)
-    assert (report.live, report.faults) == (digest(document), ())
+    """A document with this limit is."""
+    lab.make_live(router(interfaces=limited(mbit), source_nat=source_nat(), egress=egress(True)))
 
 
 @pytest.fixture(scope="module")

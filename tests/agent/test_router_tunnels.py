@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from sysvm.agent.roles.router.ipsec_vici import Charon
-from sysvm.basics.digest import digest
 from sysvm.wire.channel import DriftReport, TunnelsReport
 from sysvm.wire.documents import Interface, PortForward, Ports, Protocol, RouterDocument, SourceNat
 from sysvm.wire.machines import BootData
@@ -121,13 +120,6 @@ def far(*tunnels: Tunnel) -> RouterDocument:
     )
 
 
-def live(lab: Lab, document: RouterDocument) -> None:
-    """It is live."""
-    report = lab.apply(document)
-    assert () == report.faults
-    assert digest(document) == report.live
-
-
 def changed(tunnel: Tunnel, **words: Any) -> Tunnel:
     return msgspec.structs.replace(tunnel, **words)
 
@@ -150,8 +142,8 @@ def becomes(lab: Lab, tunnel: Tunnel, state: TunnelState) -> str:
 def meet(here: Lab, there: Lab, one: Tunnel = HERE, other: Tunnel = THERE) -> Tunnel:
     """Both routers have their tunnel, and say that it is connected."""
     one, other = anew(one), anew(other)
-    live(there, far(other))
-    live(here, near(one))
+    there.make_live(far(other))
+    here.make_live(near(one))
     becomes(here, one, TunnelState.CONNECTED)
     becomes(there, other, TunnelState.CONNECTED)
     return one
@@ -218,16 +210,16 @@ def test_a_large_answer_comes_whole(here: Lab, there: Lab) -> None:
     ids=["key", "policy", "networks"],
 )
 def test_why_a_tunnel_is_not_connected_is_said(here: Lab, there: Lab, words: dict[str, Any], why: str) -> None:
-    live(there, far(changed(THERE, **words)))
-    live(here, near(tunnel := anew(HERE)))
+    there.make_live(far(changed(THERE, **words)))
+    here.make_live(near(tunnel := anew(HERE)))
     assert becomes(here, tunnel, TunnelState.DISCONNECTED) == why
     assert here.is_blocked(here.guest, FAR_GUEST, 7002)
 
 
 def test_what_is_meant_for_the_other_site_never_leaves_in_the_open(here: Lab, there: Lab) -> None:
     """Without a tunnel it goes nowhere, although the router would bring anything else out."""
-    live(there, far())
-    live(here, near(HERE))
+    there.make_live(far())
+    here.make_live(near(HERE))
     here.out(here.outside, "ip", "address", "add", f"{FAR_GUEST}/32", "dev", "lo")
     try:
         here.serve(here.outside, FAR_GUEST, 7005)
@@ -252,7 +244,7 @@ def test_a_reset_makes_it_anew(here: Lab, there: Lab) -> None:
     before = _associations(here)
     assert here.host is not None and there.host is not None
     since = len(here.host.notices), len(there.host.notices)
-    live(here, near(again := anew(tunnel)))
+    here.make_live(near(again := anew(tunnel)))
     becomes(here, again, TunnelState.CONNECTED)
     assert _associations(here) and _associations(here).isdisjoint(before)
     assert reach(here, there) == BOTH
@@ -276,11 +268,11 @@ def test_a_forward_of_all_ports_leaves_the_tunnel_alone(here: Lab, there: Lab) -
         private=GUEST,
         private_ports=Ports(1, 65535),
     )
-    live(there, far(other := anew(THERE)))
-    live(here, near(tunnel := anew(HERE), port_forwards=(everything,)))
+    there.make_live(far(other := anew(THERE)))
+    here.make_live(near(tunnel := anew(HERE), port_forwards=(everything,)))
     becomes(here, tunnel, TunnelState.CONNECTED)
-    live(here, near(changed(tunnel, passive=True), port_forwards=(everything,)))
-    live(there, far(begins := anew(other, passive=False)))
+    here.make_live(near(changed(tunnel, passive=True), port_forwards=(everything,)))
+    there.make_live(far(begins := anew(other, passive=False)))
     becomes(there, begins, TunnelState.CONNECTED)
     assert reach(here, there) == BOTH
 
@@ -293,14 +285,14 @@ def test_users_and_sites_are_served_by_one_router(here: Lab, there: Lab) -> None
     access = RemoteAccess(
         public=PUBLIC, preshared_key="of users", first="10.1.2.2", last="10.1.2.8", networks=(NEAR,), users=(alice,)
     )
-    live(here, near(tunnel, vpn=access, firewall=OPEN))
+    here.make_live(near(tunnel, vpn=access, firewall=OPEN))
     client = VpnClient(here)
     try:
         assert "" == client.login("alice", alice.password, public=PUBLIC, key="of users", network=NEAR), client.log()
         assert f"{client.address} 7001" == here.reached(here.outside, GUEST, 7001)
         assert reach(here, there) == BOTH
         kept = _associations(here)
-        live(here, near(tunnel, vpn=msgspec.structs.replace(access, users=()), firewall=OPEN))
+        here.make_live(near(tunnel, vpn=msgspec.structs.replace(access, users=()), firewall=OPEN))
         until(lambda: not client.is_in, "the client to be told")
         assert _associations(here) < kept
         assert reach(here, there) == BOTH
@@ -314,7 +306,7 @@ def test_in_a_vpc_a_tier_says_what_comes_in_from_other_sites(here: Lab, there: L
     meet(here, there)
     ingress = (AclRule(rule="a", number=1, allow=True, protocol="tcp", cidrs=(FAR,), first=7001),) if lets_in else ()
     vpc = Vpc(cidr=NEAR, tiers=(Tier(device="eth0", cidr=NEAR, ingress=ingress),))
-    live(here, router(tunnels=(tunnel := anew(HERE),), source_nat=source_nat(), vpc=vpc))
+    here.make_live(router(tunnels=(tunnel := anew(HERE),), source_nat=source_nat(), vpc=vpc))
     becomes(here, tunnel, TunnelState.CONNECTED)
     assert here.reached(here.guest, FAR_GUEST, 7002) == f"{GUEST} 7002"
     assert lets_in != there.is_blocked(there.guest, GUEST, 7001)
@@ -324,7 +316,7 @@ def test_in_a_vpc_a_tier_says_what_goes_out_to_other_sites(here: Lab, there: Lab
     deny = AclRule(rule="a", number=1, allow=False, protocol="all", cidrs=(FAR,))
     meet(here, there)
     vpc = Vpc(cidr=NEAR, tiers=(Tier(device="eth0", cidr=NEAR, egress=(deny,)),))
-    live(here, router(tunnels=(tunnel := anew(HERE),), source_nat=source_nat(), vpc=vpc))
+    here.make_live(router(tunnels=(tunnel := anew(HERE),), source_nat=source_nat(), vpc=vpc))
     becomes(here, tunnel, TunnelState.CONNECTED)
     assert here.is_blocked(here.guest, FAR_GUEST, 7002)
 
@@ -332,7 +324,7 @@ def test_in_a_vpc_a_tier_says_what_goes_out_to_other_sites(here: Lab, there: Lab
 # ---------------------------------------------------------------- the end
 def test_without_tunnels_nothing_of_them_is_left(here: Lab, there: Lab) -> None:
     meet(here, there)
-    live(here, near())
+    here.make_live(near())
     assert "charon-systemd" not in here.daemons()
     assert "ipsec0" not in here.out(here.router, "ip", "-br", "link")
     assert FAR not in here.out(here.router, "ip", "route", "show", "table", "all")

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from sysvm.basics.digest import digest
 from sysvm.wire.channel import DriftReport
 from sysvm.wire.documents import Interface, RouterDocument, SourceNat
 from sysvm.wire.explaining import Fate
 from sysvm.wire.vpc import AclRule, Route, Tier, Vpc
 from tests.agent.documents import ANY, GUEST, OUTSIDE, PUBLIC, SECOND, forward, interfaces, router, static
 from tests.agent.lab import Lab, sh, until
-from tests.agent.test_explain_packet import explained
+from tests.agent.questions import explained
 
 pytestmark = pytest.mark.root
 WEB, DATA = GUEST, "10.1.2.5"
@@ -49,7 +48,7 @@ def world() -> Iterator[TwoTiers]:
     try:
         lab.build()
         lab.start_agent()
-        live(lab)
+        lab.make_live(document())
         lab.guest_address()
         for port in (80, 81):
             lab.serve(lab.guest, WEB, port)
@@ -88,22 +87,15 @@ def document(web: tuple[tuple[AclRule, ...], tuple[AclRule, ...]] = ((), ()),
     )
 
 
-def live(lab: Lab, found: RouterDocument | None = None) -> None:
-    """Applies a document and sees it acknowledged."""
-    found = found or document()
-    report = lab.apply(found)
-    assert (report.live, report.faults) == (digest(found), ())
-
-
 def test_a_tier_without_rules_lets_everything_out_and_nothing_in(world: TwoTiers):
-    live(world, document())
+    world.make_live(document())
     assert f"{PUBLIC} 80" == world.reached(world.guest, OUTSIDE, 80) == world.reached(world.data, OUTSIDE, 80)
     assert world.is_blocked(world.guest, DATA, 80)
     assert world.is_blocked(world.data, WEB, 80)
 
 
 def test_tiers_talk_as_far_as_rules_let_them_and_without_nat(world: TwoTiers):
-    live(world, document(data=((item(1, protocol="tcp", port=80, cidrs=("10.1.1.0/24",)),), ())))
+    world.make_live(document(data=((item(1, protocol="tcp", port=80, cidrs=("10.1.1.0/24",)),), ())))
     assert f"{WEB} 80" == world.reached(world.guest, DATA, 80)
     assert world.is_blocked(world.guest, DATA, 81)
     assert world.is_blocked(world.data, WEB, 80)
@@ -111,14 +103,14 @@ def test_tiers_talk_as_far_as_rules_let_them_and_without_nat(world: TwoTiers):
 
 def test_the_lower_number_decides(world: TwoTiers):
     rules = (item(1, allow=False, protocol="tcp", port=81), item(2, protocol="tcp"))
-    live(world, document(data=(rules, ())))
+    world.make_live(document(data=(rules, ())))
     assert f"{WEB} 80" == world.reached(world.guest, DATA, 80)
     assert world.is_blocked(world.guest, DATA, 81)
 
 
 def test_one_egress_rule_holds_back_all_that_is_not_said(world: TwoTiers):
     only = (item(1, protocol="tcp", port=80, cidrs=("10.1.2.0/24",)),)
-    live(world, document(web=((), only), data=(ALL, ())))
+    world.make_live(document(web=((), only), data=(ALL, ())))
     assert f"{WEB} 80" == world.reached(world.guest, DATA, 80)
     assert world.is_blocked(world.guest, DATA, 81)
     assert world.is_blocked(world.guest, OUTSIDE, 80)
@@ -126,10 +118,10 @@ def test_one_egress_rule_holds_back_all_that_is_not_said(world: TwoTiers):
 
 
 def test_a_change_is_live_and_what_stands_goes_on(world: TwoTiers):
-    live(world, document(data=(ALL, ())))
+    world.make_live(document(data=(ALL, ())))
     with world.connected(world.guest, DATA, 80) as standing:
         assert f"{WEB} 80" == standing.recv(100).decode().strip()
-        live(world, document(data=((item(1, allow=False), item(2)), ())))
+        world.make_live(document(data=((item(1, allow=False), item(2)), ())))
         assert world.is_blocked(world.guest, DATA, 80)
         standing.sendall(b"still here")
         assert b"still here" == standing.recv(100)
@@ -138,10 +130,11 @@ def test_a_change_is_live_and_what_stands_goes_on(world: TwoTiers):
 def test_from_outside_only_what_is_led_here_and_let_in(world: TwoTiers):
     """A port forward needs no firewall rule, but the tier's leave; so does static NAT."""
     led = {"port_forwards": (forward("web", 2080, 80),), "static_nat": (static("data", SECOND, DATA),)}
-    live(world, document(**led))
+    world.make_live(document(**led))
     assert world.is_blocked(world.outside, PUBLIC, 2080)
     assert world.is_blocked(world.outside, SECOND, 80)
-    live(world, document(web=((item(1, protocol="tcp", port=80),), ()), data=((item(1, protocol="tcp", port=81),), ()), **led))
+    web, data = (((item(1, protocol="tcp", port=port),), ()) for port in (80, 81))
+    world.make_live(document(web=web, data=data, **led))
     assert f"{OUTSIDE} 80" == world.reached(world.outside, PUBLIC, 2080)
     assert world.is_blocked(world.outside, SECOND, 80)
     assert f"{OUTSIDE} 81" == world.reached(world.outside, SECOND, 81)
@@ -150,7 +143,7 @@ def test_from_outside_only_what_is_led_here_and_let_in(world: TwoTiers):
 
 def test_nobody_outside_reaches_a_private_address(world: TwoTiers):
     """Also with a tier that lets everything in, and a route that leads here."""
-    live(world, document(web=(ALL, ()), data=(ALL, ())))
+    world.make_live(document(web=(ALL, ()), data=(ALL, ())))
     world.out(world.outside, "ip", "route", "replace", "10.1.0.0/16", "via", PUBLIC)
     assert world.is_blocked(world.outside, WEB, 80)
     world.out(world.outside, "ip", "route", "del", "10.1.0.0/16")
@@ -159,37 +152,37 @@ def test_nobody_outside_reaches_a_private_address(world: TwoTiers):
 def test_a_static_route_leads_by_way_of_a_machine_in_a_tier(world: TwoTiers):
     """There and back; when somebody removes it by hand it comes again."""
     route = Route(destination="192.168.77.0/24", via=DATA)
-    live(world, document(web=(ALL, ()), data=(ALL, ()), routes=(route,)))
+    world.make_live(document(web=(ALL, ()), data=(ALL, ()), routes=(route,)))
     assert f"{WEB} 80" == world.reached(world.guest, REMOTE, 80)
     said = len(world.host.notices)
     world.out(world.router, "ip", "route", "del", "192.168.77.0/24")
     drift = world.host.heard(DriftReport, said)
     assert ("routes", True) == (drift.service, drift.mended)
     assert f"{WEB} 80" == until(lambda: world.reached(world.guest, REMOTE, 80), "the route")
-    live(world, document(web=(ALL, ()), data=(ALL, ())))
+    world.make_live(document(web=(ALL, ()), data=(ALL, ())))
     assert "" == world.out(world.router, "ip", "route", "show", "192.168.77.0/24")
 
 
 def test_a_tier_that_goes_leaves_nothing(world: TwoTiers):
     """Its chains go; the other tier is not touched."""
-    live(world, document(data=(ALL, ())))
+    world.make_live(document(data=(ALL, ())))
     whole = document(data=(ALL, ()))
     assert whole.vpc is not None
     one = router(
         interfaces=interfaces(SECOND), source_nat=whole.source_nat, vpc=Vpc(cidr="10.1.0.0/16", tiers=whole.vpc.tiers[:1])
     )
-    live(world, one)
+    world.make_live(one)
     names = {each["chain"]["name"] for each in world.nft() if "chain" in each}
     assert ({"in_eth0", "out_eth0"}, set()) == (names & {"in_eth0", "out_eth0"}, names & {"in_eth3", "out_eth3"})
     assert f"{PUBLIC} 80" == world.reached(world.guest, OUTSIDE, 80)
-    live(world, whole)
+    world.make_live(whole)
 
 
 def test_what_is_explained_is_what_happens(world: TwoTiers):
     """Fate and rule, and words about what no rule speaks of."""
     rules = (item(7, protocol="tcp", port=80, cidrs=("10.1.1.0/24",)), item(8, allow=False, protocol="tcp", port=81))
     only = (item(9, protocol="tcp", port=80),)
-    live(world, document(data=(rules, ()), web=((item(6),), only), static_nat=(static("data", SECOND, DATA),)))
+    world.make_live(document(data=(rules, ()), web=((item(6),), only), static_nat=(static("data", SECOND, DATA),)))
     for source, destination, port, passes, rule, words in (
         (WEB, DATA, 80, True, "acl-7", "network ACL rule acl-7"),
         (WEB, DATA, 81, False, "", "no rule of the network ACL lets TCP port 81 to 10.1.2.5 out"),
@@ -214,8 +207,8 @@ def test_what_is_explained_is_what_happens(world: TwoTiers):
     ],
 )
 def test_a_rule_that_cannot_be_leaves_the_rules_that_are(world: TwoTiers, wrong: AclRule, words: str):
-    live(world, document(data=(ALL, ())))
+    world.make_live(document(data=(ALL, ())))
     report = world.apply(document(data=((wrong,), ())))
     assert [("nftables", True)] == [(fault.service, f"network ACL acl-1: {words}" in fault.why) for fault in report.faults]
     assert f"{WEB} 80" == world.reached(world.guest, DATA, 80)
-    live(world)
+    world.make_live(document())
