@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.store import Tx
 from tests.api.stage import refusal
-from tests.api_networks.test_end_to_end import Client, ground
+from tests.simulation.client import Client, ground
 from tests.simulation.cloud import Cloud
 from tests.simulation.loop import run
 

@@ -1,6 +1,5 @@
 """Affinity groups and instance groups by the API, in the words of Ansible, libcloud and Terraform; and what becomes of guests."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -9,9 +8,9 @@ from sysvm.store import tables
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_end_to_end import Client, ground
+from tests.orchestrator.tale import tell
+from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.loop import run
 
 APART = "host anti-affinity"
 
@@ -116,15 +115,7 @@ async def test_a_group_of_instances_comes_with_its_name_and_goes_without_its_gue
 # ---------------------------------------------------------------- where guests run
 def test_guests_in_groups_run_where_their_groups_let_them():
     """On two hosts, by a whole server: apart, a third that waits until one of them stops, and together."""
-    cloud = Cloud()
-
-    async def main() -> None:
-        async with cloud.server():
-            zone_id = await cloud.zone(hosts=2, guests_only=True)
-            await cloud.store.run(lambda tx: ground(tx, cloud, zone_id))
-            await asyncio.wait_for(story(cloud), 3600)
-
-    run(cloud.clock, main())
+    tell(lambda tale: story(tale.cloud), hosts=2, guests_only=True)
 
 
 async def story(cloud: Cloud) -> None:

@@ -11,7 +11,7 @@ from sysvm.store.queries import turns
 from sysvm.store.store import Tx
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_end_to_end import Client, ground
+from tests.simulation.client import Client, ground
 from tests.simulation.cloud import Cloud
 from tests.simulation.loop import run
 

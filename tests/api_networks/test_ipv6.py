@@ -1,6 +1,5 @@
 """IPv6 of shared networks over the API: what a range may be, which addresses NICs get, what routers and hosts are told."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -14,10 +13,10 @@ from sysvm.wire.documents import Dhcp6, RouterDocument
 from sysvm.wire.machines import Nic
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_end_to_end import Client, ground
 from tests.api_networks.test_security_groups import document, placed
+from tests.orchestrator.tale import tell
+from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.loop import run
 
 CIDR, GATEWAY = "2001:db8:1:2::/64", "2001:db8:1:2::1"
 FOUR = {"gateway": "10.5.0.1", "netmask": "255.255.255.0", "startip": "10.5.0.10", "endip": "10.5.0.99"}
@@ -216,15 +215,7 @@ async def test_security_groups_know_members_by_their_addresses_of_both_families(
 
 def test_from_a_dual_stack_network_to_what_a_host_and_a_router_are_told():
     """A whole server on simulated hosts: the router's spec and document, the guest's spec; and addresses come back."""
-    cloud = Cloud()
-
-    async def main() -> None:
-        async with cloud.server():
-            zone_id = await cloud.zone(guests_only=True)
-            await cloud.store.run(lambda tx: ground(tx, cloud, zone_id))
-            await asyncio.wait_for(story(cloud), 3600)
-
-    run(cloud.clock, main())
+    tell(lambda tale: story(tale.cloud), guests_only=True)
 
 
 async def story(cloud: Cloud) -> None:

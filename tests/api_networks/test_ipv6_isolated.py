@@ -2,7 +2,6 @@
 firewall rules; then a whole server on simulated hosts.
 """
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -15,10 +14,10 @@ from sysvm.wire.documents import Dhcp6, Ports, Protocol, Routed6, Rule6
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import Asker, refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_end_to_end import Client, ground
 from tests.api_networks.test_ipv6 import of_router, plug
+from tests.orchestrator.tale import tell
+from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.loop import run
 
 PREFIX, FIRST, SECOND = "2001:db8:100::/62", "2001:db8:100::/64", "2001:db8:100:1::/64"
 OUTSIDE = {"ip6gateway": "2001:db8:ff::1", "ip6cidr": "2001:db8:ff::/64"}
@@ -289,15 +288,7 @@ async def test_a_network_without_ipv6_has_no_such_rules_and_strangers_have_none(
 # ---------------------------------------------------------------- the whole
 def test_from_a_dual_stack_offering_to_what_routers_and_hosts_are_told():
     """A whole server on simulated hosts: documents, specs, the same address outside over all routers; all is given back."""
-    cloud = Cloud()
-
-    async def main() -> None:
-        async with cloud.server():
-            zone_id = await cloud.zone(guests_only=True)
-            await cloud.store.run(lambda tx: ground(tx, cloud, zone_id))
-            await asyncio.wait_for(story(cloud), 3600)
-
-    run(cloud.clock, main())
+    tell(lambda tale: story(tale.cloud), guests_only=True)
 
 
 def _public(tx: Tx) -> None:

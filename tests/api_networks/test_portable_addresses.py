@@ -1,6 +1,5 @@
 """Portable addresses: ranges of no zone, whose addresses an account keeps while it takes them from network to network."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -12,10 +11,10 @@ from sysvm.wire.documents import RouterDocument
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_end_to_end import Client, ground
 from tests.api_networks.test_guest_places import needs
+from tests.orchestrator.tale import tell
+from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.loop import run
 
 RANGE = {"gateway": "198.51.100.1", "netmask": "255.255.255.0", "startip": "198.51.100.10", "endip": "198.51.100.12",
          "regionid": 1}  # fmt: skip
@@ -132,15 +131,7 @@ async def test_an_address_does_not_go_to_another_accounts_network(land: Land, ne
 # ---------------------------------------------------------------- what routers do
 def test_routers_serve_it_in_turn_and_its_account_keeps_it():
     """It moves, its network goes, it serves again; it goes with the account that has it on no network."""
-    cloud = Cloud()
-
-    async def main() -> None:
-        async with cloud.server():
-            zone_id = await cloud.zone(guests_only=True)
-            await cloud.store.run(lambda tx: ground(tx, cloud, zone_id))
-            await asyncio.wait_for(story(cloud), 3600)
-
-    run(cloud.clock, main())
+    tell(lambda tale: story(tale.cloud), guests_only=True)
 
 
 async def story(cloud: Cloud) -> None:

@@ -11,7 +11,7 @@ from sysvm.store.store import Tx
 from sysvm.wire.channel import Counter, TrafficReport
 from sysvm.wire.documents import RouterDocument
 from tests.api.rows import assert_row_matches_catalogue
-from tests.api_networks.test_end_to_end import Client, ground
+from tests.simulation.client import Client, ground
 from tests.simulation.cloud import Cloud, Server
 from tests.simulation.loop import run
 

@@ -1,30 +1,17 @@
 """Site-to-site VPN over a whole server on simulated hosts: two VPCs that are each other's other side."""
 
-import asyncio
 from typing import Any
 
-from tests.api_networks.test_end_to_end import Client, ground
+from tests.orchestrator.tale import tell
+from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.loop import run
 
 WORDS = {"ipsecpsk": "key", "ikepolicy": "aes128-sha1;modp1536", "esppolicy": "aes128-sha1"}
 
 
 def test_two_vpcs_are_connected_until_one_is_deleted():
     """The router of the first begins; that of the second waits."""
-    cloud = Cloud()
-
-    async def main() -> None:
-        async with cloud.running_server():
-            zone_id = await cloud.zone(guests_only=True)
-            await cloud.store.run(lambda tx: ground(tx, cloud, zone_id))
-            await asyncio.wait_for(_story(Client(cloud), cloud), 3600)
-
-    async def whole() -> None:
-        async with cloud.world():
-            await main()
-
-    run(cloud.clock, whole())
+    tell(lambda tale: _story(tale.client, tale.cloud), guests_only=True)
 
 
 async def _story(client: Client, cloud: Cloud) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.store import Row, Tx
 from sysvm.wire.machines import MachineSeen
-from tests.api_networks.test_end_to_end import Client, ground
+from tests.simulation.client import Client, ground
 from tests.simulation.cloud import Cloud
 from tests.simulation.loop import run
 
@@ -88,3 +88,32 @@ def tell(story: Callable[[Tale], Awaitable[None]], **zone: Any) -> None:
             await asyncio.wait_for(story(Tale(cloud, zone_id)), LONGEST_S)
 
     run(cloud.clock, main())
+
+
+# ---------------------------------------------------------------- what many stories begin with
+async def a_guest(tale: Tale) -> dict[str, Any]:
+    """It runs."""
+    zone, offering, network = await tale.one("listZones"), await tale.offering(), await tale.network()
+    guest = await tale.job("deployVirtualMachine", zoneid=zone["id"], serviceofferingid=offering["id"],
+                           networkids=network["id"], templateid="5b0f2f3c-0000-4000-8000-000000000001")  # fmt: skip
+    return await tale.one("listVirtualMachines", id=guest["id"])
+
+
+async def registered(tale: Tale, name: str = "t", *, packed: bool = False, **more: Any) -> dict[str, Any]:
+    """A template that shall be downloaded."""
+    url = f"http://example.org/{name}.raw{'.xz' if packed else ''}"
+    zone = await tale.one("listZones")
+    return (
+        await tale.ask("registerTemplate", name=name, displaytext=name, url=url, format="RAW",
+                       hypervisor="Simulator", zoneid=zone["id"], **more)
+    )[0]  # fmt: skip
+
+
+async def status(tale: Tale, template: dict[str, Any], *, ends: tuple[str, ...]) -> str:
+    """Its status once it begins with one of these."""
+    for _ in range(4000):
+        (row,) = await tale.ask("listTemplates", templatefilter="all", id=template["id"])
+        if row["status"].startswith(ends):
+            return row["status"]
+        await tale.cloud.clock.sleep(1)
+    raise AssertionError(row["status"])

@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.store import Tx
 from tests.api.stage import ApiError
-from tests.orchestrator.tale import Tale, tell
-from tests.orchestrator.test_maintenance import a_guest
+from tests.orchestrator.tale import Tale, a_guest, tell
 
 
 async def other_host(tale: Tale, guest: dict[str, Any]) -> dict[str, Any]:

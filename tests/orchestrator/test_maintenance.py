@@ -1,6 +1,5 @@
 """Maintenance of a host: machines move, or stop where their disks are; the host is empty, or it is said why not."""
 
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -9,7 +8,7 @@ from sysvm.store import tables
 from sysvm.store.queries import machines
 from sysvm.store.store import Tx
 from sysvm.systemvms.maintenance import DONE, FAILED, PREPARING, Evacuation, Resident, plan_evacuation
-from tests.orchestrator.tale import Tale, tell
+from tests.orchestrator.tale import Tale, a_guest, tell
 from tests.simulation.cloud import running
 
 
@@ -89,14 +88,6 @@ def test_a_host_is_emptied_and_comes_back():
         assert "Enabled" == back["resourcestate"]
 
     tell(story, hosts=2)
-
-
-async def a_guest(tale: Tale) -> dict[str, Any]:
-    """It runs."""
-    zone, offering, network = await tale.one("listZones"), await tale.offering(), await tale.network()
-    guest = await tale.job("deployVirtualMachine", zoneid=zone["id"], serviceofferingid=offering["id"],
-                           networkids=network["id"], templateid="5b0f2f3c-0000-4000-8000-000000000001")  # fmt: skip
-    return await tale.one("listVirtualMachines", id=guest["id"])
 
 
 def test_a_running_guest_moves_with_its_volume():

@@ -3,8 +3,7 @@
 from sysvm.hosts.simulated.storage import SimulatedStorage
 from sysvm.store import tables
 from sysvm.wire import link
-from tests.orchestrator.tale import Tale, tell
-from tests.orchestrator.test_templates import registered, status
+from tests.orchestrator.tale import Tale, registered, status, tell
 
 
 def storages(tale: Tale) -> list[SimulatedStorage]:

@@ -11,8 +11,7 @@ from sysvm.store.queries import turns
 from sysvm.store.store import Tx
 from sysvm.systemvms.secstorage import scrub_in
 from sysvm.wire import channel
-from tests.orchestrator.tale import Tale, tell
-from tests.orchestrator.test_templates import registered, status
+from tests.orchestrator.tale import Tale, registered, status, tell
 
 DAY_S = 24 * 3600.0
 

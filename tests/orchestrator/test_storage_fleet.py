@@ -9,8 +9,7 @@ from sysvm.store.queries import commands, fleets
 from sysvm.store.store import Tx
 from sysvm.systemvms.secstorage import GB, weight
 from sysvm.wire.machines import Kind
-from tests.orchestrator.tale import Tale, tell
-from tests.orchestrator.test_templates import registered, status
+from tests.orchestrator.tale import Tale, registered, status, tell
 
 COPY = tables.template_copy
 

@@ -4,8 +4,7 @@ from typing import Any
 
 from sysvm.store import tables
 from tests.api.stage import refusal
-from tests.orchestrator.tale import Tale, tell
-from tests.orchestrator.test_templates import registered, status
+from tests.orchestrator.tale import Tale, registered, status, tell
 
 SETTING = "router.template.kvm"  # simulated hosts stand for those of KVM
 

@@ -12,7 +12,7 @@ from sysvm.hosts.simulated.agents import usual_outcome
 from sysvm.store import tables
 from sysvm.systemvms.secstorage import PASSING, try_again
 from sysvm.wire import channel
-from tests.orchestrator.tale import Tale, tell
+from tests.orchestrator.tale import Tale, registered, status, tell
 
 NETWORK = "the download failed 5 times in a row; at last: example.org does not answer: timed out"
 
@@ -55,26 +55,6 @@ class Downloads:
         if self.failures:
             raise Refused(self.failures.pop(0))
         return usual_outcome(body)
-
-
-async def registered(tale: Tale, name: str = "t", *, packed: bool = False, **more: Any) -> dict[str, Any]:
-    """A template that shall be downloaded."""
-    url = f"http://example.org/{name}.raw{'.xz' if packed else ''}"
-    zone = await tale.one("listZones")
-    return (
-        await tale.ask("registerTemplate", name=name, displaytext=name, url=url, format="RAW",
-                       hypervisor="Simulator", zoneid=zone["id"], **more)
-    )[0]  # fmt: skip
-
-
-async def status(tale: Tale, template: dict[str, Any], *, ends: tuple[str, ...]) -> str:
-    """Its status once it begins with one of these."""
-    for _ in range(4000):
-        (row,) = await tale.ask("listTemplates", templatefilter="all", id=template["id"])
-        if row["status"].startswith(ends):
-            return row["status"]
-        await tale.cloud.clock.sleep(1)
-    raise AssertionError(row["status"])
 
 
 def test_a_download_that_the_network_broke_is_tried_again():

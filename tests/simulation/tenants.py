@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.api.stage import ApiError
-from tests.api_networks.test_end_to_end import Client
+from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.weather import Weather
 

@@ -10,8 +10,8 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from tests.api_networks.test_end_to_end import ground
 from tests.simulation import rest
+from tests.simulation.client import ground
 from tests.simulation.cloud import Cloud, story
 from tests.simulation.loop import run
 from tests.simulation.tenants import Tenants
