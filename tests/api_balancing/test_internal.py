@@ -297,6 +297,21 @@ async def test_it_is_no_router(tier: Tier):
             await tier.land.admin(command, id=guest["id"])
 
 
+async def test_it_may_have_a_larger_offering_of_its_own_kind(tier: Tier):
+    await tier.make(sourceipaddress="10.8.1.77")
+    vm = await tier.machine("10.8.1.77")
+    await tier.land.set_machine(vm, wanted="stopped", power="stopped")
+    size = {"displaytext": "x", "cpunumber": 2, "cpuspeed": 1000, "memory": 1024, "issystem": True}
+    inside, router = [
+        await tier.land.admin("createServiceOffering", name=kind, systemvmtype=kind, **size)
+        for kind in ("internalloadbalancervm", "domainrouter")
+    ]
+    with refusal(431, "is for a domainrouter, not for a internalloadbalancervm"):
+        await tier.land.admin("scaleSystemVm", id=vm, serviceofferingid=router["id"])
+    scaled = await tier.land.job("scaleSystemVm", id=vm, serviceofferingid=inside["id"])
+    assert inside["id"] == scaled["serviceofferingid"]
+
+
 async def test_a_restart_takes_the_machines_along(tier: Tier):
     """Of the VPC with cleanup as next incarnations; without, those that were stopped run again."""
     await tier.make(sourceipaddress="10.8.1.77")

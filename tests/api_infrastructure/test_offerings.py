@@ -235,6 +235,26 @@ async def test_filters_of_network_offerings(stage: Stage):
     assert {"DefaultIsolatedNetworkOfferingWithSourceNatService"} == await names(availability="required")
 
 
+async def test_who_balances_inside_a_vpc_does_so_only_there(stage: Stage):
+    """The scheme follows from the provider, and nothing else may be said of it."""
+
+    def given(name: str, provider: str, scheme: str = "") -> dict[str, object]:
+        chosen = {"service": "Lb", "capabilitytype": "LbSchemes", "capabilityvalue": scheme}
+        return {
+            "name": name, "displaytext": name, "guestiptype": "Isolated", "traffictype": "GUEST", "forvpc": True,
+            "supportedservices": "Dhcp,Dns,SourceNat,Lb,NetworkACL",
+            "serviceproviderlist__0__service": "Lb", "serviceproviderlist__0__provider": provider,
+            **({f"servicecapabilitylist__0__{key}": value for key, value in chosen.items()} if scheme else {}),
+        }  # fmt: skip
+
+    for provider, scheme in (("InternalLbVm", "public"), ("VpcVirtualRouter", "internal")):
+        with refusal(431, f"Provider {provider} doesn't support capability LbSchemes={scheme}"):
+            await stage.admin("createNetworkOffering", **given("wrong", provider, scheme))
+    made = await stage.admin("createNetworkOffering", **given("right", "InternalLbVm"))
+    (balancing,) = [row for row in made["service"] if row["name"] == "Lb"]
+    assert "internal" in {row["value"] for row in balancing["capability"] if row["name"] == "LbSchemes"}
+
+
 async def test_vpc_offerings(stage: Stage):
     """Made by a job; the id is in the first answer."""
     accepted = await stage.admin(

@@ -149,6 +149,11 @@ def change_service_for_router(call: Call) -> Reply:
     return One(answer(call.tx, row, admin=True), call.about(ABOUT, row), f"changing offering of router {row.name}")
 
 
+def offering_type(row: Row) -> str:
+    """For which kind of system VM the offerings of a router are."""
+    return "internalloadbalancervm" if row.role == machines.INTERNAL_LB else "domainrouter"
+
+
 def system_offering(call: Call, row: Row, type_: str) -> Row:
     """The system offering that a call names, if this kind of machine may have it."""
     offering = call.need(tables.service_offering, "serviceofferingid")

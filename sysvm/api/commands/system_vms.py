@@ -173,7 +173,7 @@ def change_service_for_system_vm(call: Call) -> Reply:
 def scale_system_vm(call: Call) -> Reply:
     """Another system offering, also while it runs: then upwards only, and with a new incarnation."""
     row = the_system_vm(call, also_routers=True)
-    type_ = "domainrouter" if row.kind == "router" else system_vms.api_type(row.kind)
+    type_ = router_commands.offering_type(row) if row.kind == "router" else system_vms.api_type(row.kind)
     if machine_rows.state_of(row) != "Running":
         router_commands.change_offering(call, row, type_)
         return _accepted(call, row, "scaling")

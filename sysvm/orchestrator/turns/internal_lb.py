@@ -18,6 +18,8 @@ from sysvm.systemvms import internal_lb as plans
 from sysvm.systemvms.internal_lb import BalancerSeen, BalancersSeen, BalancersStep
 from sysvm.wire.machines import Kind
 
+complain = network.complain  # the reason stands in the network's note
+
 
 async def work(context: Context, turn: Turn) -> Outcome:
     """One step."""
@@ -71,10 +73,5 @@ def _remove(tx: Tx, id_: int) -> None:
 
 
 def _serving(tx: Tx, turn: Turn) -> None:
-    network.complain(tx, turn.id, "")
+    complain(tx, turn.id, "")
     jobs.settle(tx, internal_lbs.KIND, turn.id, turn.wish, "serving")
-
-
-def complain(tx: Tx, id_: int, why: str) -> None:
-    """The reason stands in the network's note."""
-    network.complain(tx, id_, why)
