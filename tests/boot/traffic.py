@@ -24,6 +24,7 @@ from sysvm.agent.roles.router.dnsmasq import asked
 from sysvm.hosts.lxc.driver import read_spec
 from sysvm.hosts.network import HostNetwork
 from sysvm.hosts.network.plans import Port
+from sysvm.store.queries.addresses import eui64
 from sysvm.wire.machines import Nic, Traffic
 from tests.boot.world import World
 
@@ -48,20 +49,21 @@ class Seen:
 class Visitor:
     """A namespace on the guest network of the demo's router."""
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: World, address: str, router: str = "router", cidr6: str = "") -> None:
         self.world = world
         self.name = f"sysvm-visit-{secrets.token_hex(3)}"
-        self._address = address
+        self.mac = f"02:00:0a:{os.urandom(1).hex()}:{os.urandom(1).hex()}:fe"
+        self._router, self._address, self._cidr6 = router, address, cidr6
 
     def plug(self) -> None:
         """A NIC with the address, and the router as its way out."""
-        router = self.world.uuid("router")
+        router = self.world.uuid(self._router)
         spec = read_spec(self.world.layout, router, self.world.incarnation(router))
         assert spec is not None
         guest = next(nic for nic in spec.nics if nic.segment.traffic is Traffic.GUEST)
         self.gateway, prefix = guest.addresses[0].split("/")
-        mac = f"02:00:0a:{os.urandom(1).hex()}:{os.urandom(1).hex()}:fe"
-        nic = Nic(device=0, mac=mac, segment=guest.segment, addresses=(f"{self._address}/{prefix}",), mtu=guest.mtu)
+        held = (f"{self._address}/{prefix}", *((f"{eui64(self._cidr6, self.mac)}/64",) if self._cidr6 else ()))
+        nic = Nic(device=0, mac=self.mac, segment=guest.segment, addresses=held, mtu=guest.mtu)
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         inside = Path("/run/netns") / self.name
         port = Port(self._port, nic, f"{self.name}:0:0", inside)
@@ -82,18 +84,29 @@ class Visitor:
 
     def inside(self, work: Callable[[], T]) -> T:
         """What `work` gives in the namespace."""
-        made: list[T] = []
+        return within(self.name, work)
 
-        def enter() -> None:
-            with (Path("/run/netns") / self.name).open() as handle:
+
+def within(name: str, work: Callable[[], T]) -> T:
+    """What `work` gives, or raises, in a namespace."""
+    made: list[T] = []
+    failed: list[OSError] = []
+
+    def enter() -> None:
+        try:
+            with (Path("/run/netns") / name).open() as handle:
                 if _libc.setns(handle.fileno(), 0x40000000) != 0:
                     raise OSError(ctypes.get_errno(), "setns")
             made.append(work())
+        except OSError as error:
+            failed.append(error)
 
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        return made[0]
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 class Outside:
