@@ -25,6 +25,16 @@ class Serial:
     ) -> None:
         self._line.close()
 
+    def wake(self) -> None:
+        """The shell is there afterwards: what is typed to a guest that starts is lost."""
+        for _ in range(int(PATIENCE_S)):
+            self._line.sendall(b"\x15\n")
+            while select.select([self._line], [], [], 1.0)[0]:  # until it says no more; an echo comes at once
+                self._heard += self._line.recv(65536)
+                if b"# " in self._heard:
+                    return
+        raise AssertionError(f"the guest has no shell: {self._heard[-500:]!r}")
+
     def ask(self, command: str) -> str:
         """What the command prints. The marks are split in what is typed, so that the echo is no answer."""
         self._count += 1

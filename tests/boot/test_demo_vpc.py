@@ -1,5 +1,5 @@
 """A VPC beside the demo's network: its router is a container that gets and loses NICs while it serves; and its private gateways,
-to a network of the operator and to the demo's own network; and clients of its VPN."""
+to a network of the operator and to the demo's own network; and clients of its VPN; and a load balancer inside a tier."""
 
 import sys
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ class Vpc:
         self.acls = {row["name"]: row["id"] for row in lists}
 
     def tier(self, number: int) -> Json:
-        """A network that lets everything in, once the router has it."""
-        named = {"name": "DefaultIsolatedNetworkOfferingForVpcNetworks"}
+        """A network that lets everything in, once the router has it; load balancing is internal there."""
+        named = {"name": "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB"}
         (offering,) = self.client.rows("listNetworkOfferings", "networkoffering", **named)
         made = self.client.call(
             "createNetwork", name=f"t{number}", zoneid=self.zone, networkofferingid=offering["id"], vpcid=self.id,
@@ -48,17 +48,28 @@ class Vpc:
 
         return self.world.until(implemented, "the tier to be there")
 
-    def guest(self, tier: Json) -> Json:
+    def guest(self, tier: Json, name: str = "inside") -> Json:
         """One that shows a page."""
         like = self.world.machine("one")
         same: dict[str, Any] = {name: like[name] for name in ("serviceofferingid", "templateid", "zoneid")}
-        made = self.client.job("deployVirtualMachine", name="inside", networkids=tier["id"], **same)
+        made = self.client.job("deployVirtualMachine", name=name, networkids=tier["id"], **same)
         return dict(made["virtualmachine"])
 
     def router(self) -> Json:
         """Its only one."""
         (row,) = self.client.rows("listRouters", "router", vpcid=self.id, listall="true")
         return row
+
+    def balancers(self) -> list[Json]:
+        """The machines that balance inside."""
+        return self.client.rows("listInternalLoadBalancerVMs", "internalloadbalancervm", vpcid=self.id, listall="true")
+
+    def members_are_up(self, rule: str) -> bool:
+        """As who balances sees them. Raises NotYet."""
+        rows = self.client.rows("listLoadBalancerRuleInstances", "loadbalancerruleinstance", id=rule)
+        if ["UP", "UP"] != (seen := [row.get("servicestate") for row in rows]):
+            raise NotYet(f"the members are {seen}")
+        return True
 
     def remove(self) -> None:
         """Guests, tiers, VPC."""
@@ -117,6 +128,49 @@ def test_a_vpc_serves_while_its_tiers_come_and_go(demo: World, vpc: Vpc, web: Js
     vpc.client.job("restartVPC", id=vpc.id, cleanup="true")
     assert life < demo.incarnation(vpc.router()["id"])
     assert answered()
+
+
+BALANCED = "10.8.1.200"
+
+
+def test_a_guest_calls_through_an_internal_load_balancer(demo: World, vpc: Vpc, web: Json, guest: Json):
+    """In its own tier, where both guests answer in turn; also after the next life of the machine that balances, and after its
+    sudden death. With the last rule the machine goes."""
+    client, other = vpc.client, vpc.guest(web, "beside")
+    place = {"networkid": web["id"], "sourceipaddressnetworkid": web["id"], "sourceipaddress": BALANCED}
+    given = {"name": "lb", "scheme": "Internal", "algorithm": "roundrobin", "sourceport": 80, "instanceport": 80}
+    rule = client.job("createLoadBalancer", **given, **place)["loadbalancer"]
+    assert [] == vpc.balancers()
+    client.job("assignToLoadBalancerRule", id=rule["id"], virtualmachineids=f"{guest['id']},{other['id']}")
+    (machine,) = vpc.balancers()
+    assert ("Running", BALANCED, "INTERNAL_LB_VM") == tuple(machine[name] for name in ("state", "guestipaddress", "role"))
+    (outside,) = client.rows("listPublicIpAddresses", "publicipaddress", vpcid=vpc.id, issourcenat="true")
+    asked = {"type": "ping", "ipaddress": outside["ipaddress"], "params": "-c 1"}
+    said = client.job("runDiagnostics", targetid=machine["id"], **asked)["diagnostics"]
+    assert "0" == said["exitcode"], f"its way out of the tier is the VPC's router: {said}"
+    client.job("createLBHealthCheckPolicy", lbruleid=rule["id"], pingpath="/", intervaltime=1)
+    demo.until(lambda: vpc.members_are_up(rule["id"]), "the machine to tell of both guests")
+    with Serial(demo.layout.channel(guest["id"], demo.incarnation(guest["id"])) / "serial.sock") as line:
+        line.wake()
+
+        def both_answer() -> bool:
+            said = line.ask(f"for n in 1 2 3 4; do timeout 5 wget -q -O - http://{BALANCED}/ || echo nobody; done")
+            found = {name for name in ("inside", "beside", "nobody") if name in said}
+            if found != {"inside", "beside"}:
+                raise NotYet(f"{sorted(found)} answer: {said[-200:]!r}")
+            return True
+
+        demo.until(both_answer, "both guests to answer")
+        life = demo.incarnation(machine["id"])
+        client.job("restartVPC", id=vpc.id, cleanup="true")
+        assert life < demo.incarnation(machine["id"])
+        assert both_answer()
+        demo.until(demo.kill(lambda: demo.init(machine["id"])), "its next life")
+        demo.until(both_answer, "both guests to answer again")
+        client.job("deleteLoadBalancer", id=rule["id"])
+        assert [] == vpc.balancers()
+        assert "nobody" in line.ask(f"timeout 5 wget -q -O - http://{BALANCED}/ || echo nobody")
+    client.job("destroyVirtualMachine", id=other["id"], expunge="true")
 
 
 def test_a_client_of_the_vpcs_vpn_is_on_its_tiers(demo: World, vpc: Vpc, guest: Json):
