@@ -5,8 +5,6 @@ its content says. They replace what is there, all at once, after the same checks
 server on SQLite has the database to itself, so there the command asks for the API or for a stopped server.
 """
 
-import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +13,12 @@ from typing import TypeVar
 
 from cryptography import x509
 
-from sysvm.basics.clock import SystemClock
-from sysvm.basics.errors import Refused, Why
+from sysvm.basics.errors import Refused
 from sysvm.ca import chain, pem
-from sysvm.store import schema, seed
+from sysvm.cli import offline
 from sysvm.store.queries import certificates
-from sysvm.store.secrets import Vault, open_vault
-from sysvm.store.store import PostgresStore, SqliteStore, Store, Tx, lock_state_folder
+from sysvm.store.secrets import Vault
+from sysvm.store.store import Tx
 
 T = TypeVar("T")
 SUFFIXES = (".pem", ".crt", ".cer", ".key")
@@ -123,26 +120,7 @@ def _issuer(certificate: x509.Certificate, above: dict[Path, x509.Certificate], 
 # ---------------------------------------------------------------- the database
 def _run(state: Path, database: str, op: Callable[[Tx, Vault], T]) -> T:
     if database:
-        return asyncio.run(_in_store(state, database, op))
-    if not (state / "sysvm.db").exists():
-        raise Refused(f"there is no database in {state}")
-    try:
-        lock = lock_state_folder(state)
-    except BlockingIOError:
-        raise Refused(f"a server runs on {state}; use uploadCustomCertificate, or stop it first", Why.IN_USE) from None
-    try:
-        return asyncio.run(_in_store(state, "", op))
-    finally:
-        os.close(lock)
-
-
-async def _in_store(state: Path, database: str, op: Callable[[Tx, Vault], T]) -> T:
-    clock = SystemClock()
-    store: Store = PostgresStore(database, clock) if database else SqliteStore(state / "sysvm.db", clock)
-    try:
-        await schema.ensure(store)
-        vault = open_vault(state)
-        await store.read(lambda tx: seed.check_key(tx, vault))
-        return await store.run(lambda tx: op(tx, vault))
-    finally:
-        await store.close()
+        return offline.in_store(state, database, op)
+    offline.need_database(state)
+    with offline.alone(state, "use uploadCustomCertificate, or stop it first"):
+        return offline.in_store(state, "", op)
