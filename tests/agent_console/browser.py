@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--remote-debugging-port=0", "--window-size=1000,700",
 )  # fmt: skip
+STATE = "document.body && document.body.dataset.state"  # of a console page
 
 
 class Page:
@@ -93,3 +96,17 @@ async def browser(folder: Path, *flags: str) -> AsyncIterator[Page]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def read_png(picture: bytes) -> tuple[tuple[int, int], list[bytes]]:
+    """Size and rows of a PNG of the plainest kind."""
+    at, parts = 8, {}
+    while at < len(picture):
+        size = int.from_bytes(picture[at : at + 4], "big")
+        kind, data = picture[at + 4 : at + 8], picture[at + 8 : at + 8 + size]
+        assert zlib.crc32(kind + data) == int.from_bytes(picture[at + 8 + size : at + 12 + size], "big")
+        parts[kind] = data
+        at += 12 + size
+    width, height = struct.unpack(">II", parts[b"IHDR"][:8])
+    raw, line = zlib.decompress(parts[b"IDAT"]), 1 + 3 * width
+    return (width, height), [raw[n * line + 1 : (n + 1) * line] for n in range(height)]

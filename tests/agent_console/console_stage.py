@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import trustme
 
@@ -230,3 +231,30 @@ def echo_screen() -> Screen:
             await writer.drain()
 
     return serve
+
+
+# ---------------------------------------------------------------- a program that stands for a browser
+async def open_console(
+    web: aiohttp.ClientSession, stage: Stage, ticket: str, **options: object
+) -> aiohttp.ClientWebSocketResponse:
+    scheme = "wss" if options.get("ssl") else "ws"
+    return await web.ws_connect(f"{scheme}{stage.websocket}?token={ticket}", max_msg_size=0, **options)
+
+
+async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
+    """The code and reason that the proxy closes with."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            message = await socket.receive()
+            if message.type is aiohttp.WSMsgType.CLOSE:
+                return message.data, message.extra or ""
+            assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
+
+
+async def echoes(socket: aiohttp.ClientWebSocketResponse, data: bytes) -> bool:
+    await socket.send_bytes(data)
+    got = b""
+    async with asyncio.timeout(PATIENCE):
+        while len(got) < len(data):
+            got += await socket.receive_bytes()
+    return got == data

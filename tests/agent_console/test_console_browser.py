@@ -6,15 +6,13 @@ import json
 import os
 import shutil
 import socket as socketlib
-import struct
-import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.agent_console.browser import browser
+from tests.agent_console.browser import STATE, browser, read_png
 from tests.agent_console.console_stage import PATIENCE, Screen, Stage, stage
 
 pytestmark = pytest.mark.root
@@ -131,9 +129,6 @@ async def wire(port: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
 
 def opening(port: int, page: str, ticket: str) -> str:
     return f"http{page}/resource/noVNC/vnc.html?autoconnect=true&port={port}&token={ticket}"
-
-
-STATE = "document.body && document.body.dataset.state"
 
 
 async def test_a_page_that_hears_nothing_goes_on_with_another_proxy_and_lets_no_key_stick(tmp_path: Path) -> None:
@@ -345,20 +340,6 @@ async def test_a_small_picture_of_a_screen(tmp_path: Path, asked: str, size: tup
         async with web.get(f"http{proxy.page}/getscreen?token=used&{asked}") as answer:
             assert answer.status == 403
         assert proxy.role.services()[1].note == "0 sessions"
-
-
-def read_png(picture: bytes) -> tuple[tuple[int, int], list[bytes]]:
-    """Size and rows of a PNG of the plainest kind."""
-    at, parts = 8, {}
-    while at < len(picture):
-        size = int.from_bytes(picture[at : at + 4], "big")
-        kind, data = picture[at + 4 : at + 8], picture[at + 8 : at + 8 + size]
-        assert zlib.crc32(kind + data) == int.from_bytes(picture[at + 8 + size : at + 12 + size], "big")
-        parts[kind] = data
-        at += 12 + size
-    width, height = struct.unpack(">II", parts[b"IHDR"][:8])
-    raw, line = zlib.decompress(parts[b"IDAT"]), 1 + 3 * width
-    return (width, height), [raw[n * line + 1 : (n + 1) * line] for n in range(height)]
 
 
 async def test_a_browser_shows_a_text_console(tmp_path: Path) -> None:

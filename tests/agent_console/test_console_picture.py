@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sysvm.agent.roles.consoleproxy.picture import Painter, Unpaintable, fitted
-from tests.agent_console.test_console_browser import read_png
+from tests.agent_console.browser import read_png
 
 RED, GREEN, BLUE = b"\0\0\xff\0", b"\0\xff\0\0", b"\xff\0\0\0"  # as the wire has them
 HELLO = b"RFB 003.008\n" + b"\x02\x02\x01" + b"\0\0\0\0"

@@ -11,7 +11,7 @@ import pytest
 from yarl import URL
 
 from sysvm.agent.roles.consoleproxy import control
-from tests.agent_console.console_stage import PATIENCE, Authority, Stage, echo_screen
+from tests.agent_console.console_stage import PATIENCE, Authority, Stage, closing, echo_screen, echoes, open_console
 
 DOWN, UP = 40 * 1024 * 1024, 3 * 1024 * 1024
 PIECE = 64 * 1024
@@ -76,32 +76,6 @@ def browser(stage: Stage) -> ssl.SSLContext:
     context = ssl.create_default_context()
     stage.authority.public.configure_trust(context)
     return context
-
-
-async def open_console(
-    web: aiohttp.ClientSession, stage: Stage, ticket: str, **options: object
-) -> aiohttp.ClientWebSocketResponse:
-    scheme = "wss" if options.get("ssl") else "ws"
-    return await web.ws_connect(f"{scheme}{stage.websocket}?token={ticket}", max_msg_size=0, **options)
-
-
-async def closing(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
-    """The code and reason that the proxy closes with."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            message = await socket.receive()
-            if message.type is aiohttp.WSMsgType.CLOSE:
-                return message.data, message.extra or ""
-            assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
-
-
-async def echoes(socket: aiohttp.ClientWebSocketResponse, data: bytes) -> bool:
-    await socket.send_bytes(data)
-    got = b""
-    async with asyncio.timeout(PATIENCE):
-        while len(got) < len(data):
-            got += await socket.receive_bytes()
-    return got == data
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

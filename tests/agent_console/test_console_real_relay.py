@@ -15,8 +15,7 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.relay_files import RelayFiles, Settings
 from sysvm.hosts.relay_listener import Relay
 from sysvm.wire.grants import Grant, new_grant_key, public_grant_key, sign_grant
-from tests.agent_console.console_stage import PATIENCE, Stage, stage
-from tests.agent_console.test_console_pump import closing, echoes, open_console
+from tests.agent_console.console_stage import PATIENCE, Stage, closing, echoes, open_console, stage
 
 
 def certify(layout: Layout, proxy: Stage) -> None:
