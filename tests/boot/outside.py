@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.boot.world import World
+from tests.boot.world import World, answers
 
 
 class Outside:
@@ -39,3 +39,13 @@ def place_outside(demo: World, last: int = 250) -> Iterator[Outside]:
         yield Outside(name, address)
     finally:
         subprocess.run(("ip", "netns", "delete", name), check=True)
+
+
+def curl(*words: str) -> str:
+    """What it says."""
+    return subprocess.run(("curl", "-sS", *words), capture_output=True, text=True, check=True).stdout
+
+
+def page(demo: World) -> bool:
+    """Guest one's page, through router, forward and firewall."""
+    return "tiny guest one" in answers(str(demo.machine("router")["publicip"]), 80)

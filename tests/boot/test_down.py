@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.boot.conftest import folder, world
+from tests.boot.outside import page
 from tests.boot.patience import until
-from tests.boot.test_self_care import page
 from tests.boot.world import PROGRAM, World, processes
 
 pytestmark = [pytest.mark.root, pytest.mark.template]

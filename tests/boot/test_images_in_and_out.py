@@ -1,19 +1,14 @@
 """An image goes out of the demo's cloud by a link and comes into it by an upload, with curl from outside."""
 
 import hashlib
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.boot.outside import curl
 from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
-
-
-def curl(*words: str) -> str:
-    """What it says."""
-    return subprocess.run(("curl", "-sS", *words), capture_output=True, text=True, check=True).stdout
 
 
 def test_what_was_extracted_is_uploaded_again_and_is_the_same_image(demo: World, tmp_path: Path):

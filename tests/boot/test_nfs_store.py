@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from sysvm import images
-from sysvm.cli.client import Json
 from tests.boot.ganesha import MOUNT_PORT, Ganesha, serving
+from tests.boot.images import guest_of, is_ready, percent, registered, source, store
+from tests.boot.login import ssh
 from tests.boot.outside import place_outside
 from tests.boot.patience import NotYet
-from tests.boot.test_operators_log_in import ssh
-from tests.boot.test_storage_in_trouble import is_ready, percent, registered, source
 from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
@@ -42,12 +41,6 @@ def runtime(demo: World) -> str:
     return str(demo.machine("secondarystoragevm")["runtime"])
 
 
-def store(demo: World, id_: str) -> Json:
-    """Its row."""
-    (row,) = demo.client.rows("listImageStores", "imagestore", id=id_)
-    return row
-
-
 def is_served(demo: World, id_: str) -> bool:
     """Raises NotYet, with what is wrong."""
     row = store(demo, id_)
@@ -62,18 +55,6 @@ def checked(demo: World) -> list[str]:
     if done.returncode not in (0, 1):
         raise NotYet(done.stderr)
     return [line for line in done.stdout.splitlines() if line.split(": ")[1] == "store"]
-
-
-@contextmanager
-def guest_of(demo: World, template: str) -> Iterator[tuple[str, str]]:
-    """A guest of this template, by id and state; expunged at the end."""
-    (one,) = demo.client.rows("listVirtualMachines", "virtualmachine", listall="true", name="one")
-    given = {"zoneid": one["zoneid"], "serviceofferingid": one["serviceofferingid"], "networkids": one["nic"][0]["networkid"]}
-    made = demo.client.job("deployVirtualMachine", templateid=template, name="another", **given)["virtualmachine"]
-    try:
-        yield str(made["id"]), str(made["state"])
-    finally:
-        demo.client.job("destroyVirtualMachine", id=made["id"], expunge="true")
 
 
 def test_images_live_on_an_nfs_server_that_dies_and_comes_back(demo: World, tmp_path: Path):

@@ -4,24 +4,11 @@ import subprocess
 
 import pytest
 
-from sysvm.cli.files import LOGIN_KEY_FILE
+from tests.boot.login import ssh
 from tests.boot.patience import NotYet
 from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
-
-
-def ssh(demo: World, *words: str, key: bool = True) -> subprocess.CompletedProcess[str]:
-    """A command inside the secondary storage VM, over its control NIC, as its host reaches it."""
-    (machine,) = demo.client.rows("listSystemVms", "systemvm", systemvmtype="secondarystoragevm")
-    shown = ["-i", str(demo.state / "server" / LOGIN_KEY_FILE)] if key else []
-    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR",
-               "IdentitiesOnly=yes"]  # fmt: skip
-    return subprocess.run(
-        ["ip", "netns", "exec", demo.layout.namespace, "ssh", *shown, "-p", "3922",
-         *(word for option in options for word in ("-o", option)), f"root@{machine['linklocalip']}", *words],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 def test_an_operator_logs_in_with_the_clouds_key_and_reads_what_is_wrong(demo: World):

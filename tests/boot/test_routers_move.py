@@ -13,7 +13,7 @@ from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import guard
 from tests.boot.conftest import world
 from tests.boot.patience import NotYet
-from tests.boot.test_guests_move import a_guest_on_a_wide_network, two_hosts
+from tests.boot.second_host import a_guest_on_a_wide_network, two_hosts
 from tests.boot.traffic import Seen, forward, replaced, visiting
 from tests.boot.world import World, answers
 

@@ -10,10 +10,9 @@ import pytest
 from sysvm.agent.roles.secstorage.s3 import S3
 from sysvm.basics.clock import SystemClock
 from tests.agent_storage.s3_server import Server, served
+from tests.boot.images import guest_of, is_ready, registered, source, store
+from tests.boot.outside import curl
 from tests.boot.patience import NotYet
-from tests.boot.test_images_in_and_out import curl
-from tests.boot.test_nfs_store import guest_of, store
-from tests.boot.test_storage_in_trouble import is_ready, registered, source
 from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.boot.outside import page
 from tests.boot.patience import NotYet
-from tests.boot.world import World, answers
+from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
 
@@ -41,11 +42,6 @@ def whole(demo: World) -> Iterator[World]:
     demo.until(lambda: page(demo), "guest one answers")
     assert demo.addresses() == addresses
     demo.until(lambda: same(demo.census(), census), "nothing is there twice")
-
-
-def page(demo: World) -> bool:
-    """Guest one's page, through router, forward and firewall."""
-    return "tiny guest one" in answers(str(demo.machine("router")["publicip"]), 80)
 
 
 def same(now: dict[str, int], before: dict[str, int]) -> bool:

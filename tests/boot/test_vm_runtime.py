@@ -6,9 +6,8 @@ import pytest
 
 from tests.boot.conftest import world
 from tests.boot.l2tp import bob_is_in
-from tests.boot.outside import place_outside
+from tests.boot.outside import page, place_outside
 from tests.boot.screen import picture
-from tests.boot.test_self_care import page
 from tests.boot.traffic import Seen, forward, replaced, visiting
 from tests.boot.vpn import alice_comes_and_goes
 from tests.boot.wireguard import phone_is_in
