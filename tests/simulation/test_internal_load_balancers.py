@@ -4,7 +4,7 @@ somebody stands behind, with that address, and none is left over."""
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import internal_lbs, load_balancers, machines, rules, specs, turns, vpcs
+from sysvm.store.queries import events, internal_lbs, jobs, load_balancers, machines, rules, specs, turns, vpcs
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address
 from tests.simulation.cloud import OWNER, Cloud, gone, running
@@ -119,6 +119,37 @@ async def serving(cloud: Cloud, network: int, addresses: list[str]) -> list[int]
 def test_a_server_that_dies_at_any_instant_loses_nothing_of_internal_load_balancers():
     """Every fortieth instant, every day."""
     assert everywhere(live, crash, every=40) > 3
+
+
+def test_who_waits_for_one_hears_that_its_network_is_gone():
+    """Its machine goes before the network does."""
+    cloud = Cloud()
+
+    def job(tx: Tx, rule: int, guest: int) -> str:
+        load_balancers.add_member(tx, rule, guest, pack_address("10.8.1.9"))
+        parts = internal_lbs.changed(tx, known(tx, rule))
+        about = events.About("LoadBalancerRule", rule, "uuid", "lb")
+        return jobs.open_job(tx, jobs.NewJob("assignToLoadBalancerRule", events.SYSTEM, parts, {}, about, "", ""))
+
+    async def whole() -> None:
+        async with cloud.world(), cloud.running_server():
+            zone = await cloud.zone(guests_only=True)
+            vpc = await cloud.store.run(lambda tx: make(tx, cloud, zone))
+            web = await tier(cloud, zone, vpc, 1)
+            guest = await cloud.guest(web, "g1")
+            await cloud.until(running(guest))
+            rule = await balance(cloud, web, ONE)
+
+            def begin(tx: Tx) -> str:
+                tx.update(tables.network, web, state="Destroy")
+                turns.wish(tx, "network", web)
+                return job(tx, rule, guest)
+
+            uuid = await cloud.store.run(begin)
+            await cloud.until(lambda tx: tx.rows(tables.job, "uuid = :uuid and status = 2", uuid=uuid))
+            assert (await cloud.row(tables.network, web)).removed is not None
+
+    run(cloud.clock, whole())
 
 
 def test_one_whose_rule_goes_before_it_serves_goes_too():

@@ -26,7 +26,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
     step = await context.together.look(lambda tx: decide(tx, turn.id))
     match step:
         case None:
-            return Gone()
+            return Gone(lambda tx: jobs.fail(tx, internal_lbs.KIND, turn.id, "its network is gone"))
         case plans.Add(address):
             await context.together.look(lambda tx: _make(tx, context, turn.id, address))
             return Result(0.0)
