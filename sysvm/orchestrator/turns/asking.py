@@ -6,11 +6,11 @@ Whoever loses the answer after it was forgotten asks again: only what may be don
 from typing import TypeVar
 
 import msgspec
-import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
+from sysvm.store.queries import machines
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.wire import channel, link
@@ -48,12 +48,7 @@ async def asked(context: Context, turn: Turn, machine_id: int, name: str, body: 
 def _placement(tx: Tx, machine_id: int) -> tuple[Row, Row]:
     machine = tx.get(tables.machine, machine_id)
     assert machine is not None
-    table = tables.placement
-    placement = tx.one(
-        sa.select(table).where(
-            table.c.machine_id == machine.id, table.c.incarnation == machine.incarnation, table.c.removed.is_(None)
-        )
-    )
+    placement = machines.current_placement(tx, machine)
     if placement is None:
         raise NotYet(2, f"{machine.name} is not placed")
     return placement, machine

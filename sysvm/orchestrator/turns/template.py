@@ -21,6 +21,7 @@ from sysvm.store.queries import (
     fleets,
     image_links,
     jobs,
+    machines,
     settings,
     snapshot_copies,
     turns,
@@ -109,12 +110,7 @@ def load(tx: Tx, id_: int) -> Job:
         tx.update(tables.template_copy, id_, store_id=store.id, machine_id=machine.id, begun=begun)
         copy = tx.get(tables.template_copy, id_)
         assert copy is not None
-    table = tables.placement
-    placement = tx.one(
-        sa.select(table).where(
-            table.c.machine_id == machine.id, table.c.incarnation == machine.incarnation, table.c.removed.is_(None)
-        )
-    )
+    placement = machines.current_placement(tx, machine)
     if placement is None:
         raise NotYet(2, f"secondary storage VM {machine.name} is being placed")
     return Job(copy, template, store, machine, placement)

@@ -121,6 +121,12 @@ def placements_of(tx: Tx, machine_id: int) -> Sequence[Row]:
     )
 
 
+def current_placement(tx: Tx, machine: Row) -> Row | None:
+    """Where its wanted incarnation is."""
+    placed = placements_of(tx, machine.id)
+    return next((row for row in placed if row.incarnation == machine.incarnation), None)
+
+
 def machine_by_uuid(tx: Tx, uuid: str) -> Row | None:
     """The living machine with this UUID."""
     return next(iter(tx.rows(tables.machine, "uuid = :uuid and removed is null", uuid=uuid)), None)

@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from sysvm.agent.roles.secstorage.s3 import BucketFailed
-from sysvm.agent.roles.secstorage.store import ImageStore
+from sysvm.agent.roles.secstorage.store import Image, ImageStore
+from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 
 CHUNK = 1024 * 1024
 log = get_logger()
+
+
+async def found(store: ImageStore | None, image: str) -> Image | None:
+    """What the store says of an image; None where there is no such image or store."""
+    try:
+        return await asyncio.to_thread(store.image, image) if store is not None else None
+    except Refused:
+        return None
+    except OSError as error:
+        raise web.HTTPServiceUnavailable(text=f"{error.strerror}\n") from error
 
 
 async def handed(

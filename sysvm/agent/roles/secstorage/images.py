@@ -4,14 +4,12 @@ A ticket is for one store, image and SHA-256, and lives for minutes; it is check
 written, listed or guessed here: whatever is wrong with a request, a caller without a good ticket learns only that.
 """
 
-import asyncio
 from collections.abc import Callable
 
 from aiohttp import web
 
-from sysvm.agent.roles.secstorage.handing import handed
+from sysvm.agent.roles.secstorage.handing import found, handed
 from sysvm.agent.roles.secstorage.store import ImageStore
-from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.wire.grants import BadGrant, FetchTicket, check_ticket
 
@@ -53,12 +51,7 @@ class ImageServer:
 
     async def _image(self, request: web.Request, ticket: FetchTicket) -> web.StreamResponse:
         store = self._stores().get(ticket.store)
-        try:
-            image = await asyncio.to_thread(store.image, ticket.image) if store is not None else None
-        except Refused:
-            image = None
-        except OSError as error:
-            raise web.HTTPServiceUnavailable(text=f"{error.strerror}\n") from error
+        image = await found(store, ticket.image)
         if store is None or image is None or (ticket.sha256 and image.sha256 != ticket.sha256):
             raise web.HTTPNotFound(text="this image is not in this store\n")
         headers = {"Content-Type": "application/octet-stream", "X-SHA256": image.sha256, "X-Format": image.format}

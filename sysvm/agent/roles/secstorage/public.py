@@ -9,20 +9,18 @@ Two doors serve the same: plain, and TLS with the uploaded certificate (that of 
 certificate is shown with the next handshake; what is under way goes on (`serving/door.py`).
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable
 
 from aiohttp import web
 
 from sysvm.agent.roles.secstorage.giving import give_chunks
-from sysvm.agent.roles.secstorage.handing import handed
+from sysvm.agent.roles.secstorage.handing import found, handed
 from sysvm.agent.roles.secstorage.store import Image, ImageStore
 from sysvm.agent.roles.secstorage.uploads import Uploads
 from sysvm.agent.roles.serving.door import Door
 from sysvm.agent.roles.serving.http import Site
 from sysvm.agent.roles.serving.tls import BadCertificate, server_context
-from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
 from sysvm.wire.documents import SecStorageDocument
 from sysvm.wire.grants import BadGrant, FetchTicket, check_link
@@ -99,12 +97,7 @@ class PublicDoors:
 
     async def _image(self, ticket: FetchTicket) -> tuple[ImageStore, Image]:
         store = self._stores().get(ticket.store)
-        try:
-            image = await asyncio.to_thread(store.image, ticket.image) if store is not None else None
-        except Refused:
-            image = None
-        except OSError as error:
-            raise web.HTTPServiceUnavailable(text=f"{error.strerror}\n") from error
+        image = await found(store, ticket.image)
         if store is None or image is None or image.sha256 != ticket.sha256:
             raise web.HTTPNotFound(text="this image is here no longer\n")
         return store, image
