@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 PATIENCE_S = 60.0  # without a single byte
+TRIES = 300  # to wake a shell, a second each
 
 
 class Serial:
@@ -27,7 +28,7 @@ class Serial:
 
     def wake(self) -> None:
         """The shell is there afterwards: what is typed to a guest that starts is lost."""
-        for _ in range(int(PATIENCE_S)):
+        for _ in range(TRIES):
             self._line.sendall(b"\x15\n")
             while select.select([self._line], [], [], 1.0)[0]:  # until it says no more; an echo comes at once
                 self._heard += self._line.recv(65536)
