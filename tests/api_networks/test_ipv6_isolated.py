@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from sysvm.basics.clock import SystemClock
 from sysvm.store import tables
 from sysvm.store.queries.addresses import eui64
-from sysvm.store.store import Tx
+from sysvm.store.store import PostgresStore, Tx
 from sysvm.wire.documents import Dhcp6, Ports, Protocol, Routed6, Rule6
 from tests.api.rows import assert_row_matches_catalogue
-from tests.api.stage import Asker, refusal
+from tests.api.stage import Asker, Stage, refusal
 from tests.api_networks.land import Land
 from tests.api_networks.test_ipv6 import of_router, plug
 from tests.orchestrator.tale import tell
 from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
+from tests.store.postgres import Postgres
 
 PREFIX, FIRST, SECOND = "2001:db8:100::/62", "2001:db8:100::/64", "2001:db8:100:1::/64"
 OUTSIDE = {"ip6gateway": "2001:db8:ff::1", "ip6cidr": "2001:db8:ff::/64"}
@@ -140,6 +142,14 @@ async def test_dual_stack_offerings_are_off_until_the_operator_says_otherwise(la
         ({"services": ("Dhcp", "Dns", "SourceNat")}, "needs the service Firewall"),
         ({"services": ("Dns", "SourceNat", "Firewall")}, "needs the service Dhcp"),
         ({"guestiptype": "L2", "services": ()}, "type Isolated outside of VPCs"),
+        (
+            {
+                "servicecapabilitylist__0__service": "SourceNat",
+                "servicecapabilitylist__0__capabilitytype": "RedundantRouter",
+                "servicecapabilitylist__0__capabilityvalue": "true",
+            },
+            "have one router",
+        ),
     ],
 )
 async def test_dual_stack_offerings_that_cannot_be(land: Land, params: dict[str, Any], why: str):
@@ -345,3 +355,22 @@ async def story(cloud: Cloud) -> None:
 def _public_six(router: dict[str, Any]) -> str:
     (nic,) = [nic for nic in router["nic"] if nic["traffictype"] == "Public"]
     return str(nic["ip6address"])
+
+
+async def test_all_of_it_in_postgres(postgres: Postgres):
+    """A network that goes over to dual stack, its rules, and the prefix when it is gone."""
+    with postgres.database() as url:
+        stage = await Stage.make(PostgresStore(url, SystemClock(), connections=2))
+        try:
+            land = await Land.settle(stage)
+            await test_a_network_goes_over_to_dual_stack_with_all_who_are_on_it_and_not_back(land)
+            (network,) = await land.admin("listNetworks")
+            await land.job("createIpv6FirewallRule", networkid=network["id"], **WEB)
+            assert 1 == len(await land.admin("listIpv6FirewallRules", networkid=network["id"]))
+            (prefix,) = await land.admin("listGuestNetworkIpv6Prefixes")
+            assert 1 == prefix["usedsubnets"]
+            (pool,) = [row for row in await land.admin("listVlanIpRanges") if row.get("ip6cidr")]
+            with refusal(536, "1 of its addresses are in use"):
+                await land.admin("deleteVlanIpRange", id=pool["id"])
+        finally:
+            await stage.close()

@@ -75,6 +75,8 @@ def _dual(call: Call, shape: services.Shape, offered: services.Services) -> bool
     lost = [name for name in ("Dhcp", "SourceNat", "Firewall") if name not in offered.rows]
     if shape.guest_type == "Isolated" and lost:
         raise Refused(f"A dual stack offering of type Isolated needs the service {lost[0]}: its router serves IPv6")
+    if offered.redundant:
+        raise Refused("Dual stack networks have one router; leave the capability RedundantRouter out")
     return True
 
 
