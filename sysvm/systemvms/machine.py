@@ -431,6 +431,7 @@ class HostSeen:
     machines: int
     has_volume: bool = False  # the machine's volumes are here, and only here
     has_network: bool = False  # a kept namespace of the previous incarnation is here
+    has_storage: bool = True  # primary storage that is up
     tags: frozenset[str] = frozenset()
 
 
@@ -443,6 +444,7 @@ class Demand:
     memory_mb: int
     bound_to_volume: bool
     near: Near = FREE  # what its affinity groups say
+    needs_storage: bool = False  # for volumes that are nowhere yet
     tags: frozenset[str] = frozenset()  # a host must have all of them
     within: str = "this zone"  # where the hosts are that may be chosen, as a reader knows it
 
@@ -460,12 +462,15 @@ def choose_host(demand: Demand, hosts: tuple[HostSeen, ...]) -> HostSeen | str:
     tagged = [host for host in able if demand.tags <= host.tags]
     if not tagged:
         return f"no host that could run it has the tags of its offering: {', '.join(sorted(demand.tags))}"
+    stored = [host for host in tagged if host.has_storage or not demand.needs_storage]
+    if not stored:
+        return "no host that could run it has primary storage that is up; add one with createStoragePool"
     if demand.bound_to_volume:
         bound = [host for host in tagged if host.has_volume]
         if not bound:
             return "the host that holds its volumes is not up"
-        tagged = bound
-    apt = [host for host in tagged if demand.near.allows(host.id)]
+        stored = bound
+    apt = [host for host in stored if demand.near.allows(host.id)]
     if not apt:
         return "its affinity groups forbid each host that could run it"
     roomy = [host for host in apt if host.free_memory_mb >= demand.memory_mb]

@@ -111,6 +111,7 @@ async def story(cloud: Cloud) -> None:
     assert "h1" == await where(hostid=hosts["h1"], clusterid=clusters["c2"], podid=pods["far"])
     assert "host-c2" == await where(clusterid=clusters["c2"], podid=pods["far"])
     await tagged(client, given, where)
+    await with_storage(cloud, where)
     await later_starts(client, given, clusters, hosts)
 
 
@@ -136,6 +137,18 @@ async def tagged(client: Client, given: dict[str, Any], where: Any) -> None:
     note = "no host that could run it has the tags of its offering: gpu, ssd"
     await client.cloud.until(lambda tx: tx.rows(tables.machine, "uuid = :uuid and note = :note", uuid=waiting["id"], note=note))
     given["serviceofferingid"] = small
+
+
+async def with_storage(cloud: Cloud, where: Any) -> None:
+    """While one cluster alone has primary storage new guests go there."""
+
+    def write(tx: Tx, name: str) -> None:
+        found = tx.rows(tables.cluster, "name = :name", name=name)
+        tx.change(sa.update(tables.storage_pool).values(cluster_id=found[0].id if found else None))
+
+    await cloud.store.run(lambda tx: write(tx, "far"))
+    assert ["host-far"] * 3 == [await where() for _ in range(3)]
+    await cloud.store.run(lambda tx: write(tx, ""))
 
 
 async def later_starts(client: Client, given: dict[str, Any], clusters: dict[str, str], hosts: dict[str, str]) -> None:

@@ -1,5 +1,7 @@
 """Giving the wanted incarnation of a machine a host: what has to be there first, which host, and the placement's row."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet
@@ -32,6 +34,7 @@ from sysvm.wire.machines import Kind, Runtime, Traffic
 CONTROL_PREFIX = 16
 LIKELY = 4
 SIMULATOR = "Simulator"
+UNPLACED = "machine_id = :machine and pool_id is null and removed is null"
 
 
 def choose(tx: Tx, machine_id: int) -> HostSeen:
@@ -48,9 +51,9 @@ def _choose(tx: Tx, machine_id: int) -> HostSeen:
         _networks_first(tx, machine)
         _template_first(tx, machine)
     demand = _demand(tx, machine)
-    chosen = choose_host(demand, tuple(_seen(tx, machine, host) for host in _likely(tx, machine, demand)))
+    chosen = choose_host(demand, _all_seen(tx, machine, demand, _likely(tx, machine, demand)))
     if isinstance(chosen, str):  # then all of them are asked, and why none will do is told
-        chosen = choose_host(demand, tuple(_seen(tx, machine, host) for host in _hosts(tx, machine)))
+        chosen = choose_host(demand, _all_seen(tx, machine, demand, _hosts(tx, machine)))
     if isinstance(chosen, str):
         raise NotYet(10, chosen)
     if machine.kind != Kind.GUEST and (host := tx.get(tables.host, chosen.id)) is not None:
@@ -158,8 +161,7 @@ def control_address(tx: Tx, machine: Row, host_id: int) -> None:
 
 def _volumes(tx: Tx, machine: Row, host: Row) -> None:
     """Volumes that have no pool yet get the host's; from then on they bind the machine to it."""
-    unplaced = "machine_id = :machine and pool_id is null and removed is null"
-    rows = tx.rows(tables.volume, unplaced, machine=machine.id)
+    rows = tx.rows(tables.volume, UNPLACED, machine=machine.id)
     if not rows:
         return
     pool = volumes.pool_on(tx, host)
@@ -211,6 +213,13 @@ def _hosts(tx: Tx, machine: Row) -> list[Row]:
     return list(tx.all(query.order_by(table.c.id)))
 
 
+def _all_seen(tx: Tx, machine: Row, demand: Demand, found: list[Row]) -> tuple[HostSeen, ...]:
+    seen = (_seen(tx, machine, host) for host in found)
+    if not demand.needs_storage:
+        return tuple(seen)
+    return tuple(replace(one, has_storage=volumes.pool_on(tx, host) is not None) for one, host in zip(seen, found, strict=True))
+
+
 def _seen(tx: Tx, machine: Row, host: Row) -> HostSeen:
     facts = links.facts_of(host)
     return HostSeen(
@@ -242,6 +251,7 @@ def _demand(tx: Tx, machine: Row) -> Demand:
         memory_mb=machine.memory_mb or offering.memory_mb or 128,
         bound_to_volume=guest and _has_made_volumes(tx, machine.id),
         near=affinity_groups.near(tx, machine.id) if guest else FREE,
+        needs_storage=guest and _has_unplaced_volumes(tx, machine.id),
         tags=hosts.tag_set(offering.host_tags),
         within=_within(tx, machine),
     )
@@ -255,6 +265,10 @@ def _within(tx: Tx, machine: Row) -> str:
         if id_ is not None and (row := tx.get(table, id_)) is not None:
             return f"{table.name} {row.name}"
     return "this zone"
+
+
+def _has_unplaced_volumes(tx: Tx, machine_id: int) -> bool:
+    return bool(tx.sql(f"select 1 from volume where {UNPLACED} limit 1", machine=machine_id))
 
 
 def _has_made_volumes(tx: Tx, machine_id: int) -> bool:
