@@ -6,7 +6,7 @@ says all there is: it is no object that could be listed.
 
 from typing import Any
 
-from sysvm.api.answers.times import stamp
+from sysvm.api.answers.extracts import MODE, extract
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands import images
 from sysvm.api.handlers import handler, result
@@ -15,8 +15,6 @@ from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import image_links, keys, settings
 from sysvm.store.store import Row, Tx
-
-MODE = "HTTP_DOWNLOAD"
 
 
 @handler("extractTemplate")
@@ -78,16 +76,5 @@ def _extracted(tx: Tx, job: Row) -> dict[str, Any]:
     zone, image = tx.get(tables.zone, job.params["zone"]), tx.get(tables.template, job.params["image"])
     account = tx.get(tables.account, image.account_id) if image is not None else None
     assert zone is not None and image is not None
-    return {
-        "id": image.uuid,
-        "name": image.name,
-        "extractId": image.uuid,
-        "accountid": account.uuid if account is not None else None,
-        "state": "DOWNLOAD_URL_CREATED",
-        "storagetype": "ISO" if image.is_iso else "TEMPLATE",
-        "zoneid": zone.uuid,
-        "zonename": zone.name,
-        "extractMode": MODE,
-        "url": open_secret(job.params["url"]),
-        "created": stamp(job.created),
-    }
+    kind = "ISO" if image.is_iso else "TEMPLATE"
+    return extract(kind, image, account, zone, open_secret(job.params["url"]), job.created)

@@ -7,10 +7,10 @@ as for a template, into a file of its own (a capture of kind EXTRACT), which goe
 from typing import Any
 
 from sysvm.api import results
-from sysvm.api.answers.times import stamp
+from sysvm.api.answers.extracts import extract
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands import images
-from sysvm.api.commands.image_extracts import MODE, may_extract
+from sysvm.api.commands.image_extracts import may_extract
 from sysvm.api.commands.image_uploads import the_door
 from sysvm.api.handlers import handler, result
 from sysvm.basics.errors import Refused
@@ -51,19 +51,8 @@ def _extracted(tx: Tx, job: Row) -> dict[str, Any]:
     machine = image_links.door(tx, zone.id) or tx.get(tables.machine, job.params["machine"])
     found = _found(tx, row, zone.id, job.params.get("capture"))
     assert machine is not None and found is not None
-    return {
-        "id": row.uuid,
-        "name": row.name,
-        "extractId": row.uuid,
-        "accountid": account.uuid if account is not None else None,
-        "state": "DOWNLOAD_URL_CREATED",
-        "storagetype": "SNAPSHOT",
-        "zoneid": zone.uuid,
-        "zonename": zone.name,
-        "extractMode": MODE,
-        "url": image_links.link(tx, results.ticket_key(tx), found, machine),
-        "created": stamp(job.created),
-    }
+    url = image_links.link(tx, results.ticket_key(tx), found, machine)
+    return extract("SNAPSHOT", row, account, zone, url, job.created)
 
 
 def _found(tx: Tx, row: Row, zone_id: int, capture_id: int | None) -> image_links.Stored | None:

@@ -7,10 +7,10 @@ go from there when the address has expired. A volume that was uploaded and never
 from typing import Any
 
 from sysvm.api import results
-from sysvm.api.answers.times import stamp
+from sysvm.api.answers.extracts import extract
 from sysvm.api.call import Accepted, Call, Reply
 from sysvm.api.commands import images
-from sysvm.api.commands.image_extracts import MODE, check_mode
+from sysvm.api.commands.image_extracts import check_mode
 from sysvm.api.commands.image_uploads import the_door
 from sysvm.api.commands.snapshots import need_copyable
 from sysvm.api.handlers import handler, result
@@ -65,19 +65,8 @@ def _extracted(tx: Tx, job: Row) -> dict[str, Any]:
         _captured(tx, volume, job.params["capture"]) if "capture" in job.params else volume_images.stored(tx, volume)
     )
     assert zone is not None and machine is not None and found is not None
-    return {
-        "id": volume.uuid,
-        "name": volume.name,
-        "extractId": volume.uuid,
-        "accountid": account.uuid if account is not None else None,
-        "state": "DOWNLOAD_URL_CREATED",
-        "storagetype": "VOLUME",
-        "zoneid": zone.uuid,
-        "zonename": zone.name,
-        "extractMode": MODE,
-        "url": image_links.link(tx, results.ticket_key(tx), found, machine),
-        "created": stamp(job.created),
-    }
+    url = image_links.link(tx, results.ticket_key(tx), found, machine)
+    return extract("VOLUME", volume, account, zone, url, job.created)
 
 
 def _captured(tx: Tx, volume: Row, capture_id: int) -> Stored:
