@@ -1,4 +1,4 @@
-"""A task's turn: one question to the agent of a system VM, and its answer."""
+"""A task's turn: one question to the agent of a system VM, and its answer; or a longer work of its own (archives, install)."""
 
 import json
 
@@ -11,7 +11,7 @@ from sysvm.orchestrator.turns.asking import asked
 from sysvm.store import tables
 from sysvm.store.queries import jobs
 from sysvm.store.queries.turns import Turn
-from sysvm.store.store import Tx
+from sysvm.store.store import Row, Tx
 from sysvm.wire import channel, explaining, health
 from sysvm.wire.machines import OperationState
 
@@ -29,20 +29,23 @@ async def work(context: Context, turn: Turn) -> Outcome:
     task = await context.store.read(lambda tx: tx.get(tables.task, turn.id))
     if task is None or task.removed is not None:
         return Gone()
-    if task.kind == archives.KIND and task.state == "done":
-        return await archives.work(context, turn, task)
     if task.state in OVER:
-        return Gone()
-    if task.kind == install.KIND:
-        if task.deadline is not None and task.deadline < context.clock.now():
-            return Gone(lambda tx: install.overdue(tx, turn, task))
-        return await install.work(context, turn, task)
+        is_kept = task.kind == archives.KIND and task.state == "done"  # until it is old
+        return await archives.work(context, turn, task) if is_kept else Gone()
     if task.deadline is not None and task.deadline < context.clock.now():
-        return Gone(lambda tx: _end(tx, turn, "failed", "nobody could answer before its deadline", None))
-    if task.kind == archives.KIND:
-        return await archives.work(context, turn, task)
-    if task.kind not in BODIES:
-        return Gone(lambda tx: _end(tx, turn, "failed", f"this release cannot do a task of kind {task.kind}", None))
+        return Gone(lambda tx: _overdue(tx, turn, task))
+    match task.kind:
+        case archives.KIND:
+            return await archives.work(context, turn, task)
+        case install.KIND:
+            return await install.work(context, turn, task)
+        case kind if kind in BODIES:
+            return await _ask(context, turn, task)
+        case kind:
+            return Gone(lambda tx: _end(tx, turn, "failed", f"this release cannot do a task of kind {kind}", None))
+
+
+async def _ask(context: Context, turn: Turn, task: Row) -> Outcome:
     body = msgspec.json.decode(task.body, type=BODIES[task.kind])
     seen = await asked(context, turn, task.machine_id, f"task-{task.uuid}", body)
     match seen.state:
@@ -53,6 +56,13 @@ async def work(context: Context, turn: Turn) -> Outcome:
         case OperationState.DONE:
             answer = msgspec.msgpack.decode(seen.result or b"\xc0")
             return Gone(lambda tx: _end(tx, turn, "done", "", json.dumps(answer)))
+
+
+def _overdue(tx: Tx, turn: Turn, task: Row) -> None:
+    if task.kind == install.KIND:
+        install.overdue(tx, turn, task)
+    else:
+        _end(tx, turn, "failed", "nobody could answer before its deadline", None)
 
 
 def _end(tx: Tx, turn: Turn, state: str, error: str, result: str | None) -> None:
