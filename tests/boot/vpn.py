@@ -26,12 +26,12 @@ def alice_comes_and_goes(demo: World, place: Outside, meanwhile: Callable[[], ob
     visitor = VpnClient(place, place.address)
     try:
         credentials = {"public": public, "key": str(vpn["presharedkey"]), "network": str(network["cidr"])}
-        assert "" == visitor.login(NAME, PASSWORD, **credentials), visitor.log()
+        assert "" == visitor.login(NAME, PASSWORD, **credentials), both_sides(demo, visitor)
         assert visitor.address == str(vpn["iprange"]).partition("-")[0]
         demo.until(lambda: greets(demo, place), "guest one to answer")
         meanwhile()
         visitor.logout()
-        assert "" == visitor.login(NAME, PASSWORD, **credentials), visitor.log()
+        assert "" == visitor.login(NAME, PASSWORD, **credentials), both_sides(demo, visitor)
         demo.until(lambda: greets(demo, place), "guest one to answer")
         client.job("removeVpnUser", username=NAME)
         demo.until(lambda: is_out(visitor), "the client to be told")
@@ -42,6 +42,12 @@ def alice_comes_and_goes(demo: World, place: Outside, meanwhile: Callable[[], ob
     assert [] == [row for row in client.rows("listFirewallRules", "firewallrule") if row["protocol"] == "udp"]
     assert "servicenotes" not in demo.machine("router")
     return said
+
+
+def both_sides(demo: World, visitor: VpnClient) -> str:
+    """What the client's charon has said, and then the end of what the router's has, if it is a container."""
+    logs = (demo.state / "host/machines" / str(demo.machine("router")["id"])).glob("*/upper/var/log/sysvm/current")
+    return "\n".join([visitor.log(), *(line for log in sorted(logs) for line in log.read_text().splitlines()[-100:])])
 
 
 def greets(demo: World, place: Outside) -> bool:
