@@ -262,6 +262,7 @@ class Agent:
             standby=not self._right.held,
             ready=ready,
             carries=await self._carries(),
+            redundancy=self._role.redundancy(),
             services=self._role.services(),
             operations=self._ledger.operations(),
             counters=await self._role.counters(),
@@ -288,6 +289,7 @@ class Agent:
                 live=live,
                 standby=not self._right.held,
                 ready=ready,
+                redundancy=self._role.redundancy(),
             )
         )
 

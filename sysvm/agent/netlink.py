@@ -19,6 +19,7 @@ _GETGEN = (10 << 8) | 16
 _NEWGEN = (10 << 8) | 15
 _GEN_ID = 1
 _RULESET_GROUP = 7
+_IPV4_ADDRESS_GROUP = 5
 _ATTACH_FILTER = 26
 _GETOBJ = (10 << 8) | 19
 _GETTABLE = (10 << 8) | 1
@@ -58,6 +59,17 @@ def ruleset_news() -> socket.socket:
         program = struct.pack("HP", len(steps), code.buffer_info()[0])
         handle.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
         handle.bind((0, 1 << (_RULESET_GROUP - 1)))
+    except OSError:
+        handle.close()
+        raise
+    return handle
+
+
+def address_news() -> socket.socket:
+    """A socket with something to read after each IPv4 address that comes or goes in this network namespace. Raises OSError."""
+    handle = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _ROUTE)
+    try:
+        handle.bind((0, 1 << (_IPV4_ADDRESS_GROUP - 1)))
     except OSError:
         handle.close()
         raise

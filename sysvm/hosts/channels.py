@@ -192,18 +192,21 @@ class Channels:
                 _take_report(found, notice)
             case channel.TaskReport():
                 _take_task(found, notice.task)
+            case channel.RedundancyReport() if found.seen is not None:
+                found.seen = msgspec.structs.replace(found.seen, redundancy=notice.state)
         self._notify(link.FromAgent(machine=found.machine, incarnation=found.incarnation, notice=notice))
 
     def _take_hello(self, found: Channel, hello: channel.AgentHello) -> None:
         same = found.seen is not None and found.seen.boot == hello.boot
         if same and found.seen is not None:
             found.seen = msgspec.structs.replace(
-                found.seen, live=hello.live, standby=hello.standby, ready=hello.ready
+                found.seen, live=hello.live, standby=hello.standby, ready=hello.ready, redundancy=hello.redundancy
             )
             return
         found.seen = AgentSeen(
-            boot=hello.boot, version=hello.version, live=hello.live, standby=hello.standby, ready=hello.ready
-        )
+            boot=hello.boot, version=hello.version, live=hello.live, standby=hello.standby, ready=hello.ready,
+            redundancy=hello.redundancy,
+        )  # fmt: skip
         log.info("agent_connected", machine=found.machine, incarnation=found.incarnation, version=hello.version)
         self._notify(link.MachineChanged(machine=found.machine))
 
@@ -219,6 +222,7 @@ def _take_report(found: Channel, report: channel.AgentReport) -> None:
             standby=report.standby,
             ready=report.ready,
             carries=report.carries,
+            redundancy=report.redundancy,
             notes=report.notes,
         )
 

@@ -110,7 +110,7 @@ class Notices:
                 await self._run(lambda tx: router_health.heard(tx, machine, said))
             case channel.TaskReport():
                 await self._run(lambda tx: _task(tx, machine))
-            case channel.AgentHello() | channel.AgentReport():
+            case channel.AgentHello() | channel.AgentReport() | channel.RedundancyReport():
                 await self._run(lambda tx: links.stir_machine(tx, host_id, machine))
 
 

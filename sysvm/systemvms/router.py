@@ -31,6 +31,7 @@ from sysvm.wire.documents import (
     StaticNat,
 )
 from sysvm.wire.health import Health
+from sysvm.wire.redundancy import Redundancy
 from sysvm.wire.vpn import RemoteAccess
 from sysvm.wire.wireguard import WireGuard
 
@@ -113,6 +114,7 @@ class RouterFacts:
     health: Health | None = None
     vpn: RemoteAccess | None = None
     wireguard: WireGuard | None = None
+    redundancy: Redundancy | None = None
 
 
 def document(facts: RouterFacts) -> RouterDocument:
@@ -136,6 +138,7 @@ def document(facts: RouterFacts) -> RouterDocument:
         wireguard=facts.wireguard if has("Vpn") else None,
         stats_interval_s=facts.stats_interval_s,
         health=facts.health,
+        redundancy=facts.redundancy,
         routed6=(_routed6(facts),) if network.has_six and network.is_gateway6 and facts.public_device else (),
     )
 

@@ -7,7 +7,7 @@ Calls host -> agent: Apply, Report, RunTask, ForgetTask, PowerOff, Greet; the ho
 TellConnections, TakeConnections.
 Calls agent -> host (-> server): RedeemTicket, ResumeSession, ReachServer.
 Notices agent -> host (-> server): AgentHello, AgentReport, LoadReport, TaskReport, DriftReport, MembersReport, StoresReport,
-TrafficReport, HealthReport, TunnelsReport.
+TrafficReport, HealthReport, TunnelsReport, RedundancyReport.
 """
 
 import msgspec
@@ -20,6 +20,7 @@ from sysvm.wire.handover import StandBy, TakeConnections, TakeOver, TellConnecti
 from sysvm.wire.health import CheckHealth
 from sysvm.wire.health import HealthReport as HealthReport
 from sysvm.wire.machines import Kind, OperationSeen, ServiceFault
+from sysvm.wire.redundancy import RedundancyReport as RedundancyReport
 from sysvm.wire.vpn import TunnelSeen
 
 PROTOCOL = 1
@@ -177,6 +178,7 @@ class AgentHello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     live: str
     standby: bool = False
     ready: str = ""
+    redundancy: str = ""
 
 
 class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
@@ -191,6 +193,7 @@ class AgentReport(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     standby: bool = False  # another incarnation is the holder
     ready: str = ""  # digest of the document that it would make live; empty while none has passed the checks
     carries: bool = False  # standing by, it still has connections that nobody else can carry
+    redundancy: str = ""  # of a pair's router: whether it serves (redundancy.RedundantState)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -305,6 +308,6 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
 
 _HandingOver = StandBy | TakeOver | TellConnections | TakeConnections
 AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | _HandingOver
-_Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport | StoresReport
+_Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport | StoresReport | RedundancyReport
 AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | _Seen
 AgentAskBody = RedeemTicket | ResumeSession | ReachServer

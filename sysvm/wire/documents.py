@@ -18,6 +18,7 @@ from sysvm.wire.balancing import Certificate as Certificate
 from sysvm.wire.health import Health
 from sysvm.wire.machines import Segment
 from sysvm.wire.nfs import NfsShare
+from sysvm.wire.redundancy import Redundancy
 from sysvm.wire.vpc import Vpc
 from sysvm.wire.vpn import RemoteAccess, Tunnel
 from sysvm.wire.wireguard import WireGuard
@@ -225,6 +226,7 @@ class RouterDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     health: Health | None = None  # None: no checks
     stats_interval_s: int = 0  # between two reports of the traffic counters; 0: none
     wireguard: WireGuard | None = None
+    redundancy: Redundancy | None = None  # None: it is no one of a pair
     routed6: tuple[Routed6, ...] = ()
 
 

@@ -142,6 +142,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     state_key: str = ""  # seals the state disk; given anew at each start, never stored by the host
     standby: bool = False  # said by the host: another incarnation of the machine serves
     apart: bool = False  # said by the host: it serves on another host, so that this one has a kernel of its own
+    paired: bool = False  # another machine serves when this one does not: what it leaves in the kernel goes with it
 
 
 def spec_digest(spec: MachineSpec) -> str:
@@ -238,6 +239,7 @@ class AgentSeen(msgspec.Struct, frozen=True, kw_only=True):
     standby: bool = False  # another incarnation is the holder (handover.py)
     ready: str = ""  # standing by: digest of the document that it has checked and would make live
     carries: bool = False  # standing by, it still has connections that nobody else can carry
+    redundancy: str = ""  # of a pair's router: PRIMARY, BACKUP or FAULT
     notes: tuple[str, ...] = ()  # how its services are done where there is more than one way: "ESP by the kernel"
 
 

@@ -131,11 +131,17 @@ class Lab:
         for name in self._namespaces():
             sh("ip", "netns", "add", name)
             sh("ip", "-n", name, "link", "set", "lo", "up")
+        self._wire()
+        self._furnish(boot_data())
+
+    def _wire(self) -> None:
         self._link(self.router, "eth0", ROUTER_GUEST_MAC, self.guest, "eth0", GUEST_MAC)
         self._link(self.router, "eth2", ROUTER_PUBLIC_MAC, self.outside, "eth0", "02:00:cb:00:71:01")
         sh("ip", "-n", self.guest, "link", "set", "eth0", "up")
         sh("ip", "-n", self.outside, "address", "add", "203.0.113.1/24", "dev", "eth0")
         sh("ip", "-n", self.outside, "link", "set", "eth0", "up")
+
+    def _furnish(self, boot: BootData) -> None:
         for folder in (self.paths.boot_data.parent, self.paths.host_socket.parent, self.paths.state, self.paths.scan):
             folder.mkdir(parents=True)
         self.paths.state.chmod(0o700)  # as a host makes it
@@ -143,7 +149,7 @@ class Lab:
         poweroff.parent.mkdir(parents=True)
         poweroff.write_text(f"#!/bin/sh\ntouch {self.root}/powered-off\n")
         poweroff.chmod(0o755)
-        self.paths.boot_data.write_bytes(msgspec.json.encode(boot_data()))
+        self.paths.boot_data.write_bytes(msgspec.json.encode(boot))
         log = (self.root / "s6.log").open("wb")
         self._processes.append(self.spawn(self.router, "s6-svscan", str(self.paths.scan), stdout=log, stderr=log))
         self.host = Host(self.paths.host_socket)

@@ -62,6 +62,8 @@ class Visitor:
         assert spec is not None
         guest = next(nic for nic in spec.nics if nic.segment.traffic is Traffic.GUEST)
         self.gateway, prefix = guest.addresses[0].split("/")
+        if spec.paired:  # its own address is not where guests send to
+            (self.gateway,) = guest.allowed
         held = (f"{self._address}/{prefix}", *((f"{eui64(self._cidr6, self.mac)}/64",) if self._cidr6 else ()))
         nic = Nic(device=0, mac=self.mac, segment=guest.segment, addresses=held, mtu=guest.mtu)
         subprocess.run(["ip", "netns", "add", self.name], check=True)

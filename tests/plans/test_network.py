@@ -22,13 +22,34 @@ def net(**more: Any) -> NetworkSeen:
     return NetworkSeen(**facts)
 
 
+DISAGREE = "its routers have not agreed yet which one serves"
+
+
+def one(state: str, id_: int = 1, *, running: bool = True) -> RouterSeen:
+    """One of a pair."""
+    return RouterSeen(id_, "running", serving=state != "UNKNOWN", running=running, paired=True, state=state)
+
+
 CASES = [
     (net(), plans.AddRouter()),
     (net(routers=(STARTING,)), plans.Idle(60, "its router starts")),
     (net(routers=(STOPPED,)), plans.Idle(60, "its router was stopped by an operator; start it with startRouter")),
     (net(routers=(SERVING,)), plans.Implemented(600.0)),
     (net(routers=(GOING,)), plans.Idle(60, GOES)),
-    (net(wanted_routers=2, routers=(GOING,)), plans.AddRouter()),
+    (net(wanted_routers=2, routers=(GOING,)), plans.Idle(60, GOES)),
+    (net(wanted_routers=2, routers=(replace(GOING, paired=True),)), plans.AddRouter()),
+    (net(wanted_routers=2), plans.AddRouter()),
+    (net(wanted_routers=2, routers=(SERVING,)), plans.Join(SERVING.id)),
+    (net(wanted_routers=2, routers=(one("UNKNOWN"),)), plans.Idle(60, "its router becomes the first of a pair")),
+    (net(wanted_routers=2, routers=(one("UNKNOWN", running=False),)), plans.AddRouter()),
+    (net(wanted_routers=2, routers=(one("BACKUP"),)), plans.AddRouter()),
+    (net(wanted_routers=2, routers=(one("PRIMARY"),)), plans.Implemented(plans.SOON_S)),
+    (net(wanted_routers=2, state="Implemented", routers=(one("PRIMARY"),)), plans.AddRouter()),
+    (net(wanted_routers=2, routers=(one("PRIMARY"), one("BACKUP", 2))), plans.Implemented(plans.SOON_S)),
+    (net(wanted_routers=2, state="Implemented", routers=(one("PRIMARY"), one("BACKUP", 2))), plans.Implemented(600.0)),
+    (net(wanted_routers=2, routers=(one("BACKUP"), one("BACKUP", 2))), plans.Idle(60, DISAGREE)),
+    (net(wanted_routers=2, routers=(one("PRIMARY"), one("PRIMARY", 2))), plans.Contended()),
+    (net(wanted_routers=2, guests_wanted=0, unused_s=601.0, routers=(one("PRIMARY"), one("BACKUP", 2))), plans.RemoveRouter(1)),
     (net(routed=False), plans.Implemented(600.0)),
     (net(guests_wanted=0), plans.Idle(600, "no guest is wanted on it")),
     (net(guests_wanted=0, persistent=True), plans.AddRouter()),
@@ -40,12 +61,11 @@ CASES = [
     (net(guests_wanted=0, unused_s=600.0), plans.Shut()),
     (net(state="Destroy", routers=(SERVING,)), plans.RemoveRouter(1)),
     (net(state="Destroy"), plans.Shut()),
-    (net(wanted_routers=2, routers=(SERVING,)), plans.AddRouter()),
 ]
 
 
 @pytest.mark.parametrize(("seen", "step"), CASES)
-def test_the_next_step_of_a_network(seen: NetworkSeen, step: plans.NetworkStep):
+def test_the_next_step_of_a_network(seen: NetworkSeen, step: plans.NetworkStep | plans.PairStep):
     """One line of the table."""
     assert step == plan_network(seen)
 
@@ -66,6 +86,13 @@ networks = st.builds(
 )
 
 
+def agreed(seen: NetworkSeen) -> NetworkSeen:
+    """Routers of a pair agree which of them serves."""
+    first = min((r.id for r in seen.routers if r.paired), default=0)
+    states = {r.id: ("PRIMARY" if r.id == first else "BACKUP") if r.paired else "" for r in seen.routers}
+    return replace(seen, routers=tuple(replace(r, state=states[r.id]) for r in seen.routers))
+
+
 @given(networks)
 def test_every_network_comes_to_rest(seen: NetworkSeen):
     """With routers that start and go as they are told it ends implemented, shut or idle, with no router too few."""
@@ -73,7 +100,13 @@ def test_every_network_comes_to_rest(seen: NetworkSeen):
         match plan_network(seen):
             case plans.AddRouter():
                 new = RouterSeen(max((r.id for r in seen.routers), default=0) + 1, "running", True)
-                seen = replace(seen, routers=(*seen.routers, new))
+                seen = agreed(replace(seen, routers=(*seen.routers, replace(new, paired=seen.wanted_routers > 1))))
+            case plans.Join(id_):
+                joined = tuple(replace(r, paired=True) if r.id == id_ else r for r in seen.routers)
+                seen = agreed(replace(seen, routers=joined))
+            case plans.Implemented(plans.SOON_S) if seen.wanted_routers > 1 and seen.state == "Allocated":
+                assert any(r.serving and r.state == "PRIMARY" for r in seen.routers)
+                seen = replace(seen, state="Implemented")
             case plans.RemoveRouter(id_):
                 assert seen.state == "Destroy" or seen.guests_wanted == 0, "a network in use loses its router"
                 seen = replace(seen, routers=tuple(r for r in seen.routers if r.id != id_))

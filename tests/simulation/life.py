@@ -106,6 +106,7 @@ def _addresses(tx: Tx) -> None:
         table.c.role != machines.INTERNAL_LB,
         table.c.removed.is_(None),
         table.c.wanted != "gone",
+        table.c.redundant.is_(False),
     )
     networks = [row.network_id for row in tx.all(doubles)]
     assert len(networks) == len(set(networks)), "a network has two routers"

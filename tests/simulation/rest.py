@@ -14,6 +14,7 @@ EXPLAINED = re.compile(
     r"died \(|keeps dying|is unreachable|up in zone|did not come to its end in time|minutes after it was asked for"
     r"|Management server .* (is gone|was cut off)"
     r"|System VMs of .* cannot be made|was not replaced|could not be replaced"
+    r"|both run on host|just switch from BACKUP to PRIMARY"
 )
 # What a job may end with when others wanted otherwise, or when the weather was too bad for it.
 FAILURES = re.compile(r"superseded|gave up|removed|gone|not replaced|is being|withdrawn", re.IGNORECASE)
@@ -111,7 +112,18 @@ ADDRESSES = {
     "join machine m on m.id = n.machine_id where a.network_id is not null and a.removed is null and m.removed is null "
     "group by a.network_id, a.address having count(*) > 1",
     "a network has two routers": "select network_id from machine where kind = 'router' and role <> 'INTERNAL_LB_VM' "
-    "and removed is null group by network_id having count(*) > 1",
+    "and removed is null and network_id not in (select id from network where redundant) "
+    "group by network_id having count(*) > 1",
+    "a redundant network has three routers": "select network_id from machine where kind = 'router' and removed is null "
+    "and redundant group by network_id having count(*) > 2",
+    "two routers of a pair serve": "select network_id from machine where kind = 'router' and removed is null and redundant "
+    "and redundant_state = 'PRIMARY' group by network_id having count(*) > 1",
+    "a redundant network is served by one router": "select id from network n where redundant and removed is null "
+    "and state = 'Implemented' and vpc_id is null and 2 <> (select count(*) from machine m where m.network_id = n.id "
+    "and m.kind = 'router' and m.removed is null)",
+    "nobody of a pair serves": "select id from network n where redundant and removed is null and state = 'Implemented' "
+    "and vpc_id is null and not exists (select 1 from machine m where m.network_id = n.id and m.kind = 'router' "
+    "and m.redundant_state = 'PRIMARY' and m.removed is null)",
     "a machine that is gone is placed": "select p.id from placement p join machine m on m.id = p.machine_id "
     "where p.removed is null and m.removed is not null",
     "a machine is placed twice": "select machine_id from placement where removed is null group by machine_id "

@@ -77,6 +77,10 @@ class Role(Protocol):
         """What is not as the last document says, now; None: what `apply` gave still holds."""
         return None
 
+    def redundancy(self) -> str:
+        """Of a pair's router, whether it serves (wire/redundancy.py); empty for whatever is no one of a pair."""
+        return ""
+
     def services(self) -> tuple[ServiceSeen, ...]:
         """The daemons."""
         return ()

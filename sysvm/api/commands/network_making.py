@@ -17,6 +17,7 @@ from sysvm.api.commands.owned import is_admin
 from sysvm.api.handlers import handler
 from sysvm.api.rules import ranges6, subnets
 from sysvm.api.rules.ranges6 import Span6
+from sysvm.api.rules.services import is_redundant
 from sysvm.api.rules.subnets import Subnet
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
@@ -139,7 +140,7 @@ def insert(call: Call, new: New) -> int:
         tag=new.wire.tag,
         mtu=min(call.get("privatemtu") or new.wire.mtu, new.wire.mtu),
         egress_default_allow=bool(new.offering.egress_default_allow),
-        redundant=_is_redundant(new.offering),
+        redundant=is_redundant(new.offering),
         created=tx.now,
         **new.owner.columns,
     )
@@ -148,11 +149,6 @@ def insert(call: Call, new: New) -> int:
     if new.offering.is_persistent or new.vpc_id is not None:
         turns.wish(tx, "network", id_)
     return id_
-
-
-def _is_redundant(offering: Row) -> bool:
-    source_nat = (offering.services or {}).get("SourceNat") or {}
-    return str((source_nat.get("capabilities") or {}).get("RedundantRouter", "")).lower() == "true"
 
 
 # ---------------------------------------------------------------- what is acceptable

@@ -13,6 +13,7 @@ from sysvm.api.commands.owned import is_admin, is_admins
 from sysvm.api.handlers import handler, result
 from sysvm.api.listing import contains, fetch, tags_of, visible
 from sysvm.api.rules import subnets
+from sysvm.api.rules.services import is_redundant
 from sysvm.basics.errors import Refused, Why
 from sysvm.store import tables
 from sysvm.store.queries import internal_lbs, load_balancers, machines, networks, prefixes6, private_gateways, turns
@@ -131,10 +132,10 @@ def restart_network(call: Call) -> Reply:
         _check_redundancy(call.tx, row)
     changes: dict[str, Any] = {"restart_required": False}
     if redundant:
-        changes["redundant"] = True
+        changes["redundant"] = True  # the network's turn makes a pair of the router that serves
     call.tx.update(tables.network, row.id, **changes)
     parts: tuple[Part, ...] = ()
-    if call.get("cleanup") or redundant:
+    if call.get("cleanup"):
         parts = tuple(machines.replace(call.tx, router) for router in machines.routers_of(call.tx, row.id))
     else:
         parts = _start_stopped(call.tx, row) + machines.wish_documents(call.tx, row.id)
@@ -152,9 +153,9 @@ def _start_stopped(tx: Tx, row: Row) -> tuple[Part, ...]:
 def _check_redundancy(tx: Tx, row: Row) -> None:
     offering = tx.get(tables.network_offering, row.offering_id)
     assert offering is not None
-    source_nat = (offering.services or {}).get("SourceNat") or {}
-    if str((source_nat.get("capabilities") or {}).get("RedundantRouter", "")).lower() != "true":
+    if not is_redundant(offering):
         raise Refused(f"Redundant router is not supported by the network offering {offering.name}")
+    _check_addresses(row)
 
 
 # ---------------------------------------------------------------- delete
@@ -259,7 +260,26 @@ def other_offering(tx: Tx, row: Row, offering: Row) -> dict[str, Any]:
                 f"Network offering {offering.name} lacks {service}, but the network has such rules", Why.IN_USE
             )
     _check_scheme(tx, row, offering)
-    return {"offering_id": offering.id, "egress_default_allow": bool(offering.egress_default_allow)}
+    return {
+        "offering_id": offering.id,
+        "egress_default_allow": bool(offering.egress_default_allow),
+        "redundant": _stays_redundant(row, offering),
+    }
+
+
+def _stays_redundant(row: Row, offering: Row) -> bool:
+    """One router of a pair is not made the only one again while it serves."""
+    redundant = is_redundant(offering)
+    if row.vpc_id is None and row.redundant and row.state in networks.LIVE and not redundant:
+        raise Refused(f"Network {row.name} has redundant routers, which network offering {offering.name} does not support")
+    if row.vpc_id is None and redundant:
+        _check_addresses(row)
+    return redundant
+
+
+def _check_addresses(row: Row) -> None:
+    if row.ip6_cidr:
+        raise Refused(f"Network {row.name} has IPv6, which redundant routers do not serve")
 
 
 def _check_scheme(tx: Tx, row: Row, offering: Row) -> None:

@@ -114,6 +114,11 @@ class Services:
         return str(chosen.get("RedundantRouter", "false")) == "true"
 
 
+def is_redundant(offering: Any) -> bool:
+    """Whether networks of an offering's row have two routers."""
+    return Services(offering.services or {}).redundant
+
+
 def guest_type(text: str) -> str:
     """Isolated, Shared or L2."""
     found = GUEST_TYPES.get(text.strip().lower())

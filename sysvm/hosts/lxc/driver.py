@@ -5,7 +5,10 @@ between is finished or taken away by the next call. Its parts, in the order in w
 namespaces, NICs, boot data, root, config.
 
 A router's pair of namespaces is called after the machine and joined by each of its incarnations; everyone else's after
-the incarnation. What it does not do: addresses inside (the agent does), fences and order (the host agent does).
+the incarnation. Where another machine serves as soon as this one does not (`paired`), nothing may go on answering in a namespace
+without processes: it goes when they end, however they end, before anybody is told.
+
+What it does not do: addresses inside (the agent does), fences and order (the host agent does).
 """
 
 import asyncio
@@ -43,6 +46,7 @@ class LxcDriver:
         self._containers = Containers(layout.lxc)
         self._ids = ids or Ids(layout.host / "ids.json", layout.hash8)
         self._watch = Watch()
+        self._letting_go = asyncio.Lock()
 
     async def capabilities(self) -> Capabilities:
         """LXC of version 4 or later is installed."""
@@ -72,6 +76,11 @@ class LxcDriver:
         match await self._power(spec.machine, spec.incarnation):
             case Power.RUNNING:
                 await self.ensure_nics(spec)
+            case Power.ABSENT | Power.STOPPED if spec.paired:
+                async with self._letting_go:
+                    await self._cut(spec.machine)
+                    await self._prepare(spec)
+                    await self._start(spec)
             case Power.ABSENT | Power.STOPPED:
                 await self._prepare(spec)
                 await self._start(spec)
@@ -85,6 +94,7 @@ class LxcDriver:
             return
         self._watch.forget(name)
         await self._containers.stop(name, grace_s)
+        await self._let_go(machine)
 
     async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
         """Nothing is left but volumes, and the namespaces when they are to be kept."""
@@ -128,13 +138,19 @@ class LxcDriver:
 
     async def watch(self, changed: Changed) -> None:
         """Tells of containers that end by themselves."""
+        ended: asyncio.Queue[str] = asyncio.Queue()
         async with AsyncExitStack() as stack:
             stack.callback(self._watch.close)
-            self._watch.tell(changed)
+            self._watch.tell(ended.put_nowait)
             for seen in await self.look_all():
                 if seen.power is Power.RUNNING:
                     await self._watch_init(seen.machine, seen.incarnation)
-            await asyncio.get_running_loop().create_future()
+                else:
+                    await self._let_go(seen.machine)
+            while True:
+                machine = await ended.get()
+                await self._let_go(machine)
+                changed(machine)
 
     def channel(self, machine: str, incarnation: int) -> ChannelEnd | None:
         """The socket that is visible inside a system VM."""
@@ -153,6 +169,19 @@ class LxcDriver:
         return TextCommand(("lxc-console", "-P", str(self._layout.lxc), "-n", name, "-t", "1", "-e", "-1"))
 
     # ------------------------------------------------------------ parts
+    async def _let_go(self, machine: str) -> None:
+        """The namespace of one of a pair is not kept without its processes."""
+        specs = self._specs(machine)
+        if not any(spec.paired for spec in specs):
+            return
+        async with self._letting_go:  # it may be started again at this very moment
+            powers = [await self._power(machine, spec.incarnation) for spec in specs]
+            if all(power in (Power.ABSENT, Power.STOPPED) for power in powers):
+                await self._cut(machine)
+
+    async def _cut(self, machine: str) -> None:
+        await self._remove_network(_pin_key(machine, 0, shared=True), f"{machine}:0:")
+
     async def _prepare(self, spec: MachineSpec) -> None:
         self._write_spec(spec)
         await edge("lxc.specified")

@@ -13,11 +13,13 @@ import msgspec
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.hosts.simulated.driver import Life, SimulatedDriver
+from sysvm.hosts.simulated.pairs import TAKE_OVER_S, Member
 from sysvm.hosts.simulated.world import World
 from sysvm.wire import channel, collecting, explaining, health, link
 from sysvm.wire.documents import RouterDocument
 from sysvm.wire.handover import Connections, StandBy, TakeConnections, Taken, TakeOver, TellConnections, Which
-from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault
+from sysvm.wire.machines import AgentSeen, Kind, MachineSpec, OperationSeen, OperationState, ServiceFault, Traffic
+from sysvm.wire.redundancy import RedundancyReport, RedundantState
 from sysvm.wire.vpn import Tunnel, TunnelSeen, TunnelState
 
 BOOT_S = 0.5
@@ -39,6 +41,7 @@ class Inside:
     held: bool = False  # it serves
     carries: bool = False  # connections that nobody else can, also when it has come to stand by
     faults: tuple[ServiceFault, ...] = ()
+    pair: str = ""  # the network on which it is one of two
     tasks: dict[str, OperationSeen] = field(default_factory=dict)
     connections: set[bytes] = field(default_factory=set)  # in a kernel of its own; gone with it
     told_connections: set[bytes] = field(default_factory=set)
@@ -98,6 +101,7 @@ class SimulatedAgents:
         self.outcome: Outcome = usual_outcome  # may raise Refused: the task then fails with its text
         self.boot_s = BOOT_S
         self.task_s = TASK_S
+        driver.ended = self._ended
         self.unknown: tuple[type, ...] = ()  # calls that these agents, of an earlier release, do not know
         self.fault_of: Callable[[msgspec.Struct], tuple[ServiceFault, ...]] = lambda document: ()
         self.fault_of_taking: Callable[[MachineSpec], tuple[ServiceFault, ...]] = lambda spec: ()
@@ -117,6 +121,7 @@ class SimulatedAgents:
             standby=not inside.held,
             ready=inside.ready,
             carries=inside.carries and not inside.held,
+            redundancy=self._redundancy(machine, incarnation),
         )
 
     async def call(self, machine: str, incarnation: int, body: channel.AgentCallBody) -> msgspec.Struct:
@@ -166,6 +171,7 @@ class SimulatedAgents:
     async def drop(self, machine: str, incarnation: int) -> None:
         """See Agents."""
         self._inside.pop((machine, incarnation), None)
+        self._world.pairs.leave((machine, incarnation))
 
     # ------------------------------------------------------------ the simulation's side
     def inside(self, machine: str, incarnation: int) -> Inside | None:
@@ -209,6 +215,8 @@ class SimulatedAgents:
             inside.told = not life.spec.standby if inside.told is None else inside.told
             inside.held = inside.told and not self._another_serves(life.spec)
             inside.live = inside.live if inside.held else ""
+        if inside.pair:
+            self._elect_later(inside.pair)
         self._hello(life, inside)
         self._notify(link.MachineChanged(machine=place[0]))
 
@@ -224,15 +232,44 @@ class SimulatedAgents:
             live=inside.live,
             standby=not inside.held,
             ready=inside.ready,
+            redundancy=self._redundancy(machine, incarnation),
         )
         self._say(life, hello)
 
     def _say(self, life: Life, notice: channel.AgentNoticeBody) -> None:
         self._notify(link.FromAgent(machine=life.spec.machine, incarnation=life.spec.incarnation, notice=notice))
 
+    # ------------------------------------------------------------ pairs
+    def _join(self, life: Life, inside: Inside) -> None:
+        """A router that is told of a pair is one of it from now on, and serves on if it was alone."""
+        network = next((nic.segment.key for nic in life.spec.nics if nic.segment.traffic is Traffic.GUEST), "")
+        if inside.pair or not network:
+            return
+        place = life.spec.machine, life.spec.incarnation
+        begins = RedundancyReport(RedundantState.PRIMARY)
+        member = Member(place, lambda: self._runs(*place), lambda: self._say(life, begins))
+        self._world.pairs.join(network, member, serves=bool(inside.live))
+        inside.pair = network
+        self._elect_later(network)
+
+    def _ended(self, machine: str) -> None:
+        for (name, incarnation), inside in self._inside.items():
+            if name == machine and inside.pair and not self._runs(name, incarnation):
+                self._world.pairs.end(inside.pair, (name, incarnation))
+                self._elect_later(inside.pair)
+
+    def _elect_later(self, network: str) -> None:
+        self._world.after(TAKE_OVER_S, lambda: self._world.pairs.elect(network))
+
+    def _redundancy(self, machine: str, incarnation: int) -> str:
+        inside = self._inside.get((machine, incarnation))
+        return self._world.pairs.state(inside.pair, (machine, incarnation)) if inside is not None and inside.pair else ""
+
     def _apply(self, life: Life, inside: Inside, body: channel.Apply) -> channel.AgentReport:
         inside.faults = self.fault_of(body.document)
         if not inside.faults:
+            if isinstance(body.document, RouterDocument) and body.document.redundancy is not None:
+                self._join(life, inside)
             inside.ready = digest(body.document)
             inside.live = inside.ready if inside.held else ""
             if isinstance(body.document, RouterDocument) and body.document.tunnels:
@@ -272,6 +309,7 @@ class SimulatedAgents:
             standby=not inside.held,
             ready=inside.ready,
             carries=inside.carries and not inside.held,
+            redundancy=self._redundancy(life.spec.machine, life.spec.incarnation),
         )
 
     def _run_task(self, life: Life, inside: Inside, body: channel.RunTask) -> OperationSeen:

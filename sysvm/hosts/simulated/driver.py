@@ -6,7 +6,7 @@ the second the next call of that act raise what is given.
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class SimulatedDriver:
     world: World
     unavailable: str = ""
     failures: dict[str, Exception] = field(default_factory=dict)
+    ended: Callable[[str], None] = lambda machine: None  # who else hears that nothing of a machine runs any more
     seconds: dict[str, float] = field(default_factory=dict)  # how long an act takes; no time by default
     apart: bool = False  # its routers have kernels and ports of their own, as VMs have
     shut: dict[Place, float] = field(default_factory=dict)  # until when nobody hears what has such a port
@@ -109,6 +110,7 @@ class SimulatedDriver:
         life = self.life(machine, incarnation)
         if life is not None:
             _end(life)
+            self.ended(life.spec.machine)
 
     async def ensure_removed(self, machine: str, incarnation: int, kept_network: bool) -> None:
         """See Driver."""
@@ -116,6 +118,7 @@ class SimulatedDriver:
         lives = self._lives.get(machine, {})
         if (gone := lives.pop(incarnation, None)) is not None:
             gone.gone, gone.running = True, False
+            self.ended(machine)
         self.shut.pop((machine, incarnation), None)
         if not lives:
             self._lives.pop(machine, None)
@@ -200,6 +203,7 @@ class SimulatedDriver:
         life = self.life(machine, incarnation)
         if life is not None and life.running:
             _end(life)
+            self.ended(life.spec.machine)
             self.changed(machine)
 
     def add(self, spec: MachineSpec) -> Life:
@@ -217,6 +221,7 @@ class SimulatedDriver:
         self.shut.clear()
         for life in self.lives():
             _end(life)
+            self.ended(life.spec.machine)
             life.attempt = ""  # its ports are gone, so it cannot be taken in
 
     async def begin(self, act: str, machine: str, incarnation: int) -> None:

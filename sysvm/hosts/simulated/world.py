@@ -11,6 +11,7 @@ from typing import Any
 
 from sysvm.basics.clock import Clock
 from sysvm.basics.tasks import Tasks
+from sysvm.hosts.simulated.pairs import Pairs
 
 
 class Died(BaseException):
@@ -38,6 +39,7 @@ class World:
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = asyncio.Event()
+        self.pairs = Pairs()
         self.landings: dict[str, Any] = {}  # attempt -> the life that a host of this world takes in
 
     def after(self, seconds: float, happen: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import draining, ending, migrating, placing, relocating
 from sysvm.orchestrator.turns.notes import in_note_of
 from sysvm.store import tables
-from sysvm.store.queries import brakes, consoles, jobs, machines, placements, security_groups, turns
+from sysvm.store.queries import brakes, consoles, jobs, machines, placements, router_pairs, security_groups, turns
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -64,6 +64,8 @@ def decide(tx: Tx, turn: Turn) -> migration.MoveStep | draining.Drain | None:
     )
     placed = tuple(_seen(tx, machine, row) for row in machines.placements_of(tx, machine.id))
     step = _next(machine, want, placed)
+    if isinstance(step, plans.Tell) and (why := _must_serve_on(tx, machine, step.placement, step.wanted)):
+        return plans.Wait(30, why)
     if safety.is_rebuilding(step, machine.wanted, machine.incarnation, placed):
         why = brakes.why_not(tx, machine.zone_id, elsewhere=True)
         return plans.Wait(safety.AGAIN_S, why) if why else step
@@ -101,8 +103,8 @@ def _seen(tx: Tx, machine: Row, row: Row) -> PlacementSeen:
 
 def _beside(tx: Tx, machine: Row) -> int | None:
     """The host on which the next incarnation of a router can run beside the one that serves."""
-    if machine.kind != Kind.ROUTER or machine.forced or machine.wanted != "running":
-        return None
+    if machine.kind != Kind.ROUTER or machine.forced or machine.wanted != "running" or machine.redundant:
+        return None  # the other one of a pair serves meanwhile
     old = [row for row in machines.placements_of(tx, machine.id) if row.incarnation != machine.incarnation]
     return old[-1].host_id if old and placing.has_room_beside(tx, machine, old[-1].host_id) else None
 
@@ -121,11 +123,21 @@ def _tell(tx: Tx, placement: int, wanted: str, wish: int) -> None:
     assert row is not None
     machine = tx.get(tables.machine, row.machine_id)
     assert machine is not None
+    if _must_serve_on(tx, machine, placement, wanted):
+        return  # the other one of its pair has begun to stop meanwhile
     machines.tell(tx, machine, row, wanted, wish)
     if machine.kind == Kind.ROUTER and wanted == "running" and row.host_id != machine.host_id:
         relocating.arrive(tx, machine, row)
     if machine.draining and wanted != "running":
         consoles.end_drain(tx, machine.id)
+
+
+def _must_serve_on(tx: Tx, machine: Row, placement: int, wanted: str) -> str:
+    """Why one of a pair may not stop yet for its next incarnation; empty when it may, or does not."""
+    row = tx.get(tables.placement, placement)
+    if row is None or (machine.wanted, row.wanted, wanted) != ("running", "running", "gone"):
+        return ""
+    return router_pairs.must_serve_on(tx, machine)
 
 
 def _drop(tx: Tx, placement: int) -> None:

@@ -41,6 +41,7 @@ class New:
     network: Row | None = None
     role: str = ""
     vpc: Row | None = None  # whose router it is
+    redundant: bool = False  # a router of a pair
 
 
 def make(tx: Tx, context: Context, new: New) -> Row:
@@ -57,7 +58,7 @@ def make(tx: Tx, context: Context, new: New) -> Row:
         network_id=new.network.id if new.network is not None else None,
         vpc_id=new.vpc.id if new.vpc is not None else None,
         role=new.role,
-        redundant=False,
+        redundant=new.redundant,
         account_id=new.actor.account_id,
         domain_id=new.actor.domain_id,
         domain_path=new.actor.domain_path,
@@ -175,6 +176,16 @@ def add_guest_nic(tx: Tx, machine: Row, device: int, network: Row, *, is_gateway
         mac=mac,
         mtu=network.mtu,
     )
+
+
+def add_paired_nics(tx: Tx, machine: Row, network: Row, ip: Row, *, rate_mbit: int) -> None:
+    """Of a router in a pair: an address of its own among guests, whose gateway the serving one is."""
+    own = (addresses.take_guest_ip(tx, network), int(network.cidr.rpartition("/")[2]))
+    nics.add_nic(
+        tx, machine.id, 0, Traffic.GUEST, network_id=network.id, addresses=(own,), mtu=network.mtu
+    )  # fmt: skip
+    add_control_nic(tx, machine, 1)
+    add_public_nic(tx, machine, 2, ip, rate_mbit=rate_mbit)
 
 
 def add_private_nic(tx: Tx, machine: Row, device: int, gateway: Row) -> None:

@@ -17,6 +17,7 @@ from sysvm.store.queries import (
     portable_ips,
     prefixes6,
     private_gateways,
+    router_pairs,
     settings,
     turns,
     vpcs,
@@ -27,21 +28,26 @@ from sysvm.store.queries.events import About, Actor
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import network as plans
-from sysvm.systemvms.network import NetworkSeen, NetworkStep, RouterSeen
+from sysvm.systemvms.network import NetworkSeen, NetworkStep, PairStep, RouterSeen
 from sysvm.wire.machines import Kind
 
 ROUTED = "VirtualRouter"
 FIRST_WISH = 1  # of a machine that was just made
 LIVE = ("Implemented", "Setup")
+CONFIRM_S = 5.0  # until who both say that they serve have to have said so again
 complain = in_note_of(tables.network)
 
 
-async def take(context: Context, turn: Turn, step: NetworkStep) -> Outcome:
+async def take(context: Context, turn: Turn, step: NetworkStep | PairStep) -> Outcome:
     """The act of one step."""
     match step:
         case plans.AddRouter():
             await making.add_router(context, tables.network, turn.id, lambda tx: _make_router(tx, context, turn.id))
             return Result(60.0)  # the router's first running is a wish of this network
+        case plans.Join(id_):
+            return Result(60.0, lambda tx: _join(tx, id_))
+        case plans.Contended():
+            return Result(CONFIRM_S, lambda tx: router_pairs.both_serve(tx, turn.id))
         case plans.RemoveRouter(id_):
             return Result(60.0, lambda tx: _remove_router(tx, id_))
         case plans.Implemented(seconds):
@@ -52,7 +58,7 @@ async def take(context: Context, turn: Turn, step: NetworkStep) -> Outcome:
             return Result(seconds, lambda tx: complain(tx, turn.id, why))
 
 
-def decide(tx: Tx, network: Row) -> NetworkStep:
+def decide(tx: Tx, network: Row) -> NetworkStep | PairStep:
     """The next step of a network that has routers of its own."""
     offering = tx.get(tables.network_offering, network.offering_id)
     assert offering is not None
@@ -68,6 +74,7 @@ def decide(tx: Tx, network: Row) -> NetworkStep:
             unused_s=0.0 if guests else tx.now - since,
             collect_after_s=float(settings.value(tx, "network.gc.wait")),
             routers=tuple(router_seen(row) for row in machines.routers_of(tx, network.id)),
+            wanted_routers=_routers_wanted(network),
         )
     )
 
@@ -80,7 +87,8 @@ def _providers(service: object) -> tuple[str, ...]:
 def router_seen(row: Row) -> RouterSeen:
     """A router as plans see it."""
     serving = row.power == "running" and row.agent_up and row.document_live and not row.faults
-    return RouterSeen(row.id, row.wanted, bool(serving and row.document_live == row.document_wanted))
+    live = bool(serving and row.document_live == row.document_wanted)
+    return RouterSeen(row.id, row.wanted, live, row.power == "running", bool(row.redundant), row.redundant_state)
 
 
 GUESTS_WANTED = """
@@ -98,20 +106,38 @@ def guests_wanted(tx: Tx, network_id: int) -> int:
 # ---------------------------------------------------------------- routers
 def _make_router(tx: Tx, context: Context, network_id: int) -> None:
     network = tx.get(tables.network, network_id)
-    if network is None or any(row.wanted != "gone" for row in machines.routers_of(tx, network_id)):
+    if network is None:
+        return
+    there = [row for row in machines.routers_of(tx, network_id) if row.wanted != "gone"]
+    if len(there) >= _routers_wanted(network):
         return
     zone = tx.get(tables.zone, network.zone_id)
     assert zone is not None
     actor = Actor(1, network.account_id, network.domain_id, network.domain_path)
-    router = making.make(tx, context, New(Kind.ROUTER, zone, actor, network, "VIRTUAL_ROUTER"))
+    paired = _routers_wanted(network) > 1
+    router = making.make(tx, context, New(Kind.ROUTER, zone, actor, network, "VIRTUAL_ROUTER", redundant=paired))
+    if paired:
+        making.add_paired_nics(tx, router, network, _source_nat(tx, network, actor), rate_mbit=_rate(tx, network))
+        machines.wish_documents(tx, network.id)  # the other one hears whom it has got
+        _begin(tx, context, network, router)
+        return
     making.add_guest_nic(tx, router, 0, network, is_gateway=network.guest_type != "Shared")
     making.add_control_nic(tx, router, 1)
     if _has_public(tx, network):
         ip = _source_nat(tx, network, actor)
         six = prefixes6.outside(tx, network, ip.ip_range_id) if network.ip6_cidr else None
         making.add_public_nic(tx, router, 2, ip, rate_mbit=_rate(tx, network), six=six)
-    tx.update(tables.network, network.id, state="Implementing")
+    _begin(tx, context, network, router)
+
+
+def _begin(tx: Tx, context: Context, network: Row, router: Row) -> None:
+    if network.state not in LIVE:
+        tx.update(tables.network, network.id, state="Implementing")
     placing.place_at_once(tx, context, router.id, FIRST_WISH)
+
+
+def _routers_wanted(network: Row) -> int:
+    return 2 if network.redundant else 1
 
 
 def _has_public(tx: Tx, network: Row) -> bool:
@@ -134,6 +160,12 @@ def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:
     return addresses.take_public_ip(
         tx, network.zone_id, system=False, actor=actor, network_id=network.id, source_nat=True
     )
+
+
+def _join(tx: Tx, id_: int) -> None:
+    router = tx.get(tables.machine, id_)
+    if router is not None and router.wanted != "gone" and not router.redundant:
+        router_pairs.join(tx, router)
 
 
 def _remove_router(tx: Tx, id_: int) -> None:

@@ -16,7 +16,7 @@ from sysvm.orchestrator.engine import Gone, Outcome, Result
 from sysvm.orchestrator.turns import ending, migrating, placing, preparation, relocating
 from sysvm.orchestrator.turns.preparation import Step
 from sysvm.store import tables
-from sysvm.store.queries import brakes, documents, machines, placements, specs, strays, turns, volumes
+from sysvm.store.queries import brakes, documents, machines, placements, router_pairs, specs, strays, turns, volumes
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms import machine as plans
@@ -167,7 +167,7 @@ def _wanted(
         down_s=0.0 if placement.power == Power.RUNNING else tx.now - (placement.since or 0.0),
         runtime=spec.runtime if spec is not None else Runtime.CONTAINER,
         current=placement.incarnation == machine.incarnation,
-        keep_network=machine.kind == Kind.ROUTER and machine.wanted == "running" and _stays(tx, machine, placement, host),
+        keep_network=_keeps_network(tx, machine, placement, host),
     )
 
 
@@ -184,6 +184,13 @@ def _lived(placement: Row, host: Row) -> bool:
 def _ended_with_host(placement: Row, host: Row) -> bool:
     """The host was booted since: what ran then needs no look to be dead."""
     return host.booted is not None and (placement.since or 0.0) <= host.booted
+
+
+def _keeps_network(tx: Tx, machine: Row, placement: Row, host: Row) -> bool:
+    """What is in a router's kernel is the next incarnation's; of one of a pair it would answer beside the one that serves."""
+    if machine.kind != Kind.ROUTER or machine.redundant or machine.wanted != "running":
+        return False
+    return _stays(tx, machine, placement, host)
 
 
 def _stays(tx: Tx, machine: Row, placement: Row, host: Row) -> bool:
@@ -257,7 +264,7 @@ async def _configure(
     )
     report = await context.links.to(job.host).call(order, channel.AgentReport, seconds=ACT_S)
     said_now = {"live": report.live, "faults": report.faults, "standby": report.standby, "ready": report.ready,
-                "notes": report.notes}  # fmt: skip
+                "notes": report.notes, "redundancy": report.redundancy}  # fmt: skip
     agent = seen.agent and msgspec.structs.replace(seen.agent, **said_now)
     after = msgspec.structs.replace(seen, agent=agent)
     if job.want.document in (report.live, report.ready):
@@ -273,6 +280,8 @@ def record(
     """Writes transitions, and lets the machine's turn know of them. A death that the act has mended is one too."""
     old = tx.get(tables.placement, job.placement.id)
     assert old is not None
+    if job.want.current:
+        router_pairs.saw(tx, old.machine_id, seen.agent.redundancy if seen is not None and seen.agent is not None else "")
     settled = isinstance(act, plans.Settled) and old.wanted == job.want.wanted
     new = _facts(job, seen, note)
     if settled:

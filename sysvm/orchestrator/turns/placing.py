@@ -17,6 +17,7 @@ from sysvm.store.queries import (
     nics,
     placements,
     private_gateways,
+    router_pairs,
     runtimes,
     security_groups,
     settings,
@@ -112,6 +113,7 @@ def place(
     _volumes(tx, machine, row)
     placement = _add_placement(tx, machine, host_id)
     placements.recount(tx, host_id)
+    router_pairs.placed(tx, machine, host_id)
     security_groups.moved(tx, machine.id)
     private_gateways.tell_neighbours(tx, machine)
     return placement
@@ -250,7 +252,7 @@ def _demand(tx: Tx, machine: Row) -> Demand:
         runtime=_wanted_runtime(tx, machine),
         memory_mb=machine.memory_mb or offering.memory_mb or 128,
         bound_to_volume=guest and _has_made_volumes(tx, machine.id),
-        near=affinity_groups.near(tx, machine.id) if guest else FREE,
+        near=affinity_groups.near(tx, machine.id) if guest else router_pairs.near(tx, machine),
         needs_storage=guest and _has_unplaced_volumes(tx, machine.id),
         tags=hosts.tag_set(offering.host_tags),
         within=_within(tx, machine),

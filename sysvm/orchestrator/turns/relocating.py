@@ -23,7 +23,7 @@ STAYED = "stayed"  # among its details: why it did not move when it was tried
 
 def other_host(tx: Tx, machine: Row) -> int | None:
     """The host on which a router's next incarnation can begin while another one has the one that serves."""
-    if machine.kind != Kind.ROUTER or machine.forced or machine.wanted != "running":
+    if machine.kind != Kind.ROUTER or machine.forced or machine.wanted != "running" or machine.redundant:
         return None
     placed = machines.placements_of(tx, machine.id)
     if not placed or any(row.incarnation == machine.incarnation for row in placed):

@@ -11,7 +11,7 @@ from sysvm.store.queries import internal_lbs
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
 from sysvm.systemvms import vpc as plans
-from sysvm.systemvms.network import NetworkStep
+from sysvm.systemvms.network import NetworkStep, PairStep
 from sysvm.systemvms.vpc import TierSeen, TierStep
 
 
@@ -31,7 +31,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
             return await network.take(context, turn, step)
 
 
-def decide(tx: Tx, id_: int) -> TierStep | NetworkStep | None:
+def decide(tx: Tx, id_: int) -> TierStep | NetworkStep | PairStep | None:
     """The next step, or None for a network that is no more."""
     tier = tx.get(tables.network, id_)
     if tier is None or tier.removed is not None:

@@ -19,6 +19,7 @@ from sysvm.store.queries import (
     load_balancers,
     nics,
     router_health,
+    router_pairs,
     rules6,
     settings,
     specs,
@@ -162,6 +163,7 @@ def _facts_of(tx: Tx, machine: Row, network: Row, guest: NicRow, keys: Keys) -> 
         stats_interval_s=int(settings.value(tx, "router.stats.interval")),
         health=router_health.wanted(tx, network.zone_id),
         vpn=vpns.facts(tx, network, keys.vault),
+        redundancy=router_pairs.facts(tx, machine),
         # Its port is a rule: most networks have none, and are not asked.
         wireguard=wireguard.facts(tx, network, keys.vault) if wireguard.PURPOSE in rules.of else None,
         balancer=balancing.facts(
@@ -281,6 +283,8 @@ def _interface(tx: Tx, nic: NicRow, machine: Row) -> Interface:
     if nic.traffic == Traffic.PUBLIC:
         held = [f"{text}/{prefix}" for text, prefix in specs.public_addresses(tx, machine)]
         addresses = list(dict.fromkeys(addresses + held))
+    if nic.traffic == Traffic.GUEST and router_pairs.is_one(machine):
+        addresses.append("{}/{}".format(*router_pairs.gateway(tx, machine)))
     return Interface(
         device=f"eth{nic.device}",
         mac=nic.mac,

@@ -57,6 +57,7 @@ def spec_of(tx: Tx, machine: Row, placement: Row, state_key: str) -> MachineSpec
         boot_from_iso=kind is Kind.GUEST and machine.iso_id is not None and machine.iso_id == machine.template_id,
         stores=stores_of(tx, machine.zone_id) if kind is Kind.SECONDARY_STORAGE else (),
         state_key=state_key,
+        paired=kind is Kind.ROUTER and bool(machine.redundant),
     )
 
 
@@ -130,13 +131,19 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
     allowed = tuple(address.text for address in nic.addresses if not address.is_primary)
     if router and nic.traffic == Traffic.PUBLIC:
         allowed += tuple(address for address, _ in public_addresses(tx, machine))
+    paired = router and bool(machine.redundant)
+    if paired and nic.traffic == Traffic.GUEST:
+        network = tx.get(tables.network, machine.network_id)
+        allowed += (network.gateway,) if network is not None else ()
+    # What one of a pair has it takes when it serves, and not when it boots.
+    shared = paired and nic.traffic == Traffic.PUBLIC
     return Nic(
         device=nic.device,
         mac=nic.mac,
         segment=segment_of(tx, nic, host),
-        addresses=shown,
-        gateway=nic.gateway or None,
-        gateway6=nic.gateway6 or None,
+        addresses=() if shared else shown,
+        gateway=None if shared else nic.gateway or None,
+        gateway6=None if shared else nic.gateway6 or None,
         default=nic.is_default,
         mtu=nic.mtu,
         rate_mbit=nic.rate_mbit,

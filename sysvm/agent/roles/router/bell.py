@@ -1,4 +1,4 @@
-"""A bell that rings when a ruleset of this network namespace was changed, by whomever.
+"""A bell that rings when a ruleset of this network namespace was changed, by whomever; another one when addresses were.
 
 The kernel says so itself, once for each transaction, so that a rule that somebody deletes by hand is back before the watch
 would have looked. It is a hint and no promise: where the kernel gives no such socket, or drops a message, the watch sees it
@@ -10,7 +10,8 @@ the time is answered once in a moment, not each time.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import socket
+from collections.abc import AsyncGenerator, Callable
 
 from sysvm.agent import netlink
 from sysvm.basics.clock import Clock
@@ -18,10 +19,12 @@ from sysvm.basics.clock import Clock
 MOMENT_S = 0.05  # between a ring and the look: what else belongs to the change comes along
 
 
-async def rings(clock: Clock) -> AsyncGenerator[None, None]:
+async def rings(
+    clock: Clock, news: Callable[[], socket.socket] = netlink.ruleset_news
+) -> AsyncGenerator[None, None]:
     """One item for each time that something was changed since the last one; ends at once where the kernel does not tell."""
     try:
-        handle = netlink.ruleset_news()
+        handle = news()
     except OSError:
         return
     loop, rung = asyncio.get_running_loop(), asyncio.Event()

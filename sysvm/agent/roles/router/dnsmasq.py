@@ -61,6 +61,8 @@ def render(document: RouterDocument) -> Files | None:
     options += [f"interface={name}" for name in served]
     reservations = "".join(f"{line}\n" for each in document.dhcp for line in _reservations(each))
     probe = document.dns.listen[0] if document.dns is not None and document.dns.listen else ""
+    if probe and document.redundancy is not None:
+        probe = address(document.redundancy.own, "redundancy")  # the gateway may be the other one's
     return Files("\n".join(options) + "\n", reservations, _names(document), probe)
 
 

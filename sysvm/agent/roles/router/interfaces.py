@@ -19,6 +19,7 @@ import msgspec
 from sysvm.agent import netlink
 from sysvm.agent.boot import links, renames
 from sysvm.agent.command import CommandFailed, run
+from sysvm.agent.roles.router import pairing
 from sysvm.agent.roles.router.service import Wrong, device, mac
 from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import RouterDocument
@@ -44,6 +45,7 @@ class Wanted(msgspec.Struct, frozen=True):
     mtu: int
     addresses: tuple[str, ...]
     gateways: tuple[str, ...]
+    shared: tuple[str, ...] = ()  # of one router of a pair: keepalived's, with the ways out
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -58,7 +60,8 @@ class Seen(msgspec.Struct, frozen=True):
 def render(document: RouterDocument) -> tuple[Wanted, ...]:
     """The interfaces of a document. Raises Wrong."""
     wanted = []
-    for each in document.interfaces:
+    said = document.redundancy
+    for each in pairing.as_backup(document).interfaces:
         name = device(each.device, "interfaces")
         if each.role not in _ROLES:
             raise Wrong(f"{name}: {each.role!r} is no role", "guest, control, public or private")
@@ -66,7 +69,8 @@ def render(document: RouterDocument) -> tuple[Wanted, ...]:
             raise Wrong(f"{name}: an MTU of {each.mtu} cannot be", "576 to 65535")
         addresses = tuple(_interface_address(text, name) for text in each.addresses)
         gateways = tuple(_gateway(text, name) for text in (each.gateway, each.gateway6) if text is not None)
-        wanted.append(Wanted(name, mac(each.mac, name), each.mtu, addresses, gateways))
+        shared = tuple(_interface_address(text, name) for text in said.shared) if said is not None else ()
+        wanted.append(Wanted(name, mac(each.mac, name), each.mtu, addresses, gateways, shared))
     if len({one.mac for one in wanted}) < len(wanted) or len({one.device for one in wanted}) < len(wanted):
         raise Wrong("two interfaces have the same name or MAC", "name each once")
     owners: dict[str, str] = {}
@@ -202,11 +206,13 @@ def _look(rendering: tuple[Wanted, ...]) -> dict[str, Seen]:
     for route in routes:
         if "gateway" in route:
             gateways.setdefault(route["dev"], []).append(route["gateway"])
-    found = {}
+    found, shared = {}, frozenset(text for each in rendering for text in each.shared)
     for link in links_seen:
         addresses = tuple(_address(each) for each in link.get("addr_info", ()) if each["scope"] == "global")
         name = link["ifname"]
-        found[name] = Seen(link["mtu"], "UP" in link["flags"], addresses, tuple(gateways.get(name, ())))
+        ways_out = () if shared else tuple(gateways.get(name, ()))
+        own = tuple(text for text in addresses if text not in shared)
+        found[name] = Seen(link["mtu"], "UP" in link["flags"], own, ways_out)
     return found
 
 
@@ -217,6 +223,10 @@ def _address(info: dict[str, Any]) -> str:
 def _settings(wanted: Wanted) -> list[tuple[Path, str]]:
     conf = _CONF / "ipv4/conf"
     found = [(conf / place / key, value) for place in ("all", wanted.device) for key, value in _SETTINGS.items()]
+    if wanted.shared:
+        # Servers listen on what the other one has, and an address that goes takes no other one along.
+        found.append((_CONF / "ipv4/ip_nonlocal_bind", "1"))
+        found.append((conf / wanted.device / "promote_secondaries", "1"))
     own = _CONF / "ipv6/conf" / wanted.device
     if own.exists():
         found.append((own / "accept_ra", "0"))

@@ -109,6 +109,7 @@ class Served(msgspec.Struct, frozen=True):
     listen: tuple[str, ...]
     guests: tuple[Guest, ...]
     names: tuple[str, ...]  # under which guests ask; any other name was made to point here by somebody else
+    probes: tuple[str, ...]  # those of `listen` that this router has for sure
 
 
 def guest_files(data: GuestData) -> Guest:
@@ -139,12 +140,16 @@ def render(document: RouterDocument, files_of: Callable[[GuestData], Guest] = gu
     if wanted is None:
         return None
     listen = tuple(address(each, "metadata") for each in wanted.listen)
+    probes = listen
+    if document.redundancy is not None:  # the gateway may be the other one's
+        probes = (address(document.redundancy.own, "redundancy"),)
+        listen += probes
     if not listen:
         raise Wrong("metadata has no address to listen on", "name the router's guest address")
     guests = tuple(map(files_of, wanted.guests))
     if len({each.address for each in guests}) < len(guests):
         raise Wrong("two guests have the same address in metadata", "name each once")
-    return Served(listen, guests, _names(document, listen))
+    return Served(listen, guests, _names(document, listen), probes)
 
 
 def _names(document: RouterDocument, listen: tuple[str, ...]) -> tuple[str, ...]:
@@ -357,7 +362,7 @@ class Metadata:
 
     def _unanswered(self, rendering: Served) -> str:
         """Which door nobody has opened; empty when all are open."""
-        for each in rendering.listen:
+        for each in rendering.probes:
             for name, port in ((WEB, 80), (PASSWORDS, 8080)):
                 if not self._supervision.pid(name):
                     return f"{name} does not run"

@@ -10,6 +10,7 @@ reads a service back only when one has changed; a daemon that s6 has started aga
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -18,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from sysvm.agent import netlink
 from sysvm.agent.command import CommandFailed
 from sysvm.agent.roles import Context, Progress, Role
 from sysvm.agent.roles.router import bell
@@ -29,8 +31,10 @@ from sysvm.agent.roles.router.interfaces import Interfaces
 from sysvm.agent.roles.router.ipsec import Ipsec
 from sysvm.agent.roles.router.metadata import Metadata
 from sysvm.agent.roles.router.nftables import Nftables
+from sysvm.agent.roles.router.pairing import as_backup
+from sysvm.agent.roles.router.redundancy import Redundant
 from sysvm.agent.roles.router.routes import Routes
-from sysvm.agent.roles.router.service import Hidden, Resting, Service, Staged, Wrong
+from sysvm.agent.roles.router.service import Hidden, Leaving, Resting, Service, Staged, Wrong
 from sysvm.agent.roles.router.shaping import Shaping
 from sysvm.agent.roles.router.wireguard import Wireguard
 from sysvm.agent.supervision import Supervision
@@ -42,6 +46,7 @@ from sysvm.wire.channel import (
     Counter,
     DriftReport,
     MembersReport,
+    RedundancyReport,
     ServiceSeen,
     TaskBody,
     TrafficReport,
@@ -51,6 +56,7 @@ from sysvm.wire.documents import RouterDocument, SystemVmDocument
 from sysvm.wire.explaining import ExplainPacket, ShowRules
 from sysvm.wire.health import CheckHealth
 from sysvm.wire.machines import Runtime, ServiceFault
+from sysvm.wire.redundancy import RedundantState
 
 T = TypeVar("T")
 METER_LOOK_S = 1.0
@@ -65,9 +71,11 @@ def make(context: Context) -> Role:
     supervision = Supervision(context.paths)
     nftables, haproxy = Nftables(), Haproxy(context.paths, supervision)
     ipsec = Ipsec(context.paths, supervision)
+    redundant = Redundant(context.paths, supervision)
     services: tuple[Service, ...] = (
         nftables,
         Interfaces(),
+        redundant,
         Routes(),
         Shaping(),
         Dnsmasq(context.paths, supervision),
@@ -78,7 +86,7 @@ def make(context: Context) -> Role:
     )
     prepare = nftables.prepare if context.boot.runtime is Runtime.VM else None
     told = (Told(haproxy.tend, MembersReport), Told(ipsec.tend, TunnelsReport))
-    return RouterRole(context, services, nftables.counters, told, prepare)
+    return RouterRole(context, services, nftables.counters, told, Pairing(redundant), prepare)
 
 
 class Holder:
@@ -198,6 +206,22 @@ class Told(Generic[T]):
         return [self._report(self._before)]
 
 
+class Pairing:
+    """Whether this one of a pair serves: told when it has changed, and to whoever looks."""
+
+    def __init__(self, redundant: Redundant) -> None:
+        self._redundant = redundant
+        self.state: RedundantState | None = None
+
+    def news(self) -> list[RedundancyReport]:
+        """At most one report; what only the one that serves may do is open or shut as it says."""
+        before, self.state = self.state, self._redundant.state()
+        if self.state is None or self.state == before:
+            return []
+        log.info("redundancy_changed", before=before or "", state=self.state)
+        return [RedundancyReport(self.state)]
+
+
 class RouterRole(Role):
     """Applies router documents."""
 
@@ -207,12 +231,14 @@ class RouterRole(Role):
         services: tuple[Service, ...],
         counters: Callable[[], tuple[Counter, ...]],
         told: tuple[Told[Any], ...],
+        pairing: Pairing,
         prepare: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._holders = tuple(Holder(service) for service in services)
         self._count = counters
         self._told = told
+        self._pairing = pairing
         self._prepare = prepare
         self._document: RouterDocument | None = None
         self._digest = ""
@@ -229,7 +255,8 @@ class RouterRole(Role):
         if self._prepare is not None:
             tasks.start(self._on_thread(self._prepare), "prepare")
         tasks.start(self._watch(), "watch")
-        tasks.start(self._listen(), "bell")
+        tasks.start(self._listen(netlink.ruleset_news), "bell")
+        tasks.start(self._listen(netlink.address_news), "addresses")
         tasks.start(self._meter(), "meter")
         tasks.start(self._checking.watch(), "checks")
 
@@ -250,6 +277,7 @@ class RouterRole(Role):
             seconds[holder.service.name] = round(self._context.clock.now() - began, 3)
         self._digest = digest(document)  # not before they work: of a thousand rules it takes its time
         self._seen = self._daemons()
+        self._pairing.news()  # the answer tells it
         log.info("document_applied", digest=self._digest[:12], seconds=seconds)
 
     async def stage(self, document: SystemVmDocument) -> tuple[ServiceFault, ...]:
@@ -310,6 +338,10 @@ class RouterRole(Role):
         """Services that are not what the last document says."""
         return tuple(trouble for each in self._holders if (trouble := each.trouble()) is not None)
 
+    def redundancy(self) -> str:
+        """As it was told last."""
+        return self._pairing.state or ""
+
     def services(self) -> tuple[ServiceSeen, ...]:
         """The daemons."""
         return () if self._resting else self._daemons()
@@ -339,12 +371,18 @@ class RouterRole(Role):
         """Ends the daemons, last one first; the ruleset stays until the machine is gone."""
         await self._tell_traffic()
         self._ending = True
+        for holder in self._holders:
+            if isinstance(holder.service, Leaving):
+                await self._on_thread(holder.service.leave)
         for holder in reversed(self._holders):
             await self._on_thread(holder.service.stop)
 
     # ------------------------------------------------------------ health
     def _serving(self) -> RouterDocument | None:
-        return None if self._resting or self._hidden or self._ending else self._document
+        if self._resting or self._hidden or self._ending or self._document is None:
+            return None
+        serves = self._pairing.state in (None, RedundantState.PRIMARY)
+        return self._document if serves else as_backup(self._document)
 
     def _looks(self) -> Looks:
         return self._thread.submit(self._look).result()
@@ -382,24 +420,25 @@ class RouterRole(Role):
             for report in await self._on_thread(self._mend):
                 await self._context.line.notify(report)
 
-    async def _listen(self) -> None:
-        """What somebody else changes in the kernel's rules is looked at when the kernel says so."""
-        async with aclosing(bell.rings(self._context.clock)) as rings:
+    async def _listen(self, news: Callable[[], socket.socket]) -> None:
+        """What somebody else changes in the kernel's rules and addresses is looked at when the kernel says so."""
+        async with aclosing(bell.rings(self._context.clock, news)) as rings:
             async for _ in rings:
                 for report in await self._on_thread(self._drifts):
                     await self._context.line.notify(report)
 
-    def _drifts(self) -> list[DriftReport]:
+    def _drifts(self) -> list[DriftReport | RedundancyReport]:
         if self._ending or self._resting or self._document is None:
             return []
+        pair = self._pairing.news()
         found = [report for holder in self._holders if (report := holder.drift()) is not None]
-        return [] if self._hidden else found
+        return [] if self._hidden else [*pair, *found]
 
-    def _mend(self) -> list[DriftReport | MembersReport | TunnelsReport]:
+    def _mend(self) -> list[DriftReport | MembersReport | TunnelsReport | RedundancyReport]:
         if self._ending or self._resting or self._document is None:
             return []
         self._ticks += 1
-        reports: list[DriftReport | MembersReport | TunnelsReport] = []
+        reports: list[DriftReport | MembersReport | TunnelsReport | RedundancyReport] = [*self._pairing.news()]
         reports += [report for holder in self._holders if (report := holder.drift()) is not None]
         if self._ticks % _RETRY_EVERY == 0:
             document = self._document

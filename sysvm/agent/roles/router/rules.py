@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 
-from sysvm.agent.roles.router import acls, doors, doors6, doors_wireguard, rules6
+from sysvm.agent.roles.router import acls, doors, doors6, doors_wireguard, pairing, rules6
 from sysvm.agent.roles.router.ruleset import Base, Chain, Collection, Ruleset
 from sysvm.agent.roles.router.service import Wrong, address, device, interface, network
 from sysvm.wire.balancing import LoadBalancer
@@ -227,6 +227,7 @@ def _input_rules(
     rules.append("ip daddr . tcp dport @balanced accept")
     rules += doors.vpn(document)
     rules += doors_wireguard.port(document)
+    rules += pairing.doors(document)
     rules.append("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept")
     if outside:
         # From outside only what the gate let through; to guests and control the router answers pings.

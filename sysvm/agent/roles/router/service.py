@@ -71,6 +71,14 @@ class Resting(Protocol):
 
 
 @runtime_checkable
+class Leaving(Protocol):
+    """A service that lets another machine serve before anything here ends."""
+
+    def leave(self) -> None:
+        """The other one is told. Raises CommandFailed or OSError."""
+
+
+@runtime_checkable
 class Hidden(Protocol):
     """A service that has to do something when ports are opened behind which it has seen nobody, and nobody has seen it."""
 
