@@ -4,7 +4,6 @@ is what a user waits for."""
 import os
 import resource
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,11 +36,6 @@ def children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def own_cpu_s() -> float:
-    """Seconds of CPU of this process."""
-    return time.process_time()
-
-
 def rss_mb(pid: int) -> float:
     """Resident memory of a process."""
     return _status_kb(pid, "status", "VmRSS:") * 1024 / MB
@@ -57,13 +51,6 @@ def _status_kb(pid: int, file: str, field: str) -> int:
         if line.startswith(field):
             return int(line.split()[1])
     raise LookupError(f"process {pid} has no {field}")
-
-
-def wall_s(work: Callable[[], object]) -> float:
-    """Seconds from begin to end."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def median(values: Sequence[float]) -> float:

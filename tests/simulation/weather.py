@@ -2,7 +2,7 @@
 
 Servers are killed or stand still at their fault points (a sleeper wakes as a zombie when its session is over); hosts lose
 links, answers and notices, hear and do things twice, are restarted and booted. `calm` ends it: who sleeps wakes, every
-host finds a server. Nothing here knows what is right: that is told by stories.py.
+host finds a server. Nothing here knows what is right: that is told by rest.py.
 """
 
 import asyncio

@@ -63,7 +63,7 @@ def _make(tx: Tx, context: Context, network_id: int, address: str) -> None:
     machine = making.make(tx, context, New(Kind.ROUTER, zone, actor, tier, machines.INTERNAL_LB))
     making.add_guest_nic(tx, machine, 0, tier, is_gateway=False, address=address)
     making.add_control_nic(tx, machine, 1)
-    placing.place_at_once(tx, context, machine.id, network.FIRST_WISH)
+    placing.place_at_once(tx, context, machine.id)
 
 
 def _remove(tx: Tx, id_: int) -> None:

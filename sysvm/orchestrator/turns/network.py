@@ -32,7 +32,6 @@ from sysvm.systemvms.network import NetworkSeen, NetworkStep, PairStep, RouterSe
 from sysvm.wire.machines import Kind
 
 ROUTED = "VirtualRouter"
-FIRST_WISH = 1  # of a machine that was just made
 LIVE = ("Implemented", "Setup")
 CONFIRM_S = 5.0  # until who both say that they serve have to have said so again
 complain = in_note_of(tables.network)
@@ -133,7 +132,7 @@ def _make_router(tx: Tx, context: Context, network_id: int) -> None:
 def _begin(tx: Tx, context: Context, network: Row, router: Row) -> None:
     if network.state not in LIVE:
         tx.update(tables.network, network.id, state="Implementing")
-    placing.place_at_once(tx, context, router.id, FIRST_WISH)
+    placing.place_at_once(tx, context, router.id)
 
 
 def _routers_wanted(network: Row) -> int:

@@ -34,6 +34,7 @@ from sysvm.wire.machines import Kind, Runtime, Traffic
 
 CONTROL_PREFIX = 16
 LIKELY = 4
+FIRST_WISH = 1  # of a machine that was just made
 SIMULATOR = "Simulator"
 UNPLACED = "machine_id = :machine and pool_id is null and removed is null"
 
@@ -139,7 +140,7 @@ def _add_placement(tx: Tx, machine: Row, host_id: int) -> int:
     return tx.insert(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh)
 
 
-def place_at_once(tx: Tx, context: Context, machine_id: int, wish: int) -> None:
+def place_at_once(tx: Tx, context: Context, machine_id: int) -> None:
     """Gives a machine that was just made a host in the same transaction. When there is none its own turn says why."""
     try:
         choose(tx, machine_id)
@@ -148,7 +149,7 @@ def place_at_once(tx: Tx, context: Context, machine_id: int, wish: int) -> None:
     placement = tx.get(tables.placement, place(tx, context, machine_id))
     machine = tx.get(tables.machine, machine_id)
     assert placement is not None and machine is not None
-    machines.tell(tx, machine, placement, "running", wish)
+    machines.tell(tx, machine, placement, "running", FIRST_WISH)
     turns.put_off(tx, "machine", machine_id, after=60.0)  # its host is at work on it
 
 

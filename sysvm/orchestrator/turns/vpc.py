@@ -28,7 +28,6 @@ from sysvm.systemvms.network import NetworkStep
 from sysvm.systemvms.vpc import VpcSeen
 from sysvm.wire.machines import Kind
 
-FIRST_WISH = 1  # of a machine that was just made
 complain = in_note_of(tables.vpc)
 
 
@@ -83,7 +82,7 @@ def _make_router(tx: Tx, context: Context, vpc_id: int) -> None:
     gateways = [row for row in private_gateways.of_vpc(tx, vpc_id) if row.state != private_gateways.DELETING]
     for device, gateway in enumerate(gateways, 2 + len(tiers)):
         making.add_private_nic(tx, router, device, gateway)
-    placing.place_at_once(tx, context, router.id, FIRST_WISH)
+    placing.place_at_once(tx, context, router.id)
 
 
 def _source_nat(tx: Tx, vpc: Row, actor: Actor) -> Row:
