@@ -157,6 +157,16 @@ async def test_a_domain_below_another_one_of_an_offering_is_left_out(stage: Stag
     assert {below["id"], west["id"]} == set(changed["domainid"].split(","))
 
 
+async def test_a_vpc_offering_always_has_source_nat_and_network_acls(stage: Stage):
+    """Also when it names neither, and when a provider is named for what is only added."""
+    accepted = await stage.admin(
+        "createVPCOffering", name="v", displaytext="v", supportedservices="Dhcp,Dns",
+        **{"serviceproviderlist[0].service": "NetworkACL", "serviceproviderlist[0].provider": "VpcVirtualRouter"},
+    )  # fmt: skip
+    (made,) = await stage.admin("listVPCOfferings", id=accepted["id"])
+    assert {"Dhcp", "Dns", "Gateway", "NetworkACL", "SourceNat"} == {service["name"] for service in made["service"]}
+
+
 async def test_disks_have_no_cache_and_offerings_say_so(stage: Stage):
     """The mode that CloudStack has by default is accepted, and no other one."""
     made = await stage.admin("createDiskOffering", name="d", displaytext="d", disksize=1, cachemode="none")

@@ -207,7 +207,7 @@ REFUSED: list[tuple[str, Params, int, str]] = [
     ("createNetworkOffering", network_offering(supportedservices="SourceNat",
      servicecapabilitylist__0__service="SourceNat", servicecapabilitylist__0__capabilitytype="RedundantRouter",
      servicecapabilitylist__0__capabilityvalue="maybe"), 431, "true or false"),
-    ("createVPCOffering", lambda _cloud: {"name": "v", "supportedservices": "Dhcp,Dns"}, 431, "SourceNat"),
+    ("createVPCOffering", lambda _cloud: {"name": "v", "supportedservices": "Dhcp,Telepathy"}, 431, "Telepathy"),
     ("createPhysicalNetwork", in_zone(name="physical1"), 431, "already exists"),
     ("createPhysicalNetwork", in_zone(name="p2", isolationmethods="GRE"), 431, "VXLAN or VLAN"),
     ("createPhysicalNetwork", in_zone(name="p2", isolationmethods="VLAN", vlan="100-5000"), 431, "between 1 and 4094"),

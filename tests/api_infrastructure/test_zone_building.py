@@ -175,3 +175,13 @@ async def test_a_dedicated_zone_is_hidden_from_other_domains(cloud: Cloud):
     inside, outside = await cloud.stage.user("in", domain_id=domain["id"]), await cloud.stage.user("out")
     assert ["private", "zone1"] == sorted(row["name"] for row in await inside("listZones"))
     assert ["zone1"] == [row["name"] for row in await outside("listZones")]
+
+
+async def test_a_public_range_is_the_systems_unless_it_is_dedicated(cloud: Cloud):
+    """As CloudStack names its owner."""
+    user, id_ = await cloud.stage.user("one"), cloud.public["id"]
+    assert "system" == cloud.public["account"]
+    await cloud.admin("dedicatePublicIpRange", id=id_, account=user.account, domainid=user.domain_id)
+    assert ["one"] == [row["account"] for row in await cloud.admin("listVlanIpRanges", id=id_)]
+    await cloud.admin("releasePublicIpRange", id=id_)
+    assert ["system"] == [row["account"] for row in await cloud.admin("listVlanIpRanges", id=id_)]

@@ -7,6 +7,8 @@ from sysvm.store.queries import ip_ranges
 from sysvm.store.store import Row
 from sysvm.store.tables import unpack_address
 
+NOBODY = "system"  # whose CloudStack says a public range is that is dedicated to no account
+
 
 def vlan_uri(vlan: str) -> str:
     """vlan://untagged or vlan://100."""
@@ -28,7 +30,7 @@ def vlan_range(row: Row) -> dict[str, Any]:
             "forvirtualnetwork": row.traffic == "Public",
             "forsystemvms": row.for_system_vms,
             "description": vlan_uri(row.vlan),
-            "account": row.account_name,
+            "account": row.account_name or (NOBODY if row.traffic == "Public" and row.domain_id is None else None),
             "domainid": row.domain_uuid,
             "domain": row.domain_text,
         }

@@ -18,6 +18,7 @@ from sysvm.store.queries import offerings
 from sysvm.store.store import Row, Tx
 
 DEFAULT_SERVICES = ("Dhcp", "Dns", "UserData", "SourceNat", "StaticNat", "PortForwarding", "Lb", "NetworkACL", "Vpn")
+ALWAYS = ("SourceNat", "NetworkACL")  # without them there is no VPC: added where they are not asked for
 
 
 def _answers(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -30,11 +31,9 @@ def create_vpc_offering(call: Call) -> Reply:
     """A new VPC offering, disabled unless said."""
     name = free_name(call.tx, tables.vpc_offering, call["name"], "VPC offering")
     protocol(call)
-    wanted = call.get("supportedservices") or DEFAULT_SERVICES
-    if "SourceNat" not in map(services.service, wanted):
-        raise Refused("A VPC offering needs service SourceNat: its router connects the VPC with the public network")
+    wanted = [services.service(name) for name in call.get("supportedservices") or DEFAULT_SERVICES]
     offered = services.of_offering(
-        wanted,
+        [*wanted, *(name for name in ALWAYS if name not in wanted)],
         call.get("serviceproviderlist", ()),
         call.get("servicecapabilitylist", ()),
         shape=services.Shape("Isolated", for_vpc=True),
