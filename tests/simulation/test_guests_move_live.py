@@ -192,7 +192,9 @@ def left_alone(host: SimulatedHost, other: SimulatedHost) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"), [(failing, 2), (later, 1), (left_alone, 1)], ids=["cut", "later", "nobody lets it run there"]
+    ("fault", "status"),
+    [(failing, 2), (not_taken_in, 1), (later, 1), (left_alone, 1)],
+    ids=["cut", "refused once", "later", "nobody lets it run there"],
 )
 def test_a_fault_ends_in_one_guest(fault, status):
     cloud = Cloud()
