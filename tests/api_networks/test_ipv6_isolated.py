@@ -14,8 +14,9 @@ from sysvm.store.store import PostgresStore, Tx
 from sysvm.wire.documents import Dhcp6, Ports, Protocol, Routed6, Rule6
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import Asker, Stage, refusal
+from tests.api_infrastructure.cloud import make_zone
 from tests.api_networks.land import Land
-from tests.api_networks.test_ipv6 import of_router, plug
+from tests.api_networks.test_ipv6 import of_router, plug, shared
 from tests.orchestrator.tale import tell
 from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
@@ -23,6 +24,7 @@ from tests.store.postgres import Postgres
 
 PREFIX, FIRST, SECOND = "2001:db8:100::/62", "2001:db8:100::/64", "2001:db8:100:1::/64"
 OUTSIDE = {"ip6gateway": "2001:db8:ff::1", "ip6cidr": "2001:db8:ff::/64"}
+SHARED = "2001:db8:100:3::"  # of the prefix
 SERVICES = ("Dhcp", "Dns", "Firewall", "SourceNat", "UserData", "PortForwarding", "StaticNat")
 
 
@@ -90,6 +92,19 @@ async def test_prefixes_that_cannot_be(land: Land, prefix: str, why: str):
     await supplied(land.admin, land.zone)
     with refusal(431, why):
         await land.admin("createGuestNetworkIpv6Prefix", zoneid=land.zone, prefix=prefix)
+
+
+async def test_a_prefix_keeps_shared_networks_off_and_its_zone_there(land: Land):
+    await supplied(land.admin, land.zone)
+    network = await shared(land)
+    with refusal(431, "which is for isolated networks"):
+        await land.admin("createVlanIpRange", networkid=network["id"], ip6gateway=f"{SHARED}1", ip6cidr=f"{SHARED}/64")
+    empty = await make_zone(land.stage, "empty")
+    made = await land.admin.job("createGuestNetworkIpv6Prefix", zoneid=empty["id"], prefix="2001:db8:200::/56")
+    with refusal(431, "1 IPv6 prefixes"):
+        await land.admin("deleteZone", id=empty["id"])
+    await land.admin.job("deleteGuestNetworkIpv6Prefix", id=made["id"])
+    await land.admin("deleteZone", id=empty["id"])
 
 
 async def test_a_public_range_may_be_of_ipv6_alone_or_of_both(land: Land):
@@ -160,11 +175,12 @@ async def test_dual_stack_offerings_that_cannot_be(land: Land, params: dict[str,
 # ---------------------------------------------------------------- networks and guests
 async def test_each_network_gets_a_subnet_until_there_is_none(land: Land):
     await supplied(land.admin, land.zone)
+    await land.admin("updateZone", id=land.zone, ip6dns1="2001:db8:53::1")
     id_ = await offering(land.admin)
     given = [await land.network(name=f"n{at}", networkofferingid=id_) for at in range(4)]
     assert [f"2001:db8:100:{at}::/64".replace(":0::", "::") for at in range(4)] == [row["ip6cidr"] for row in given]
-    assert ("2001:db8:100::1", "DualStack", "Static") == tuple(
-        given[0][name] for name in ("ip6gateway", "internetprotocol", "ip6routing")
+    assert ("2001:db8:100::1", "DualStack", "Static", "2001:db8:53::1") == tuple(
+        given[0][name] for name in ("ip6gateway", "internetprotocol", "ip6routing", "ip6dns1")
     )
     assert_row_matches_catalogue("listNetworks", given[0])
     with refusal(533, "createGuestNetworkIpv6Prefix"):

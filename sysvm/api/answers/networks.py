@@ -68,22 +68,26 @@ def _addresses(row: Row) -> dict[str, Any]:
         "reservediprange": row.reserved_range or None,
         "gateway": row.gateway or None,
         "netmask": netmask,
-        "ip6cidr": row.ip6_cidr or None,
-        "ip6gateway": row.ip6_gateway or None,
         "internetprotocol": (row.offering_details or {}).get("internetprotocol", "IPv4"),
-        **_routes6(row),
+        **(_six(row) if row.ip6_cidr else {}),
         "networkdomain": row.network_domain or None,
         "dns1": row.dns1 or row.zone_dns1 or None,
         "dns2": row.dns2 or row.zone_dns2 or None,
     }
 
 
-def _routes6(row: Row) -> dict[str, Any]:
-    """What the operator routes, and to whom: the router has that address from its first start on."""
-    if not row.ip6_cidr or row.guest_type != "Isolated":
-        return {}
+def _six(row: Row) -> dict[str, Any]:
+    """Its IPv6; of an isolated network also what the operator routes, and to whom, from its router's first start on."""
+    found = {
+        "ip6cidr": row.ip6_cidr,
+        "ip6gateway": row.ip6_gateway,
+        "ip6dns1": row.zone_ip6dns1 or None,
+        "ip6dns2": row.zone_ip6dns2 or None,
+    }
+    if row.guest_type != "Isolated":
+        return found
     routes = [{"subnet": row.ip6_cidr, "gateway": unpack_address(row.router6)}] if row.router6 is not None else None
-    return {"ip6routing": "Static", "ip6routes": routes}
+    return {**found, "ip6routing": "Static", "ip6routes": routes}
 
 
 def _on_the_wire(row: Row) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sysvm.api.rules.ranges6 import PREFIX, Span6
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
-from sysvm.store.queries import addresses, ip_ranges, machines, nics, security_groups, turns
+from sysvm.store.queries import addresses, ip_ranges, machines, nics, prefixes6, security_groups, turns
 from sysvm.store.store import Row, Tx
 from sysvm.store.tables import pack_address, unpack_address
 
@@ -25,6 +25,9 @@ def columns(tx: Tx, network: Row, span: Span6 | None) -> dict[str, Any]:
             f"The IPv6 ranges of network {network.name} are of {network.ip6_cidr} with gateway {network.ip6_gateway}, not"
             f" of {span.subnet} with {span.gateway}"
         )
+    for prefix in prefixes6.living(tx):
+        if span.subnet.overlaps(prefix):
+            raise Refused(f"The IPv6 subnet {span.subnet} overlaps the prefix {prefix}, which is for isolated networks")
     first, last = pack_address(span.first), pack_address(span.last)
     _refuse_overlap(tx, network, span, first, last)
     return {"ip6_gateway": str(span.gateway), "ip6_cidr": str(span.subnet), "first6": first, "last6": last}

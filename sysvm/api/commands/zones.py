@@ -26,6 +26,7 @@ RESOLVERS = {
     "internaldns2": "internal_dns2",
 }  # fmt: skip
 STILL_THERE = (
+    (tables.guest_prefix6, "IPv6 prefixes"),
     (tables.pod, "pods"),
     (tables.cluster, "clusters"),
     (tables.host, "hosts"),

@@ -40,6 +40,8 @@ def statement() -> sa.Select[Any]:
             zone.c.name.label("zone_name"),
             zone.c.dns1.label("zone_dns1"),
             zone.c.dns2.label("zone_dns2"),
+            zone.c.ip6dns1.label("zone_ip6dns1"),
+            zone.c.ip6dns2.label("zone_ip6dns2"),
             physical.c.uuid.label("physical_network_uuid"),
             vpc.c.uuid.label("vpc_uuid"),
             vpc.c.name.label("vpc_name"),
