@@ -8,7 +8,7 @@ from sysvm.wire.documents import DnsRecord
 from sysvm.wire.health import Checked, CheckHealth, Health
 from tests.agent.documents import OUTSIDE, ROUTER, dhcp, dns, egress, metadata, router, source_nat
 from tests.agent.lab import Lab, until
-from tests.agent.test_explain_packet import asked
+from tests.agent.questions import asked
 
 pytestmark = pytest.mark.root
 OFTEN = Health(basic_s=1, advanced_s=1, tell_s=3600, excluded=("cpu_usage_check.py",))

@@ -15,7 +15,7 @@ from sysvm.wire.explaining import Explained, ExplainPacket, Fate
 from tests.agent import documents
 from tests.agent.documents import GUEST, ROUTER
 from tests.agent.lab import GUEST_MAC, Lab, until
-from tests.agent.test_explain_packet import asked
+from tests.agent.questions import asked
 from tests.agent.test_router_serves6 import Client, advertisement, client, told
 
 pytestmark = pytest.mark.root

@@ -13,7 +13,7 @@ from sysvm.wire.documents import RouterDocument
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import Asker, refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_vpcs import make_tier, make_vpc
+from tests.api_networks.vpcs import make_tier, make_vpc
 
 INSIDE = "DefaultIsolatedNetworkOfferingForVpcNetworksWithInternalLB"
 

@@ -11,7 +11,7 @@ from sysvm.store.store import Tx
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_vpcs import make_tier, make_vpc
+from tests.api_networks.vpcs import make_tier, make_vpc
 
 WIRE = {"gateway": "10.77.0.1", "ipaddress": "10.77.0.9", "netmask": "255.255.255.0", "vlan": "9000"}
 

@@ -9,8 +9,7 @@ from sysvm.store import tables
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_vpcs import make_tier
-from tests.api_networks.test_vpn_sites import made_vpc
+from tests.api_networks.vpcs import made_vpc, make_tier
 
 FULL = "Dhcp,Dns,UserData,SourceNat,StaticNat,PortForwarding,Lb,NetworkACL,Vpn"
 SMALL = "Dhcp,Dns,UserData,SourceNat,StaticNat,PortForwarding,NetworkACL"

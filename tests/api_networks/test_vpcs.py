@@ -6,37 +6,9 @@ import pytest
 
 from sysvm.store import tables
 from tests.api.rows import assert_row_matches_catalogue
-from tests.api.stage import Asker, refusal
+from tests.api.stage import refusal
 from tests.api_networks.land import Land
-
-TIER = "DefaultIsolatedNetworkOfferingForVpcNetworks"
-PLAIN = "DefaultIsolatedNetworkOfferingWithSourceNatService"
-
-
-async def vpc_params(land: Land, **more: Any) -> dict[str, Any]:
-    (offering,) = await land.admin("listVPCOfferings", name="Default VPC offering")
-    return {"name": "v", "cidr": "10.8.0.0/16", "zoneid": land.zone, "vpcofferingid": offering["id"], **more}
-
-
-async def make_vpc(land: Land, who: Asker | None = None, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = await land.job("createVPC", who=who, **await vpc_params(land, **more))
-    return made
-
-
-async def tier_params(land: Land, vpc: dict[str, Any], number: int = 1, **more: Any) -> dict[str, Any]:
-    offering = await land.network_offering(more.pop("offering", TIER))
-    given = {"name": f"t{number}", "zoneid": land.zone, "networkofferingid": offering, "vpcid": vpc["id"],
-             "gateway": f"10.8.{number}.1", "netmask": "255.255.255.0"}  # fmt: skip
-    return {name: value for name, value in {**given, **more}.items() if value is not None}
-
-
-async def make_tier(land: Land, vpc: dict[str, Any], number: int = 1, who: Asker | None = None, **more: Any) -> dict[str, Any]:
-    made: dict[str, Any] = await (who or land.admin)("createNetwork", **await tier_params(land, vpc, number, **more))
-    return made
-
-
-async def addresses(land: Land, vpc: dict[str, Any], many: int) -> list[dict[str, Any]]:
-    return [await land.job("associateIpAddress", vpcid=vpc["id"]) for _ in range(many)]
+from tests.api_networks.vpcs import PLAIN, addresses, make_tier, make_vpc, tier_params, vpc_params
 
 
 # ---------------------------------------------------------------- VPCs

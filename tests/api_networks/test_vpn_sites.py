@@ -6,53 +6,24 @@ import pytest
 import sqlalchemy as sa
 
 from sysvm.store import tables
-from sysvm.store.queries import nics, vpn_sites
+from sysvm.store.queries import vpn_sites
 from sysvm.store.store import Tx
 from sysvm.wire.vpn import Tunnel, TunnelSeen, TunnelState
 from tests.api.rows import assert_row_matches_catalogue
-from tests.api.stage import Asker, refusal
+from tests.api.stage import refusal
 from tests.api_networks.land import Land
+from tests.api_networks.vpcs import VPC, made_vpc
 
 FAR = {
     "gateway": "198.51.100.10", "cidrlist": "172.16.0.0/24, 172.16.1.0/24", "ipsecpsk": "between us",
     "ikepolicy": "aes128-sha1;modp1536", "esppolicy": "aes128-sha1",
 }  # fmt: skip
-VPC = "10.7.0.0/16"
 
 
 @pytest.fixture
 async def vpc(land: Land) -> dict[str, Any]:
     """A VPC with an address and a router that runs."""
     return await made_vpc(land)
-
-
-async def made_vpc(land: Land, who: Asker | None = None, name: str = "vpc", cidr: str = VPC) -> dict[str, Any]:
-    """As the orchestrator would have made it."""
-    asker = who or land.admin
-    (offering,) = await land.admin("listVPCOfferings", name="Default VPC offering")
-    accepted = await asker(
-        "createVPC", zoneid=land.zone, name=name, displaytext=name, cidr=cidr, vpcofferingid=offering["id"]
-    )
-    await land.serve(accepted["jobid"])
-
-    def write(tx: Tx) -> None:
-        row = tx.one(sa.select(tables.vpc).where(tables.vpc.c.uuid == accepted["id"]))
-        owner = {"account_id": row.account_id, "domain_id": row.domain_id, "domain_path": row.domain_path}
-        free = tx.one(sa.select(tables.public_ip).where(tables.public_ip.c.state == "Free").limit(1))
-        tx.update(tables.public_ip, free.id, state="Allocated", vpc_id=row.id, source_nat=True, **owner)
-        host = tx.value(sa.select(tables.host.c.id))
-        small = tx.value(sa.select(tables.service_offering.c.id).limit(1))
-        router = tx.insert(
-            tables.machine, uuid=land.stage.ids.uuid(), name=f"r-{row.id}-VM", kind="router", hypervisor="Simulator",
-            zone_id=row.zone_id, host_id=host, service_offering_id=small, vpc_id=row.id, role="VIRTUAL_ROUTER",
-            wanted="running", power="running", agent_up=True, document_live="x", template_version="4.20.0",
-            created=tx.now, **owner,
-        )  # fmt: skip
-        nics.add_nic(tx, router, 2, "public", addresses=((tables.unpack_address(free.address), 24),), is_default=True)
-
-    await land.stage.store.run(write)
-    (found,) = await asker("listVPCs", id=accepted["id"])
-    return found
 
 
 async def connected(land: Land, vpc: dict[str, Any], **words: Any) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from sysvm.wire.vpn import RemoteAccess, VpnUser
 from tests.api.rows import assert_row_matches_catalogue
 from tests.api.stage import refusal
 from tests.api_networks.land import Land
-from tests.api_networks.test_vpcs import make_tier
-from tests.api_networks.test_vpn_sites import made_vpc
+from tests.api_networks.vpcs import made_vpc, make_tier
 
 ALICE = {"username": "alice", "password": "wonder.land"}
 
