@@ -3,7 +3,6 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -16,20 +15,10 @@ from sysvm.hosts.layout import image_path
 from sysvm.hosts.pools import volume_file
 from sysvm.hosts.userids import GROUP
 from sysvm.wire.machines import Iso, Kind, MachineSpec
-from tests.hosts import ground
-from tests.hosts_kvm.stage import KvmStage, kvm
-from tests.hosts_kvm.test_hot_disks import MIB, a_disk, a_guest, live, take, write_live
+from tests.hosts_kvm.disks import MIB, a_disk, a_guest, live, take, write_live
+from tests.hosts_kvm.stage import KvmStage
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[KvmStage]:
-    """A host of its own."""
-    if not ground.is_root():
-        pytest.skip("needs root")
-    async with kvm(tmp_path) as made:
-        yield made
 
 
 def status_of(pid: int) -> dict[str, str]:

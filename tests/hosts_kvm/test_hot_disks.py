@@ -5,7 +5,6 @@ import hashlib
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -17,69 +16,15 @@ from sysvm.hosts import snapshots
 from sysvm.hosts.kvm import disks
 from sysvm.hosts.layout import image_path
 from sysvm.hosts.pools import staged_file, volume_file
-from sysvm.hosts.qmp import Line, chain
+from sysvm.hosts.qmp import chain
 from sysvm.hosts.volumes import ensure_volume
-from sysvm.wire.link import DropSnapshot, EnsureVolume, SnapshotTaken, TakeSnapshot
-from sysvm.wire.machines import Disk, DiskLimits, Iso, Kind, MachineSpec, Power, spec_digest
-from tests.hosts import ground
+from sysvm.wire.link import DropSnapshot, EnsureVolume, TakeSnapshot
+from sysvm.wire.machines import DiskLimits, Iso, Power, spec_digest
 from tests.hosts.progress import until
-from tests.hosts_kvm.stage import KvmStage, kvm
+from tests.hosts_kvm.disks import MIB, a_disk, a_guest, live, reads_as, take, write, write_live
+from tests.hosts_kvm.stage import KvmStage
 
 pytestmark = pytest.mark.root
-MIB = 1024 * 1024
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[KvmStage]:
-    """A host of its own."""
-    if not ground.is_root():
-        pytest.skip("needs root")
-    async with kvm(tmp_path) as made:
-        yield made
-
-
-async def a_disk(pool: str, name: str, size: int, device: int) -> Disk:
-    await ensure_volume(EnsureVolume(pool=pool, volume=name, size=size, format="qcow2"))
-    return Disk(volume=name, pool=pool, size=size, device=device)
-
-
-async def a_guest(stage: KvmStage, pool: str, number: int) -> MachineSpec:
-    """Running, with a root disk of 16 MiB that stands on a template and in which there is something."""
-    make_template(pool)
-    order = EnsureVolume(pool=pool, volume="root", size=16 * MIB, format="qcow2", template="b" * 64)
-    await ensure_volume(order)
-    root = Disk(volume="root", pool=pool, size=16 * MIB, device=0, template="b" * 64)
-    write(pool, "root", "write -P 7 0 4M")
-    spec = stage.spec(number, kind=Kind.GUEST, disks=(root,))
-    await stage.driver.ensure_running(spec)
-    return spec
-
-
-def make_template(pool: str) -> None:
-    """An image of 8 MiB with something in it."""
-    template = image_path(pool, "b" * 64, "qcow2")
-    template.parent.mkdir(parents=True)
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(template), "8M"], check=True)
-    subprocess.run(["qemu-io", "-c", "write -P 1 6M 1M", str(template)], check=True, capture_output=True)
-
-
-def write(pool: str, volume: str, *commands: str) -> None:
-    """As a guest would, to a volume that nobody has open."""
-    words = [word for command in commands for word in ("-c", command)]
-    subprocess.run(["qemu-io", *words, str(volume_file(pool, volume, "qcow2"))], check=True, capture_output=True)
-
-
-async def write_live(line: Line, command: str) -> None:
-    """As the guest would, through its QEMU: by its first disk."""
-    words = f'qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend "{command}"'
-    said = await line.ask("human-monitor-command", **{"command-line": words})
-    assert "" == said
-
-
-async def live(stage: KvmStage, spec: MachineSpec) -> disks.Live:
-    found: list[str] = []
-    await stage.driver._domain(spec.machine, spec.incarnation, lambda one: found.append(one.XMLDesc(0)))
-    return disks.read(found[0])
 
 
 async def test_disks_and_images_come_to_a_running_guest_and_it_says_so(stage: KvmStage, tmp_path: Path):
@@ -151,17 +96,6 @@ def same(pool: str, names: list[str], volume: Path) -> bool:
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", chain(files), str(flat)], check=True)
     done = subprocess.run(["qemu-img", "compare", str(flat), str(volume)], capture_output=True)
     return done.returncode == 0
-
-
-def reads_as(file: Path, command: str) -> bool:
-    """Whether a pattern is where it is said to be."""
-    said = subprocess.run(["qemu-io", "-r", "-c", command, str(file)], capture_output=True, text=True, check=True)
-    return "Pattern verification failed" not in said.stdout
-
-
-async def take(stage: KvmStage, pool: str, snapshot: str, parent: str = "", **more: bool) -> SnapshotTaken:
-    order = TakeSnapshot(pool=pool, volume="root", snapshot=snapshot, parent=parent, **more)
-    return await snapshots.take_snapshot(order, stage.driver, lambda part: None)
 
 
 async def test_a_running_guest_is_copied_whole_and_then_what_changed(stage: KvmStage, tmp_path: Path):

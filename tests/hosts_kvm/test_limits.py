@@ -1,6 +1,5 @@
 """How much of its host a machine gets: the values as a table, and what the kernel says of a running QEMU."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -12,16 +11,7 @@ from sysvm.hosts.limits import Limits
 from sysvm.hosts.lxc import cgroups
 from sysvm.wire.machines import ImageStoreMount, Kind
 from tests.hosts import ground
-from tests.hosts_kvm.stage import KvmStage, kvm
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[KvmStage]:
-    """A host of its own."""
-    if not ground.is_root():
-        pytest.skip("needs root")
-    async with kvm(tmp_path) as made:
-        yield made
+from tests.hosts_kvm.stage import KvmStage
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from sysvm.wire.link import EnsureLanding, EnsureSent, EnsureVolume, Renewed
 from sysvm.wire.machines import Disk, Kind, MachineSeen, MachineSpec, Moving, Power, spec_digest
 from tests.hosts import ground
 from tests.hosts.progress import until
+from tests.hosts_kvm.disks import MIB, a_guest, live, reads_as, write, write_live
 from tests.hosts_kvm.stage import KvmStage, kvm
-from tests.hosts_kvm.test_hot_disks import MIB, a_guest, live, reads_as, write, write_live
 
 pytestmark = pytest.mark.root
 CLOCK = SystemClock()

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,12 @@ from sysvm.hosts.qmp import Line
 from sysvm.hosts.volumes import NoGuests
 from sysvm.wire.link import ForgetGuest, KeepGuest, RevertGuest, VolumeAt
 from sysvm.wire.machines import Kind, MachineSpec, Power
-from tests.hosts import ground
 from tests.hosts.progress import until
-from tests.hosts_kvm.stage import KvmStage, kvm
-from tests.hosts_kvm.test_hot_disks import MIB, a_disk, reads_as, take, write
+from tests.hosts_kvm.disks import MIB, a_disk, reads_as, take, write
+from tests.hosts_kvm.stage import KvmStage
 
 pytestmark = pytest.mark.root
 NAMES = ("root", "data")
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[KvmStage]:
-    """A host of its own."""
-    if not ground.is_root():
-        pytest.skip("needs root")
-    async with kvm(tmp_path) as made:
-        yield made
 
 
 async def two_disks(pool: str) -> tuple[VolumeAt, ...]:
