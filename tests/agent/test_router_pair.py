@@ -147,9 +147,34 @@ def test_a_guest_is_not_heard_by_the_pair(pair: tuple[Half, Half]):
     assert serves(first)
 
 
+def agreed(pair: tuple[Half, Half]) -> tuple[Half, Half] | None:
+    """The one that serves and the one that waits; None as long as it is not so."""
+    for first, second in (pair, pair[::-1]):
+        if serves(first) and waits(second):
+            return first, second
+    return None
+
+
+def test_when_keepalived_is_killed_one_of_them_serves_and_it_runs_again(pair: tuple[Half, Half]):
+    first, _ = pair
+    before = first.daemons()["keepalived"]
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not before & first.daemons().get("keepalived", before), "keepalived is another one")
+    serving, _ = until(lambda: agreed(pair), "one serves, and one waits")
+    assert "203.0.113.10" == seen_as(serving)
+
+
+def seen_as(half: Half) -> str:
+    """The address from which the guest is seen outside."""
+    stream = Stream(half)
+    stream.close()
+    return str(stream.seen_as)
+
+
 def test_a_stream_outlives_the_one_that_served(pair: tuple[Half, Half]):
     """Everything of the first one dies at once; only the server speaks on the stream."""
-    first, second = pair
+    first, second = until(lambda: agreed(pair), "one serves, and one waits")
     stream = Stream(first)
     assert PUBLIC == stream.seen_as
     until(lambda: "ESTABLISHED" in entries(second), "the second one knows the connection")

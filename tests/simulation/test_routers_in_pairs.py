@@ -7,6 +7,7 @@ from sysvm.store import tables
 from sysvm.store.queries import machines, networks
 from sysvm.store.store import Row, Tx
 from tests.simulation.cloud import Cloud, gone, running
+from tests.simulation.faults import crash, everywhere
 from tests.simulation.life import check
 from tests.simulation.loop import run
 
@@ -108,13 +109,22 @@ async def _both_down() -> None:
     raise AssertionError("both routers of a pair are down")
 
 
-async def replaced(cloud: Cloud) -> None:
-    """The story: both routers of a pair live their next incarnation."""
-    network = await redundant(cloud)
-    await cloud.store.run(lambda tx: _replace_both(tx, network))
+def _watch(cloud: Cloud) -> None:
     for driver in (host.driver for host in cloud.earth.hosts.values()):
         told = driver.ended
         driver.ended = lambda machine, told=told: (told(machine), _never_both_down(cloud))[0]
+
+
+async def replaced(cloud: Cloud) -> None:
+    """The story: both routers of a pair live their next incarnation, and there is always one that runs."""
+    network = await redundant(cloud)
+    _watch(cloud)
+    await told(cloud, network)
+
+
+async def told(cloud: Cloud, network: int) -> None:
+    """Both live their next incarnation."""
+    await cloud.store.run(lambda tx: _replace_both(tx, network))
     await whole(cloud, network)
     rows = await cloud.store.read(lambda tx: routers(tx, network))
     assert [2, 2] == [row.incarnation for row in rows]
@@ -128,6 +138,28 @@ def test_both_are_replaced_one_after_the_other():
 
     cloud = Cloud()
     run(cloud.clock, story(cloud))
+
+
+async def killed(cloud: Cloud, _name: str) -> None:
+    """The fault that ends a router: the one that serves."""
+    pairs = cloud.earth.world.pairs
+    for network, (machine, incarnation) in list(pairs.serving.items()):
+        for host in cloud.earth.hosts.values():
+            if pairs.members[network][machine, incarnation].runs() and host.driver.life(machine, incarnation) is not None:
+                host.driver.kill(machine, incarnation)
+
+
+async def unwatched(cloud: Cloud) -> None:
+    """The story where routers die, too: both may be down then."""
+    await told(cloud, await redundant(cloud))
+
+
+def test_whenever_a_server_dies_in_the_end_both_are_replaced_and_one_serves():
+    assert 10 < everywhere(replaced, crash, every=10)
+
+
+def test_whenever_the_one_that_serves_dies_in_the_end_both_are_replaced_and_one_serves():
+    assert 10 < everywhere(unwatched, killed, every=10)
 
 
 def test_one_that_was_alone_serves_on_and_gets_a_second_one():
