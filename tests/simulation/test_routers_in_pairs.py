@@ -140,6 +140,30 @@ def test_both_are_replaced_one_after_the_other():
     run(cloud.clock, story(cloud))
 
 
+def test_one_that_is_to_be_replaced_is_replaced_before_it_becomes_one_of_a_pair():
+    async def story(cloud: Cloud) -> None:
+        async with cloud.server():
+            network = await cloud.network(await cloud.zone(hosts=2, guests_only=True))
+            await cloud.until(running(await cloud.guest(network, "g1")))
+            (alone,) = await cloud.store.read(lambda tx: routers(tx, network))
+
+            def change(tx: Tx) -> None:
+                tx.update(tables.network, network, redundant=True)
+                machines.replace(tx, alone)
+                networks.implement(tx, network)
+
+            await cloud.store.run(change)
+            first, second = await whole(cloud, network)
+            assert [2, 1] == [first.incarnation, second.incarnation]
+            assert "PRIMARY" == first.redundant_state
+            acts = cloud.earth.hosts[first.host_id].driver.acts
+            assert ("ensure-stopped", (first.uuid, 2)) not in acts
+            await check(cloud)
+
+    cloud = Cloud()
+    run(cloud.clock, story(cloud))
+
+
 async def killed(cloud: Cloud, _name: str) -> None:
     """The fault that ends a router: the one that serves."""
     pairs = cloud.earth.world.pairs

@@ -78,7 +78,7 @@ class LxcDriver:
                 await self.ensure_nics(spec)
             case Power.ABSENT | Power.STOPPED if spec.paired:
                 async with self._letting_go:
-                    await self._cut(spec.machine)
+                    await self._cut_when_dead(spec.machine)
                     await self._prepare(spec)
                     await self._start(spec)
             case Power.ABSENT | Power.STOPPED:
@@ -175,12 +175,13 @@ class LxcDriver:
         if not any(spec.paired for spec in specs):
             return
         async with self._letting_go:  # it may be started again at this very moment
-            powers = [await self._power(machine, spec.incarnation) for spec in specs]
-            if all(power in (Power.ABSENT, Power.STOPPED) for power in powers):
-                await self._cut(machine)
+            await self._cut_when_dead(machine)
 
-    async def _cut(self, machine: str) -> None:
-        await self._remove_network(_pin_key(machine, 0, shared=True), f"{machine}:0:")
+    async def _cut_when_dead(self, machine: str) -> None:
+        """Another incarnation may serve there, which was alone when this one began."""
+        powers = [await self._power(machine, spec.incarnation) for spec in self._specs(machine)]
+        if all(power in (Power.ABSENT, Power.STOPPED) for power in powers):
+            await self._remove_network(_pin_key(machine, 0, shared=True), f"{machine}:0:")
 
     async def _prepare(self, spec: MachineSpec) -> None:
         self._write_spec(spec)

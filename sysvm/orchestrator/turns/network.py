@@ -33,6 +33,7 @@ from sysvm.wire.machines import Kind
 
 ROUTED = "VirtualRouter"
 LIVE = ("Implemented", "Setup")
+JOIN_S = 2.0  # until a router that becomes one of a pair, or is being replaced first, is looked at again
 CONFIRM_S = 5.0  # until who both say that they serve have to have said so again
 complain = in_note_of(tables.network)
 
@@ -44,7 +45,7 @@ async def take(context: Context, turn: Turn, step: NetworkStep | PairStep) -> Ou
             await making.add_router(context, tables.network, turn.id, lambda tx: _make_router(tx, context, turn.id))
             return Result(60.0)  # the router's first running is a wish of this network
         case plans.Join(id_):
-            return Result(60.0, lambda tx: _join(tx, id_))
+            return Result(JOIN_S, lambda tx: _join(tx, id_))
         case plans.Contended():
             return Result(CONFIRM_S, lambda tx: router_pairs.both_serve(tx, turn.id))
         case plans.RemoveRouter(id_):
@@ -163,7 +164,10 @@ def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:
 
 def _join(tx: Tx, id_: int) -> None:
     router = tx.get(tables.machine, id_)
-    if router is not None and router.wanted != "gone" and not router.redundant:
+    if router is None or router.wanted == "gone" or router.redundant:
+        return
+    # What begins beside the one that serves shares its addresses, as one of a pair does not.
+    if all(row.incarnation == router.incarnation for row in machines.placements_of(tx, id_)):
         router_pairs.join(tx, router)
 
 
