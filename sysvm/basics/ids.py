@@ -3,7 +3,6 @@
 import base64
 import random
 import secrets
-import uuid
 from typing import Protocol
 
 
@@ -27,12 +26,18 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
+def text_of(digits: str) -> str:
+    """32 random hex digits as a version 4 UUID (the class of the standard library takes five times as long)."""
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 class SystemIds:
     """Identifiers from the operating system's random source."""
 
     def uuid(self) -> str:
         """A random (version 4) UUID, RFC 9562."""
-        return str(uuid.uuid4())
+        return text_of(secrets.token_hex(16))
 
     def token(self, size: int = 32) -> str:
         """`size` unpredictable bytes as text."""
@@ -51,7 +56,7 @@ class SeededIds:
 
     def uuid(self) -> str:
         """The next UUID of this seed."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        return text_of(f"{self._random.getrandbits(128):032x}")
 
     def token(self, size: int = 32) -> str:
         """The next `size` bytes of this seed as text."""

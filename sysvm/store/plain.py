@@ -6,17 +6,24 @@ set of columns, with the types' own conversions, so that a row looks the same wh
 Not here: conditions, joins, SQL expressions as values. Those are SQLAlchemy's, or hand-written text where they are hot.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, cast
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect, result_tuple
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 Row = sa.Row[Any]
 Convert = Callable[[Any], Any]
+_Statement = tuple[str, list[tuple[str, Convert]]]  # text, and what becomes of which values
+
+
+def row_maker(names: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
+    """Makes rows of these columns. As quick to read as a field can be; a row of SQLAlchemy looks each name up."""
+    return partial(tuple.__new__, cast(Any, namedtuple("Row", names, rename=True)))
 
 
 class PlainTable:
@@ -30,23 +37,23 @@ class PlainTable:
         converters = [_outward(types[name], dialect) for name in self._names]
         self._outward = [(at, convert) for at, convert in enumerate(converters) if convert is not None]
         self._inward = {name: convert for name, type_ in types.items() if (convert := type_.bind_processor(dialect))}
-        self._defaults = self.bound(
-            {
-                column.name: column.default.arg
-                for column in table.columns
-                if isinstance(column.default, ScalarElementColumnDefault)
-            }
-        )
-        self._row = result_tuple(list(self._names))
+        defaults = {
+            column.name: column.default.arg
+            for column in table.columns
+            if isinstance(column.default, ScalarElementColumnDefault)
+        }
+        self._defaults = defaults | {name: convert(defaults[name]) for name, convert in self._converters(defaults)}
+        self._row = row_maker(list(self._names))
         self.has_id = "id" in self._names
         self._at = {name: at for at, name in enumerate(self._names)}
         self._simple = {column.name: kind for column in table.columns if (kind := _simple_type(column)) is not None}
-        self._adding: dict[tuple[str, ...], str] = {}
-        self._changing: dict[tuple[str, ...], str] = {}
+        self._adding: dict[tuple[str, ...], _Statement] = {}
+        self._changing: dict[tuple[str, ...], _Statement] = {}
+        self.where = lru_cache(maxsize=256)(self._where)
         self.columns = ", ".join(self._names.values())
         self.by_id = f"select {self.columns} from {self._table} where id = :id"
 
-    def where(self, condition: str) -> str:
+    def _where(self, condition: str) -> str:
         """SELECT of whole rows by a hand-written condition."""
         return f"select {self.columns} from {self._table} where {condition}"
 
@@ -70,34 +77,41 @@ class PlainTable:
             values[self._at[name]] = value
         return self._row(values)
 
-    def adding(self, given: dict[str, Any], *, returning: bool) -> tuple[str, dict[str, Any]]:
-        """INSERT of these values and of the columns' defaults: text and parameters."""
-        values = {**self._defaults, **self.bound(given)}
-        key = (*values, "returning") if returning else tuple(values)
-        text = self._adding.get(key)
-        if text is None:
-            names, slots = self._names_of(values), ", ".join(f":{name}" for name in values)
-            tail = " returning id" if returning else ""
-            text = self._adding[key] = f"insert into {self._table} ({names}) values ({slots}){tail}"
+    def adding(self, given: dict[str, Any], returning: str = "") -> tuple[str, dict[str, Any]]:
+        """INSERT of these values and of the columns' defaults: text and parameters. `returning`: columns that are answered."""
+        key = (returning, *given)
+        known = self._adding.get(key)
+        if known is None:
+            known = self._adding[key] = self._insert(given, returning)
+        text, converters = known
+        values = {**self._defaults, **given}
+        for name, convert in converters:
+            values[name] = convert(values[name])
         return text, values
+
+    def _insert(self, given: Iterable[str], returning: str) -> _Statement:
+        columns = dict.fromkeys((*self._defaults, *given))
+        names, slots = ", ".join(self._names[name] for name in columns), ", ".join(f":{name}" for name in columns)
+        tail = f" returning {returning}" if returning else ""
+        return f"insert into {self._table} ({names}) values ({slots}){tail}", self._converters(given)
 
     def changing(self, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """UPDATE of these columns of the row `:id`: text and parameters, those of `:id` not among them."""
-        values = self.bound(given)
-        key = tuple(values)
-        text = self._changing.get(key)
-        if text is None:
-            sets = ", ".join(f"{self._names[name]} = :{name}" for name in values)
-            text = self._changing[key] = f"update {self._table} set {sets} where id = :id"
+        key = tuple(given)
+        known = self._changing.get(key)
+        if known is None:
+            sets = ", ".join(f"{self._names[name]} = :{name}" for name in given)
+            text = f"update {self._table} set {sets} where id = :id"
+            known = self._changing[key] = (text, self._converters(given))
+        text, converters = known
+        values = given.copy()
+        for name, convert in converters:
+            values[name] = convert(values[name])
         return text, values
 
-    def bound(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The values as the driver takes them."""
-        inward = self._inward
-        return {name: inward[name](value) if name in inward else value for name, value in given.items()}
-
-    def _names_of(self, given: Iterable[str]) -> str:
-        return ", ".join(self._names[name] for name in given)
+    def _converters(self, names: Iterable[str]) -> list[tuple[str, Convert]]:
+        """How the driver takes the values of these columns, where not as they are."""
+        return [(name, self._inward[name]) for name in names if name in self._inward]
 
 
 def _outward(type_: sa.types.TypeEngine[Any], dialect: Dialect) -> Convert | None:
@@ -109,7 +123,7 @@ def _outward(type_: sa.types.TypeEngine[Any], dialect: Dialect) -> Convert | Non
 
 def _simple_type(column: sa.Column[Any]) -> type | None:
     """The Python type whose values a database gives back as they were given; None for types that are converted."""
-    kinds = {sa.String: str, sa.Text: str, sa.Integer: int, sa.BigInteger: int, sa.Boolean: bool}
+    kinds = {sa.String: str, sa.Text: str, sa.Integer: int, sa.BigInteger: int, sa.Boolean: bool, sa.Double: float}
     return kinds.get(type(column.type))
 
 
@@ -131,11 +145,11 @@ def plain(table: sa.Table, dialect: Dialect) -> PlainTable:
     return PlainTable(table, dialect)
 
 
-PLAIN = frozenset({str, int, float, bool, bytes, type(None), dict, list, tuple})
+@lru_cache(maxsize=256)
+def _is_expression(type_: type) -> bool:
+    return issubclass(type_, sa.ClauseElement)
 
 
 def are_values(given: dict[str, Any]) -> bool:
     """Whether they are all values: SQL expressions are SQLAlchemy's."""
-    return PLAIN.issuperset(map(type, given.values())) or not any(
-        isinstance(value, sa.ClauseElement) for value in given.values()
-    )
+    return not any(map(_is_expression, map(type, given.values())))

@@ -13,15 +13,14 @@ A Condition without a key is written anew each time: for what is rare, or where 
 Races: none; a text is a pure function of its combination, and two threads that compile the same one do no harm.
 """
 
-from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+from sysvm.store.plain import row_maker
 from sysvm.store.store import Row, Tx
 
 MOST_COMBINATIONS = 512
@@ -80,8 +79,7 @@ class _Text:
         columns = list(statement.selected_columns)
         self._outward = _outward(columns, dialect)
         names = [str(getattr(column, "key", None) or f"column_{at}") for at, column in enumerate(columns)]
-        # As quick to read as a field can be; a row of SQLAlchemy looks each name up.
-        self._row = partial(tuple.__new__, cast(Any, namedtuple("Row", names, rename=True)))
+        self._row = row_maker(names)
 
     def _bound(self, values: dict[str, Any]) -> dict[str, Any]:
         for name in self._inward.keys() & values.keys():
@@ -93,7 +91,7 @@ class _Text:
         found = tx.sql(self.text, **{**self._fixed, **self._bound(values)})
         if self._outward:
             found = [self._converted(row) for row in found]
-        return cast(list[Row], list(map(self._row, found)))
+        return list(map(self._row, found))
 
     def _converted(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         changed = list(row)

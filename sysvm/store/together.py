@@ -25,10 +25,11 @@ AT_ONCE = {"sqlite": 1, "postgresql": 2}  # transactions
 LARGEST = 32  # ops in one
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     op: Callable[[Tx], Any]
     answer: "asyncio.Future[Any]"
+    taken: bool = False  # by whoever makes the transaction
 
 
 class Together:
@@ -45,13 +46,20 @@ class Together:
         self._waiting.append(mine)
         try:
             await asyncio.sleep(0)  # whoever else is ready in this lap of the loop comes along
-            async with self._room:
-                if mine in self._waiting:
-                    await self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))])
+            if not mine.taken:
+                async with self._room:
+                    if not mine.taken:
+                        await self._commit(self._take())
             return cast(T, await mine.answer)
         finally:
-            if mine in self._waiting:
+            if not mine.taken:
                 self._waiting.remove(mine)
+
+    def _take(self) -> list[_Waiting]:
+        several = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST))]
+        for one in several:
+            one.taken = True
+        return several
 
     async def look(self, op: Callable[[Tx], T]) -> T:
         """The same for what reads much. PostgreSQL reads for many at once, so there each has a transaction of its own."""

@@ -19,6 +19,7 @@ T = TypeVar("T")
 Row = sa.Row[Any]
 Wake = tuple[str, int]
 MOST_PLACES = 1024
+ANY_TABLE = ""
 TURN = "turn"  # what is read of it is never kept: it is read to be written
 
 _named = re.compile(r"(?<![:\w]):(\w+)")
@@ -72,10 +73,13 @@ class Tx:
         self.wakes: dict[Wake, None] = {}
         self.written = 0  # statements that change something, so far
         self._postgres = postgres
-        self._driver: Any = connection.connection.driver_connection
-        # Rows that `get` has read, by table and id, and what `once` has found in which tables (none: in any).
+        # SQLite's own, for hot statements: each is read to its end before the next one begins, so one cursor does for all.
+        driver: Any = connection.connection.driver_connection
+        self._cursor: Any = None if postgres else driver.cursor()
+        # Rows that `get` has read, by table and id; what `once` has found, and its keys by the tables they are about.
         self._read: dict[str, dict[int, Row | None]] = {}
-        self._once: dict[Hashable, tuple[Any, tuple[str, ...]]] = {}
+        self._once: dict[Hashable, Any] = {}
+        self._about: dict[str, list[Hashable]] = {}
 
     def all(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[Row]:
         """Every row."""
@@ -91,7 +95,9 @@ class Tx:
 
     def get(self, table: sa.Table, id_: int) -> Row | None:
         """The row with this id, removed or not."""
-        read = self._read.setdefault(table.name, {})
+        read = self._read.get(table.name)
+        if read is None:
+            read = self._read[table.name] = {}
         if id_ not in read:
             known = plain(table, self.connection.dialect)
             rows = self._run(known.by_id, {"id": id_})
@@ -102,8 +108,10 @@ class Tx:
         """What `find` reads in these tables, read but once until this transaction writes to one of them; without any, to
         whatever table (turns are nobody's to keep)."""
         if key not in self._once:
-            self._once[key] = (find(), tuple(table.name for table in tables))
-        found: T = self._once[key][0]
+            self._once[key] = find()
+            for name in [table.name for table in tables] or [ANY_TABLE]:
+                self._about.setdefault(name, []).append(key)
+        found: T = self._once[key]
         return found
 
     def rows(self, table: sa.Table, condition: str, **params: Any) -> list[Row]:
@@ -111,7 +119,7 @@ class Tx:
         of `all`."""
         known = plain(table, self.connection.dialect)
         found = [known.row(row) for row in self._run(known.where(condition), params)]
-        if known.has_id:
+        if found and known.has_id:
             self._read.setdefault(table.name, {}).update((row.id, row) for row in found)
         return found
 
@@ -119,17 +127,26 @@ class Tx:
         """Adds a row and returns its id. Other rows are what they were."""
         self._found_anew(table.name)
         if are_values(values):
-            text, params = plain(table, self.connection.dialect).adding(values, returning=True)
+            text, params = plain(table, self.connection.dialect).adding(values, "id")
             new = int(self._run(text, params)[0][0])
         else:
             new = self.connection.execute(sa.insert(table).values(**values).returning(table.c.id)).scalar_one()
         self._read.get(table.name, {}).pop(new, None)
         return new
 
+    def made(self, table: sa.Table, **values: Any) -> Row:
+        """Adds a row of plain values and returns it, as it would be read back."""
+        self._found_anew(table.name)
+        known = plain(table, self.connection.dialect)
+        text, params = known.adding(values, known.columns)
+        row = known.row(self._run(text, params)[0])
+        self._read.setdefault(table.name, {})[row.id] = row
+        return row
+
     def add(self, table: sa.Table, **values: Any) -> None:
         """Adds a row to a table that has no single id."""
         self._written(table.name)
-        text, params = plain(table, self.connection.dialect).adding(values, returning=False)
+        text, params = plain(table, self.connection.dialect).adding(values)
         self._run(text, params)
 
     def update(self, table: sa.Table, id_: int, **values: Any) -> None:
@@ -171,14 +188,18 @@ class Tx:
         self.written += 1
         if table == TURN or not self._once:
             return
-        stale = [key for key, (_, of) in self._once.items() if not (table and of) or table in of]
-        for key in stale:
-            del self._once[key]
+        if not table:
+            self._once.clear()
+            self._about.clear()
+            return
+        for name in (table, ANY_TABLE):
+            for key in self._about.pop(name, ()):
+                self._once.pop(key, None)
 
     def _run(self, text: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
         if not self._postgres:
             # Around SQLAlchemy: its bookkeeping costs ten times what such a statement does.
-            rows: list[tuple[Any, ...]] = self._driver.execute(text, params).fetchall()
+            rows: list[tuple[Any, ...]] = self._cursor.execute(text, params).fetchall()
             return rows
         result = self.connection.exec_driver_sql(_for_postgres(text), params)
         return [tuple(row) for row in result] if result.returns_rows else []

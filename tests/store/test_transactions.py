@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,6 +23,41 @@ async def test_what_an_op_writes_is_there_afterwards(stage: Stage, plain: sa.Tab
     await stage.store.run(lambda tx: tx.update(plain, id_, name="uno"))
     row = await stage.other.read(lambda tx: tx.get(plain, id_))
     assert row is not None and "uno" == row.name
+
+
+async def test_a_row_that_is_made_is_known_as_it_is_read(stage: Stage, plain: sa.Table):
+    """Also after it was changed in the same transaction, without a look at it."""
+
+    def make(tx: Tx) -> tuple[sa.Row[Any], sa.Row[Any] | None]:
+        made = tx.made(plain, name="one")
+        tx.update(plain, made.id, name="uno")
+        return made, tx.get(plain, made.id)
+
+    made, changed = await stage.store.run(make)
+    assert changed == await stage.other.read(lambda tx: tx.one(sa.select(plain)))
+    assert ("one", "uno") == (made.name, changed.name if changed is not None else "")
+
+
+async def test_what_was_found_once_is_found_anew_when_its_table_changes(stage: Stage, plain: sa.Table):
+    """By a statement of any kind, and not when another table does."""
+
+    def names(tx: Tx) -> list[str]:
+        return tx.once("names", lambda: [row.name for row in tx.rows(plain, "id > 0 order by id")], plain)
+
+    def look(tx: Tx) -> list[list[str]]:
+        seen = [names(tx)]
+        tx.wake("zone", 1)
+        tx.sql("update turn set due = 0 where kind = 'none'")
+        seen.append(names(tx))
+        assert seen[0] is seen[1]
+        id_ = tx.insert(plain, name="one")
+        seen.append(names(tx))
+        tx.update(plain, id_, name="uno")
+        seen.append(names(tx))
+        tx.change(sa.delete(plain))
+        return [*seen, names(tx)]
+
+    assert [[], [], ["one"], ["uno"], []] == await stage.store.run(look)
 
 
 async def test_an_op_that_raises_has_written_nothing(stage: Stage, plain: sa.Table):

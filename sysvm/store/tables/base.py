@@ -88,6 +88,7 @@ def owner() -> list[sa.Column[Any]]:
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+@lru_cache(maxsize=16_384)
 def pack_address(value: str | IpAddress) -> bytes:
     """16 bytes of an address."""
     parsed = ipaddress.ip_address(value)
