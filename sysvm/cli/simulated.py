@@ -4,6 +4,7 @@ They give tool developers the whole API without root, and the simulation its tho
 turns see them as any other host. Of several servers on one database, the first one that sees a host has it, until it dies.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 
@@ -47,7 +48,8 @@ class SimulatedHosts:
         self._tasks = tasks
         self._earth = earth
         self._session = context.session
-        self._attaching: set[int] = set()
+        self._attaching = asyncio.Lock()
+        self._called = False  # hosts are looked for soon: each that is linked is news, too, and all at once need one look
 
     async def run(self) -> None:
         """Attaches those that are there, and each new one as it is added."""
@@ -64,20 +66,20 @@ class SimulatedHosts:
         self._context.links.keep(frozenset())
 
     def _heard(self, wakes: Sequence[Wake]) -> None:
-        if any(kind in ("host", "session", MISSED[0]) and not self._context.links.has(id_) for kind, id_ in wakes):
+        news = any(kind in ("host", "session", MISSED[0]) and not self._context.links.has(id_) for kind, id_ in wakes)
+        if news and not self._called:
+            self._called = True
             self._tasks.start(self.attach_new(), "attach simulated hosts")
 
     async def attach_new(self) -> None:
         """Links every simulated host that has no link yet. When the database is away, its return is heard (MISSED)."""
         context = self._context
-        with contextlib.suppress(DatabaseAway):
-            for row in await context.store.read(lambda tx: _free(tx, self._session)):
-                if row.id not in self._attaching and not context.links.has(row.id):
-                    self._attaching.add(row.id)
-                    try:
+        async with self._attaching:
+            self._called = False
+            with contextlib.suppress(DatabaseAway):
+                for row in await context.store.read(lambda tx: _free(tx, self._session)):
+                    if not context.links.has(row.id):
                         await self.attach(row)
-                    finally:
-                        self._attaching.discard(row.id)
 
     async def attach(self, row: Row) -> SimulatedHost:
         """Links one, as the hub does with a real one."""
