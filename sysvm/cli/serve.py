@@ -7,7 +7,6 @@ one (orchestrator/session.py). A server that is started before its database wait
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -24,6 +23,7 @@ import uvloop
 import sysvm
 from sysvm.api.app import Apps, make_apps
 from sysvm.api.passwords import Passwords
+from sysvm.basics import collector
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import DatabaseAway, Refused, Why
 from sysvm.basics.ids import SystemIds
@@ -99,9 +99,7 @@ async def serve(config: ServerConfig) -> None:
         apps = make_apps(store, context.ids, vault, passwords, ui=config.ui)
         ours = await _start(config, context, apps, tasks)
         (config.state / READY_FILE).write_text(f"{os.getpid()}\n")
-        # What stands now stands to the end: a document of a thousand rules shall not cost a look through all of it.
-        gc.collect()
-        gc.freeze()
+        collector.settle()  # a document of a thousand rules shall not cost a look through all that stands
         log.info("server_started", api=config.listen, hub=config.hub, session=context.session)
         await _told_to_stop()
         tasks.stop()
