@@ -43,6 +43,9 @@ RESTART_PAUSES_S = (0.0, 0.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # by how often in a r
 
 
 # ---------------------------------------------------------------- the placement
+UNTOLD = "untold"  # instead of a digest: it was off, and nobody has asked what its agent is to be told
+
+
 @dataclass(frozen=True, slots=True)
 class PlacementWanted:
     """What one host shall have of a machine."""
@@ -51,7 +54,7 @@ class PlacementWanted:
     incarnation: int
     wanted: Wanted
     spec: str  # digest of the MachineSpec
-    document: str | None  # digest of the document; None: no agent inside
+    document: str | None  # digest of the document; None: no agent inside; UNTOLD
     prepared: bool = True  # images and volumes are on the host
     grace_s: float = 10.0
     keep_network: bool = False

@@ -70,6 +70,12 @@ CASES = [
     (want(), seen(Power.RUNNING, agent=OTHER_DOCUMENT), plans.Configure()),
     (want(), seen(Power.RUNNING, agent=DOCUMENT), plans.Settled()),
     (want(), seen(Power.RUNNING, agent=DOCUMENT, spec=OTHER_SPEC), plans.Renic()),
+    # it was off, so nobody has asked for its document; whatever its agent has is not known to be right
+    (want(document=plans.UNTOLD), None, plans.Start()),
+    (want(document=plans.UNTOLD), seen(Power.RUNNING), plans.Wait(1, "its agent has not connected yet")),
+    (want(document=plans.UNTOLD), seen(Power.RUNNING, agent=""), plans.Configure()),
+    (want(document=plans.UNTOLD), seen(Power.RUNNING, agent=DOCUMENT), plans.Configure()),
+    (want(document=plans.UNTOLD), seen(Power.RUNNING, ready=""), plans.Configure()),
     (want(kind=Kind.GUEST, document=None), seen(Power.RUNNING), plans.Settled()),
     (want(kind=Kind.GUEST, document=None), seen(Power.RUNNING, spec=OTHER_SPEC), plans.Renic()),
     # one that stands by, beside another incarnation that serves

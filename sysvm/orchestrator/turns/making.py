@@ -47,7 +47,7 @@ class New:
 def make(tx: Tx, context: Context, new: New) -> Row:
     """The machine's row, wanted running. NICs are the caller's to add."""
     offering = _offering(tx, new)
-    id_ = tx.insert(
+    made = tx.made(
         tables.machine,
         uuid=context.ids.uuid(),
         name="",
@@ -67,11 +67,11 @@ def make(tx: Tx, context: Context, new: New) -> Row:
         created=tx.now,
     )
     prefix = INTERNAL_LB_PREFIX if new.role == machines.INTERNAL_LB else PREFIX[new.kind]
-    name = f"{prefix}-{id_}-VM"
-    tx.update(tables.machine, id_, name=name, hostname=name, display_name=name)
-    machine = tx.get(tables.machine, id_)
+    name = f"{prefix}-{made.id}-VM"
+    tx.update(tables.machine, made.id, name=name, hostname=name, display_name=name)
+    machine = tx.get(tables.machine, made.id)
     assert machine is not None
-    turns.wish(tx, "machine", id_)
+    turns.wish(tx, "machine", machine.id)
     events.record(
         tx,
         f"{words_of(machine).event}.CREATE",
@@ -96,8 +96,11 @@ def _offering(tx: Tx, new: New) -> int:
     return _default_offering(tx, OFFERING[new.kind])
 
 
+DEFAULT_OFFERING = "select id from service_offering where unique_name = :name and removed is null"
+
+
 def _default_offering(tx: Tx, name: str) -> int:
-    found = tx.sql("select id from service_offering where unique_name = :name and removed is null", name=name)
+    found = tx.once((DEFAULT_OFFERING, name), lambda: tx.sql(DEFAULT_OFFERING, name=name), tables.service_offering)
     if not found:
         raise NotYet(60, f"the default system offering {name} is missing")
     return int(found[0][0])

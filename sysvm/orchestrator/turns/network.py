@@ -154,9 +154,9 @@ def _rate(tx: Tx, network: Row) -> int:
 
 def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:
     """The network's source NAT address: the one it has, else a free one. It stays the network's over all routers."""
-    has = tx.rows(tables.public_ip, "network_id = :network and source_nat", network=network.id)
-    if has:
-        return has[0]
+    for row in addresses.of_network(tx, network.id):
+        if row.source_nat:
+            return row
     return addresses.take_public_ip(
         tx, network.zone_id, system=False, actor=actor, network_id=network.id, source_nat=True
     )

@@ -59,6 +59,8 @@ async def work(context: Context, turn: Turn) -> Outcome:
     looked = await link_.call(link.Look(machine=job.machine), link.Looked)
     before = _of(looked, job.want.incarnation)
     act = plans.plan_placement(job.want, before, _silent_s(job.placement, context.clock.now()))
+    if isinstance(act, plans.Configure) and job.document is None:
+        act = plans.Wait(0.0, "")  # it is up already: what it is to be told is the next turn's to find out
     if safety.is_revival(act, lived=job.lived):
         act = await context.store.read(lambda tx: _braked(tx, job, before, act))
     await edge("placement before act")
@@ -110,7 +112,7 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
         return None
     machine, host = tx.get(tables.machine, placement.machine_id), tx.get(tables.host, placement.host_id)
     assert machine is not None and host is not None
-    _wait_where_needed(tx, placement, host)
+    _wait_where_needed(tx, placement, machine, host)
     spec, document = _asked(tx, context, placement, machine, host)
     steps = preparation.steps(tx, machine, host) if spec is not None else ()
     want = _wanted(tx, placement, machine, host, spec, document, prepared=not steps)
@@ -123,30 +125,37 @@ def load(tx: Tx, context: Context, id_: int) -> Job | None:
     return Job(placement, machine.uuid, host.id, want, spec, document, steps, order, withdrawn, lived)
 
 
-def _wait_where_needed(tx: Tx, placement: Row, host: Row) -> None:
+def _is_off(placement: Row) -> bool:
+    """It is to run and does not: nobody is there to be told anything."""
+    return placement.wanted == "running" and placement.power in OFF
+
+
+def _wait_where_needed(tx: Tx, placement: Row, machine: Row, host: Row) -> None:
     """Raises NotYet while nothing may be done about this placement."""
     if why := strays.must_wait(tx, host.id):
         raise NotYet(5, why)
-    if placement.wanted != "running" or placement.power not in OFF:
+    if not _is_off(placement):
         return
     if host.resource_state in maintenance.STATES:
         raise NotYet(30, f"host {host.name} is in maintenance; use cancelHostMaintenance")
-    if why := volumes.why_wait(tx, placement.machine_id):
+    if machine.kind == Kind.GUEST and (why := volumes.why_wait(tx, machine.id)):
         raise NotYet(1, why)
 
 
 def _asked(
     tx: Tx, context: Context, placement: Row, machine: Row, host: Row
 ) -> tuple[MachineSpec | None, SystemVmDocument | None]:
-    """What its host is asked to run, and what the agent inside is told; nothing of a placement that is to stop or go."""
+    """What its host is asked to run, and what the agent inside is told, if it may be there; nothing of a placement that is to
+    stop or go."""
     if placement.wanted not in ("running", "incoming", "away"):
         return None, None
     state_key = context.keys.vault.open(machine.state_key) if machine.state_key else ""
     spec = specs.spec_of(tx, machine, placement, state_key)
     if placement.wanted == "incoming" and machine.kind == Kind.GUEST:
         spec = migrating.as_taken_in(tx, machine, host, spec)
-    document = documents.document_of(tx, machine, context.keys)
-    if isinstance(document, RouterDocument):
+    document = documents.document_of(tx, machine, context.keys) if not _is_off(placement) else None
+    if machine.kind == Kind.ROUTER:
+        assert document is None or isinstance(document, RouterDocument)
         return relocating.as_there(tx, machine, placement, spec, document)
     return spec, document
 
@@ -160,7 +169,7 @@ def _wanted(
         incarnation=placement.incarnation,
         wanted=placement.wanted,
         spec=spec_digest(spec) if spec is not None else "",
-        document=digest(document) if document is not None else None,
+        document=digest(document) if document is not None else _untold(placement, machine),
         prepared=prepared,
         grace_s=0.0 if machine.forced else GRACE_S,
         deaths=_deaths_before(placement),
@@ -169,6 +178,10 @@ def _wanted(
         current=placement.incarnation == machine.incarnation,
         keep_network=_keeps_network(tx, machine, placement, host),
     )
+
+
+def _untold(placement: Row, machine: Row) -> str | None:
+    return plans.UNTOLD if _is_off(placement) and machine.kind != Kind.GUEST else None
 
 
 def _deaths_before(placement: Row) -> int:
@@ -346,7 +359,7 @@ def _facts(job: Job, seen: MachineSeen | None, note: str) -> dict[str, Any]:
         "agent_boot": agent.boot if agent is not None else job.placement.agent_boot,
         "spec_wanted": job.want.spec,
         "spec_seen": seen.spec if seen is not None else "",
-        "document_wanted": job.want.document or "",
+        "document_wanted": job.want.document if job.document is not None else "",
         "document_live": agent.live if agent is not None else "",
         "faults": [msgspec.to_builtins(fault) for fault in agent.faults] if agent is not None else [],
         "service_notes": list(agent.notes) if agent is not None else [],

@@ -115,7 +115,8 @@ def place(
     placement = _add_placement(tx, machine, host_id)
     placements.recount(tx, host_id)
     router_pairs.placed(tx, machine, host_id)
-    security_groups.moved(tx, machine.id)
+    if machine.kind == Kind.GUEST:
+        security_groups.moved(tx, machine.id)
     private_gateways.tell_neighbours(tx, machine)
     return placement
 
@@ -137,7 +138,7 @@ def _add_placement(tx: Tx, machine: Row, host_id: int) -> int:
     if old:
         tx.update(table, old[0].id, **fresh)
         return int(old[0].id)
-    return tx.insert(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh)
+    return int(tx.made(table, machine_id=machine.id, incarnation=machine.incarnation, host_id=host_id, **fresh).id)
 
 
 def place_at_once(tx: Tx, context: Context, machine_id: int) -> None:
@@ -159,11 +160,13 @@ def control_address(tx: Tx, machine: Row, host_id: int) -> None:
         if nic.traffic == Traffic.CONTROL:
             address = addresses.take_control_ip(tx, host_id, machine.id)
             if nic.primary is None or nic.primary.text != address:
-                nics.set_primary(tx, nic.id, address, CONTROL_PREFIX, "")
+                nics.readdress(tx, nic, address, CONTROL_PREFIX)
 
 
 def _volumes(tx: Tx, machine: Row, host: Row) -> None:
-    """Volumes that have no pool yet get the host's; from then on they bind the machine to it."""
+    """Volumes (guests have some) that have no pool yet get the host's; from then on they bind the machine to it."""
+    if machine.kind != Kind.GUEST:
+        return
     rows = tx.rows(tables.volume, UNPLACED, machine=machine.id)
     if not rows:
         return

@@ -91,8 +91,8 @@ def stayed(tx: Tx, machine: Row, why: str) -> None:
 
 # ---------------------------------------------------------------- what the two hosts are told
 def as_there(
-    tx: Tx, machine: Row, placement: Row, spec: MachineSpec, document: RouterDocument
-) -> tuple[MachineSpec, RouterDocument]:
+    tx: Tx, machine: Row, placement: Row, spec: MachineSpec, document: RouterDocument | None
+) -> tuple[MachineSpec, RouterDocument | None]:
     """What it is on the placement's host: its address of the control network is that host's."""
     own = addresses.take_control_ip(tx, placement.host_id, machine.id)
     held = f"{own}/{placing.CONTROL_PREFIX}"
@@ -102,13 +102,16 @@ def as_there(
         return spec, document
     replace = msgspec.structs.replace
     ports = (replace(one, addresses=(held,)) if _is_control(one.segment) else one for one in spec.nics)
+    spec = replace(spec, nics=tuple(ports))
+    if document is None:
+        return spec, None
     inside = (replace(one, addresses=(held,)) if one.role == Traffic.CONTROL else one for one in document.interfaces)
     document = replace(document, interfaces=tuple(inside))
     page = document.balancing.statistics if document.balancing is not None else None
     if document.balancing is not None and page is not None:
         page = replace(page, addresses=tuple(own if one == elsewhere else one for one in page.addresses))
         document = replace(document, balancing=replace(document.balancing, statistics=page))
-    return replace(spec, nics=tuple(ports)), document
+    return spec, document
 
 
 def order(tx: Tx, machine: Row, placement: Row, spec: MachineSpec) -> link.EnsureLanding | link.EnsureSent | None:
@@ -119,8 +122,8 @@ def order(tx: Tx, machine: Row, placement: Row, spec: MachineSpec) -> link.Ensur
         if old is None or host is None:
             return None
         return link.EnsureLanding(spec=spec, attempt=_attempt(machine, placement), sender=host.uuid)
-    new = _other(tx, machine, placement, 1)
-    if placement.wanted != "away" or new is None or new.landing is None or new.moving != Moving.IN:
+    new = _other(tx, machine, placement, 1) if placement.wanted == "away" else None
+    if new is None or new.landing is None or new.moving != Moving.IN:
         return None
     return link.EnsureSent(
         spec=spec,

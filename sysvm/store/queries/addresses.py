@@ -125,17 +125,31 @@ def allocate(tx: Tx, public_ip_id: int, actor: events.Actor, **columns: Any) -> 
     return taken
 
 
+def of_network(tx: Tx, network_id: int) -> tuple[Row, ...]:
+    """The public addresses of a network, oldest row first."""
+    return _public_of(tx, "network_id = :of order by id", network_id)
+
+
+def of_vpc(tx: Tx, vpc_id: int) -> tuple[Row, ...]:
+    """Those of a VPC."""
+    return _public_of(tx, "vpc_id = :of order by id", vpc_id)
+
+
+def _public_of(tx: Tx, condition: str, of: int) -> tuple[Row, ...]:
+    return tx.once((condition, of), lambda: tuple(tx.rows(tables.public_ip, condition, of=of)), tables.public_ip)
+
+
 POOLS = """
 select id, for_system_vms, account_id, domain_id from ip_range where zone_id = :zone and traffic = 'Public'
 and removed is null order by account_id is null, domain_id is null, id
 """
-FREE = "select id from public_ip where ip_range_id = :pool and state = 'Free' order by address limit 1"
-FREE_WANTED = "select id from public_ip where ip_range_id = :pool and state = 'Free' and address = :wanted"
+FREE = "ip_range_id = :pool and state = 'Free' order by address limit 1"
+FREE_WANTED = "ip_range_id = :pool and state = 'Free' and address = :wanted"
 
 
 def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted: str | None) -> int | None:
     """A free address that this actor may have, the best one: of dedicated ranges, then the lowest of the oldest range."""
-    pools = tx.sql(POOLS, zone=zone_id)
+    pools = tx.once((POOLS, zone_id), lambda: tx.sql(POOLS, zone=zone_id), tables.ip_range)
     # Without a reserved range there is nothing to keep apart.
     strict = any(reserved for _, reserved, _, _ in pools) and settings.value(tx, STRICTNESS)
     above = {int(part) for part in actor.domain_path.split("/") if part}
@@ -145,9 +159,9 @@ def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted
         mine = account in (None, actor.account_id) and (domain is None or domain in above)
         if not (account is None and domain is None if system else mine):
             continue
-        found = tx.sql(FREE, pool=id_) if wanted is None else tx.sql(FREE_WANTED, pool=id_, wanted=pack_address(wanted))
-        if found:
-            return int(found[0][0])
+        which, given = (FREE, {}) if wanted is None else (FREE_WANTED, {"wanted": pack_address(wanted)})
+        if found := tx.rows(tables.public_ip, which, pool=id_, **given):
+            return int(found[0].id)
     return None
 
 

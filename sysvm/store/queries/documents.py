@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sysvm.store import tables
 from sysvm.store.queries import (
     acls,
+    addresses,
     balancing,
     certificates,
     consoles,
@@ -32,7 +33,7 @@ from sysvm.store.queries import keys as key_queries
 from sysvm.store.queries.keys import Keys
 from sysvm.store.queries.machines import INTERNAL_LB
 from sysvm.store.queries.nics import NicRow
-from sysvm.store.store import Row, Tx
+from sysvm.store.store import Row, Tx, among
 from sysvm.store.tables import pack_address, unpack_address
 from sysvm.systemvms import consoleproxy, internal_lb, router, secstorage, vpc_router
 from sysvm.wire.documents import (
@@ -144,7 +145,8 @@ def _facts_of(tx: Tx, machine: Row, network: Row, guest: NicRow, keys: Keys) -> 
     """What the router does for one of its networks, behind its NIC `guest`."""
     held = nics.of_machine(tx, machine.id)
     public = next((nic for nic in held if nic.traffic == Traffic.PUBLIC), None)
-    rules = _rules(tx, network.id)
+    ruled = bool(tx.sql(ANY_RULE, network=network.id))  # most networks of most clouds are not, and are asked nothing more
+    rules = _rules(tx, network.id) if ruled else NO_RULES
     facts = _network_facts(tx, network, guest)
     control = next((nic for nic in held if nic.traffic == Traffic.CONTROL), None)
     return router.RouterFacts(
@@ -173,7 +175,9 @@ def _facts_of(tx: Tx, machine: Row, network: Row, guest: NicRow, keys: Keys) -> 
             public=facts.source_nat,
             guest=_address(guest) or None,
             control=_address(control) or None,
-        ),
+        )
+        if ruled
+        else None,
     )
 
 
@@ -249,8 +253,8 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     offering = tx.get(tables.network_offering, network.offering_id)
     assert zone is not None and offering is not None
     of_vpc = network.vpc_id is not None
-    held = tx.sql(SOURCE_NAT_OF_VPC, id=network.vpc_id) if of_vpc else tx.sql(SOURCE_NAT, id=network.id)
-    source_nat = held[0][0] if held else None
+    held = addresses.of_vpc(tx, network.vpc_id) if of_vpc else addresses.of_network(tx, network.id)
+    source_nat = next((row.address for row in held if row.source_nat), None)
     return router.NetworkFacts(
         device=f"eth{guest.device}",
         cidr=network.cidr,
@@ -270,26 +274,22 @@ def _network_facts(tx: Tx, network: Row, guest: NicRow) -> router.NetworkFacts:
     )
 
 
-SOURCE_NAT = "select address from public_ip where source_nat and network_id = :id"
-SOURCE_NAT_OF_VPC = "select address from public_ip where source_nat and vpc_id = :id"
-
-
 def _interfaces(tx: Tx, machine: Row) -> tuple[Interface, ...]:
     return tuple(_interface(tx, nic, machine) for nic in nics.of_machine(tx, machine.id))
 
 
 def _interface(tx: Tx, nic: NicRow, machine: Row) -> Interface:
-    addresses = [f"{address.text}/{address.prefix}" for address in nic.addresses]
+    held = [f"{address.text}/{address.prefix}" for address in nic.addresses]
     if nic.traffic == Traffic.PUBLIC:
-        held = [f"{text}/{prefix}" for text, prefix in specs.public_addresses(tx, machine)]
-        addresses = list(dict.fromkeys(addresses + held))
+        taken = (f"{text}/{prefix}" for text, prefix in specs.public_addresses(tx, machine))
+        held = list(dict.fromkeys((*held, *taken)))
     if nic.traffic == Traffic.GUEST and router_pairs.is_one(machine):
-        addresses.append("{}/{}".format(*router_pairs.gateway(tx, machine)))
+        held.append("{}/{}".format(*router_pairs.gateway(tx, machine)))
     return Interface(
         device=f"eth{nic.device}",
         mac=nic.mac,
         role=nic.traffic,
-        addresses=tuple(addresses),
+        addresses=tuple(held),
         gateway=nic.gateway or None if nic.is_default else None,
         gateway6=nic.gateway6 or None if nic.is_default else None,
         mtu=nic.mtu,
@@ -297,14 +297,16 @@ def _interface(tx: Tx, nic: NicRow, machine: Row) -> Interface:
     )
 
 
-GUESTS = (
-    "kind = 'guest' and removed is null"
-    " and id in (select machine_id from nic where network_id = :network and removed is null)"
-)
+GUESTS = """
+select m.id from machine m join nic n on n.machine_id = m.id
+where n.network_id = :network and n.removed is null and m.kind = 'guest' and m.removed is null order by m.id
+"""
 
 
 def _guests(tx: Tx, network: Row, keys: Keys) -> Iterator[router.GuestFacts]:
-    rows = {row.id: row for row in tx.rows(tables.machine, GUESTS, network=network.id)}
+    ids = dict.fromkeys(id_ for (id_,) in tx.sql(GUESTS, network=network.id))
+    places, given = among(ids) if ids else ("", {})
+    rows = {row.id: row for row in tx.rows(tables.machine, f"id in ({places})", **given)} if ids else {}
     for machine, held in nics.of_machines(tx, list(rows)).items():
         for nic in held:
             if nic.network_id == network.id and nic.primary is not None:
@@ -370,6 +372,7 @@ RULED = """
 select id, address from public_ip
 where id in (select public_ip_id from firewall_rule where network_id = :network and removed is null)
 """
+ANY_RULE = "select 1 from firewall_rule where network_id = :network and removed is null limit 1"
 LIVE = "network_id = :network and removed is null and state in ('Add', 'Active')"
 OTHERS = f"{LIVE} and purpose <> 'PortForwarding'"
 # There may be thousands of them: only what is needed, as the driver gives it.
@@ -389,6 +392,9 @@ class _Rules:
     address: dict[int | None, str]
 
 
+NO_RULES = _Rules({}, [], {})
+
+
 def _rules(tx: Tx, network_id: int) -> _Rules:
     of: dict[str, list[Row]] = {}
     for row in tx.rows(tables.firewall_rule, OTHERS, network=network_id):
@@ -403,8 +409,8 @@ def _ports(first: int | None, last: int | None) -> Ports | None:
 
 
 def _static_nats(tx: Tx, network_id: int) -> Iterator[StaticNat]:
-    for row in tx.rows(tables.public_ip, "network_id = :network and static_nat", network=network_id):
-        if row.guest_address is not None:
+    for row in addresses.of_network(tx, network_id):
+        if row.static_nat and row.guest_address is not None:
             yield StaticNat(
                 rule=row.uuid, public=unpack_address(row.address), private=unpack_address(row.guest_address)
             )

@@ -168,16 +168,19 @@ def stir_placements(tx: Tx, host_id: int) -> None:
         turns.look_again(tx, "placement", id_)
 
 
-PLACED = """
-select p.id from machine m join placement p on p.machine_id = m.id
-where m.uuid = :machine and p.host_id = :host and p.removed is null
+# What turns.look_again does, of those that are found on the way: hosts have much to say.
+STIR_PLACED = """
+update turn set due = 0, stir = stir + 1 where kind = 'placement' and id in (
+    select p.id from machine m join placement p on p.machine_id = m.id
+    where m.uuid = :machine and p.host_id = :host and p.removed is null)
+returning id
 """
 
 
 def stir_machine(tx: Tx, host_id: int, machine: str) -> None:
     """Something about a machine (UUID) on this host has changed."""
-    for (id_,) in tx.sql(PLACED, machine=machine, host=host_id):
-        turns.look_again(tx, "placement", id_)
+    for (id_,) in tx.sql(STIR_PLACED, machine=machine, host=host_id):
+        tx.wake("placement", id_)
 
 
 # ---------------------------------------------------------------- certificates

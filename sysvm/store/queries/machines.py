@@ -13,6 +13,7 @@ from sysvm.store.store import Row, Tx
 
 DEADLINE_S = 1800.0
 INTERNAL_LB = "INTERNAL_LB_VM"  # the role of a router that only balances, inside a tier
+PLACED = "machine_id = :machine and removed is null order by incarnation, id"
 OF_VPC = "kind = 'router' and removed is null and vpc_id = :vpc order by id"
 OF_NETWORK = "kind = 'router' and network_id = :network and role <> :internal and removed is null"
 
@@ -116,9 +117,7 @@ def tell(tx: Tx, machine: Row, placement: Row, wanted: str, wish: int) -> None:
 
 def placements_of(tx: Tx, machine_id: int) -> Sequence[Row]:
     """Where incarnations of the machine are or shall be, oldest first."""
-    return tx.rows(
-        tables.placement, "machine_id = :machine and removed is null order by incarnation, id", machine=machine_id
-    )
+    return tx.once((PLACED, machine_id), lambda: tuple(tx.rows(tables.placement, PLACED, machine=machine_id)), tables.placement)
 
 
 def current_placement(tx: Tx, machine: Row) -> Row | None:

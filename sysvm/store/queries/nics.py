@@ -9,6 +9,7 @@ index lets one of them win.
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -79,7 +80,7 @@ def new_mac(tx: Tx) -> str:
     """A MAC address that no live NIC has."""
     while True:
         number = (OUR_PREFIX << 40) | _ids.number(1 << 40)
-        mac = ":".join(f"{byte:02x}" for byte in number.to_bytes(6, "big"))
+        mac = number.to_bytes(6, "big").hex(":")
         if not mac_in_use(tx, mac):
             return mac
 
@@ -127,7 +128,7 @@ def add_nic(
     )
     families: set[int] = set()
     for text, prefix in addresses:
-        family = ipaddress.ip_address(text).version
+        family = 6 if ":" in text else 4
         add_address(tx, nic, text, prefix, network_id=network_id, is_primary=family not in families)
         families.add(family)
     return nic
@@ -135,7 +136,12 @@ def add_nic(
 
 def _netmask(addresses: Sequence[tuple[str, int]]) -> str:
     prefix = next((prefix for text, prefix in addresses if ":" not in text), None)
-    return "" if prefix is None else str(ipaddress.ip_network(f"0.0.0.0/{prefix}").netmask)
+    return "" if prefix is None else _mask_of(prefix)
+
+
+@lru_cache(maxsize=64)
+def _mask_of(prefix: int) -> str:
+    return str(ipaddress.ip_network(f"0.0.0.0/{prefix}").netmask)
 
 
 def add_address(
@@ -169,6 +175,14 @@ def set_primary(tx: Tx, nic_id: int, text: str, prefix: int, gateway: str) -> No
             tx.update(book, id_, removed=tx.now)
     add_address(tx, nic_id, text, prefix, network_id=found[0][0], is_primary=True)
     tx.update(tables.nic, nic_id, gateway=gateway, netmask=_netmask([(text, prefix)]))
+
+
+def readdress(tx: Tx, nic: NicRow, text: str, prefix: int) -> None:
+    """The same of a NIC that has been read, and leads to no gateway."""
+    if nic.primary is not None:
+        tx.update(tables.nic_address, nic.primary.id, removed=tx.now)
+    add_address(tx, nic.id, text, prefix, network_id=nic.network_id, is_primary=True)
+    tx.update(tables.nic, nic.id, gateway="", netmask=_mask_of(prefix))
 
 
 def of_machine(tx: Tx, machine_id: int) -> Sequence[NicRow]:

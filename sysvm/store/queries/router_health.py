@@ -29,6 +29,10 @@ def is_enabled(tx: Tx) -> bool:
 
 def wanted(tx: Tx, zone_id: int) -> Health | None:
     """What routers of a zone check."""
+    return tx.once(("checks of routers", zone_id), lambda: _wanted(tx, zone_id), tables.setting)
+
+
+def _wanted(tx: Tx, zone_id: int) -> Health | None:
     if not is_enabled(tx):
         return None
 

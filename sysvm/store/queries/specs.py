@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import NotYet
 from sysvm.store import tables
-from sysvm.store.queries import nics, private_gateways, security_groups, volumes, zones
+from sysvm.store.queries import addresses, nics, private_gateways, security_groups, volumes, zones
 from sysvm.store.queries.image_stores import directories, directory
 from sysvm.store.queries.machines import INTERNAL_LB
 from sysvm.store.queries.nics import NicRow
@@ -62,7 +62,9 @@ def spec_of(tx: Tx, machine: Row, placement: Row, state_key: str) -> MachineSpec
 
 
 def disks_of(tx: Tx, machine: Row, runtime: Runtime) -> tuple[Disk, ...]:
-    """The machine's volumes by device."""
+    """The machine's volumes by device; guests have some."""
+    if machine.kind != Kind.GUEST:
+        return ()
     rows = tx.rows(
         tables.volume,
         f"machine_id = :machine and removed is null and not {volumes.RESTORING} order by device, id",
@@ -153,21 +155,20 @@ def _nic(tx: Tx, machine: Row, nic: NicRow, host: Row) -> Nic:
     )
 
 
-PUBLIC = """
-select p.address, r.netmask from public_ip p join ip_range r on r.id = p.ip_range_id
-where p.{column} = :of and p.state = 'Allocated' order by p.source_nat desc, p.address
-"""
-
-
 def public_addresses(tx: Tx, machine: Row) -> list[tuple[str, int]]:
     """The public addresses of a router's network or VPC with their prefixes, source NAT first."""
-    column = "network_id" if machine.vpc_id is None else "vpc_id"
-    of = getattr(machine, column)
-    if of is None:
-        return []
-    text = PUBLIC.format(column=column)
-    held = tx.once((text, of), lambda: tx.sql(text, of=of), tables.public_ip, tables.ip_range)
-    return [(unpack_address(packed), prefix_of(netmask)) for packed, netmask in held]
+    if machine.vpc_id is not None:
+        held = addresses.of_vpc(tx, machine.vpc_id)
+    else:
+        held = addresses.of_network(tx, machine.network_id) if machine.network_id is not None else ()
+    taken = sorted((row for row in held if row.state == "Allocated"), key=lambda row: (not row.source_nat, row.address))
+    return [(unpack_address(row.address), _prefix_of(tx, row.ip_range_id)) for row in taken]
+
+
+def _prefix_of(tx: Tx, range_id: int) -> int:
+    row = tx.get(tables.ip_range, range_id)
+    assert row is not None
+    return prefix_of(row.netmask)
 
 
 @lru_cache(maxsize=256)

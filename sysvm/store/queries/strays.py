@@ -38,13 +38,20 @@ class Strays:
 # ---------------------------------------------------------------- may anything be done?
 def read_only(tx: Tx) -> str:
     """Why hosts must be left alone; empty when they need not."""
-    ((flag,),) = tx.sql("select read_only from cloud")
+    flag, _ = _standing(tx)
     return ROLLED_BACK if flag else ""
+
+
+def _standing(tx: Tx) -> tuple[bool, int]:
+    """Whether the database was rolled back, and its epoch: asked about each thing that is looked at."""
+    standing = "select read_only, epoch from cloud"
+    ((flag, epoch),) = tx.once(standing, lambda: tx.sql(standing), tables.cloud)
+    return bool(flag), int(epoch)
 
 
 def must_wait(tx: Tx, host_id: int) -> str:
     """Why nothing may be done on this host now; empty when it may."""
-    ((flag, epoch),) = tx.sql("select read_only, epoch from cloud")
+    flag, epoch = _standing(tx)
     if flag:
         return ROLLED_BACK
     if epoch > FIRST_EPOCH and not is_adopted(tx, host_id, epoch):
@@ -65,7 +72,7 @@ and not exists (select 1 from adoption a where a.host_id = h.id and a.epoch >= :
 
 def must_not_place(tx: Tx, zone_id: int) -> str:
     """Why no machine of the zone may get a host now: it may run on one that has not been seen since the recovery."""
-    ((epoch,),) = tx.sql("select epoch from cloud")
+    _, epoch = _standing(tx)
     waits = tx.sql(UNADOPTED, zone=zone_id, epoch=epoch) if epoch > FIRST_EPOCH else []
     if not waits:
         return ""
@@ -75,7 +82,7 @@ def must_not_place(tx: Tx, zone_id: int) -> str:
 # ---------------------------------------------------------------- comparing
 def compare(tx: Tx, host: Row, seen: Sequence[MachineSeen]) -> Strays:
     """Adopts what has to be, writes down the strays, and says what is to be done about them."""
-    ((flag, epoch),) = tx.sql("select read_only, epoch from cloud")
+    flag, epoch = _standing(tx)
     if flag:
         return Strays()
     adopting = not is_adopted(tx, host.id, epoch)

@@ -42,7 +42,8 @@ where t.kind = 'SYSTEM' and t.version = :version and t.hypervisor = :hypervisor 
 
 def ensure_template(tx: Tx, version: str, hypervisor: str, zone_id: int) -> int:
     """The row of this version for this kind of host, usable in the zone."""
-    found = tx.sql(THERE, version=version, hypervisor=hypervisor, zone=zone_id)
+    given = {"version": version, "hypervisor": hypervisor, "zone": zone_id}
+    found = tx.once((THERE, *given.values()), lambda: tx.sql(THERE, **given), tables.template, tables.template_copy)
     id_ = int(found[0][0]) if found else _add(tx, version, hypervisor)
     if not found or found[0][1] is None:
         tx.insert(tables.template_copy, template_id=id_, zone_id=zone_id, state="BYPASSED", created=tx.now)
