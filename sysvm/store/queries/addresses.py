@@ -159,10 +159,16 @@ def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted
         mine = account in (None, actor.account_id) and (domain is None or domain in above)
         if not (account is None and domain is None if system else mine):
             continue
-        which, given = (FREE, {}) if wanted is None else (FREE_WANTED, {"wanted": pack_address(wanted)})
-        if found := tx.rows(tables.public_ip, which, pool=id_, **given):
-            return int(found[0].id)
+        if (found := free_in(tx, id_, wanted)) is not None:
+            return found
     return None
+
+
+def free_in(tx: Tx, range_id: int, wanted: str | None) -> int | None:
+    """The lowest free address of a range; the wanted one, if it is free there."""
+    which, given = (FREE, {}) if wanted is None else (FREE_WANTED, {"wanted": pack_address(wanted)})
+    found = tx.rows(tables.public_ip, which, pool=range_id, **given)
+    return int(found[0].id) if found else None
 
 
 def no_public_ip_alert(tx: Tx, zone_id: int) -> None:

@@ -14,7 +14,6 @@ from sysvm.store.queries import addresses, machines, rules, vpcs
 from sysvm.store.queries.events import Actor
 from sysvm.store.queries.jobs import Part
 from sysvm.store.store import Row, Tx
-from sysvm.store.tables import pack_address
 
 PORTABLE = "Portable"
 RANGES = "traffic = 'Portable' and removed is null order by id"
@@ -31,7 +30,7 @@ def take(tx: Tx, zone_id: int, actor: Actor, *, network_id: int | None, vpc_id: 
     vlans = _vlans(tx, zone_id, of, ports)
     found = [pool for pool in tx.rows(tables.ip_range, RANGES) if vlans == {pool.vlan}]
     for pool in found:
-        free = _free(tx, pool.id, wanted)
+        free = addresses.free_in(tx, pool.id, wanted)
         if free is not None:
             return addresses.allocate(tx, free, actor, zone_id=zone_id, network_id=network_id, vpc_id=vpc_id)
     if wanted is not None:
@@ -41,13 +40,6 @@ def take(tx: Tx, zone_id: int, actor: Actor, *, network_id: int | None, vpc_id: 
         f" ({', '.join(sorted(vlans)) or 'there are none'}); add a range with createPortableIpRange",
         Why.CAPACITY,
     )
-
-
-def _free(tx: Tx, pool_id: int, wanted: str | None) -> int | None:
-    text = addresses.FREE if wanted is None else addresses.FREE_WANTED
-    more = {} if wanted is None else {"wanted": pack_address(wanted)}
-    found = tx.sql(text, pool=pool_id, **more)
-    return int(found[0][0]) if found else None
 
 
 def _vlans(tx: Tx, zone_id: int, of: str, id_: int | None) -> set[str]:
