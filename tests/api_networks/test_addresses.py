@@ -144,6 +144,26 @@ def test_a_public_range_becomes_rows_and_is_used_up():
         assert (row.id, TENANT.account_id, False) == (again.id, again.account_id, again.static_nat)
 
 
+@pytest.mark.parametrize("of", ["network_id", "vpc_id"])
+def test_addresses_of_one_router_are_on_one_vlan(of: str):
+    """A router has one public NIC: what comes on another VLAN would never reach it."""
+    with book() as tx:
+        for vlan, first, last in (("untagged", "10.0.0.9", "10.0.0.10"), ("120", "10.0.0.20", "10.0.0.29")):
+            addresses.fill_public_range(tx, make_range(tx, first, last, vlan=vlan))
+
+        def take(router: int, **values: Any) -> str:
+            taken = addresses.take_public_ip(tx, 1, system=False, actor=TENANT, **{of: router, **values})
+            return tables.unpack_address(taken.address)
+
+        assert ["10.0.0.9", "10.0.0.20"] == [take(1, source_nat=True), take(2, wanted="10.0.0.20")]
+        assert ["10.0.0.21", "10.0.0.10"] == [take(2), take(1)]
+        with pytest.raises(Refused, match=r"on VLAN untagged, where its router's public NIC is") as refused:
+            take(1)
+        assert (Why.CAPACITY, Refused) == (refused.value.why, type(refused.value))
+        with pytest.raises(Refused, match=r"10\.0\.0\.22 is not free .*, or not on VLAN untagged"):
+            take(1, wanted="10.0.0.22")
+
+
 @pytest.mark.parametrize(
     ("strict", "system", "expected"),
     [

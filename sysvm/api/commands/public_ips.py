@@ -141,7 +141,7 @@ def _associate_with_vpc(call: Call) -> Reply:
     limits.check_limit(call.tx, vpc.account_id, limits.Kind.PUBLIC_IPS)
     actor = Actor(call.caller.user_id, vpc.account_id, vpc.domain_id, vpc.domain_path)
     taken = _take(call, vpc.zone_id, actor, vpc_id=vpc.id)
-    call.tx.update(tables.public_ip, taken.id, vpc_id=vpc.id, for_display=call.get("fordisplay", True))
+    call.tx.update(tables.public_ip, taken.id, for_display=call.get("fordisplay", True))
     text = f"associating ip {tables.unpack_address(taken.address)} to VPC: {vpc.uuid}"
     return Accepted(vpcs.wish_documents(call.tx, vpc.id), call.about(ABOUT, taken), text, event=_event(call))
 
@@ -150,7 +150,9 @@ def _take(call: Call, zone_id: int, actor: Actor, *, network_id: int | None = No
     wanted = call.get("ipaddress")
     if call.get("isportable"):
         return portable_ips.take(call.tx, zone_id, actor, network_id=network_id, vpc_id=vpc_id, wanted=wanted)
-    return addresses.take_public_ip(call.tx, zone_id, system=False, actor=actor, network_id=network_id, wanted=wanted)
+    return addresses.take_public_ip(
+        call.tx, zone_id, system=False, actor=actor, network_id=network_id, vpc_id=vpc_id, wanted=wanted
+    )
 
 
 def _event(call: Call) -> str:

@@ -103,17 +103,33 @@ def take_public_ip(
     system: bool,
     actor: events.Actor,
     network_id: int | None = None,
+    vpc_id: int | None = None,
     machine_id: int | None = None,
     source_nat: bool = False,
     wanted: str | None = None,
 ) -> Row:
     """A public address, now allocated to the actor. Refused for capacity when none is free (see no_public_ip_alert)."""
-    free = _free_public(tx, zone_id, system, actor, wanted)
+    vlans = public_vlans(tx, network_id, vpc_id)
+    free = _free_public(tx, zone_id, system, actor, wanted, vlans)
     if free is None:
+        where = f"VLAN {', '.join(sorted(vlans))}, where its router's public NIC is"
         if wanted is not None:
-            raise Refused(f"Public IP address {wanted} is not free in this zone, or not for this account")
+            beside = f", or not on {where}" if vlans else ""
+            raise Refused(f"Public IP address {wanted} is not free in this zone, or not for this account{beside}")
+        if vlans and _free_public(tx, zone_id, system, actor, None, frozenset()) is not None:
+            raise Refused(f"Insufficient address capacity: no free public IP address on {where}", Why.CAPACITY)
         raise NoPublicAddress(zone_id)
-    return allocate(tx, free, actor, network_id=network_id, machine_id=machine_id, source_nat=source_nat, system=system)
+    places = {"network_id": network_id, "vpc_id": vpc_id, "machine_id": machine_id}
+    return allocate(tx, free, actor, source_nat=source_nat, system=system, **places)
+
+
+def public_vlans(tx: Tx, network_id: int | None, vpc_id: int | None) -> frozenset[str]:
+    """The VLAN of a router's public NIC, of which there is one: that of the addresses it has. Empty while it has none."""
+    held: tuple[Row, ...] = of_network(tx, network_id) if network_id is not None else ()
+    if vpc_id is not None:
+        held = of_vpc(tx, vpc_id)
+    pools = (tx.get(tables.ip_range, row.ip_range_id) for row in held)
+    return frozenset(pool.vlan for pool in pools if pool is not None)
 
 
 def allocate(tx: Tx, public_ip_id: int, actor: events.Actor, **columns: Any) -> Row:
@@ -140,21 +156,24 @@ def _public_of(tx: Tx, condition: str, of: int) -> tuple[Row, ...]:
 
 
 POOLS = """
-select id, for_system_vms, account_id, domain_id from ip_range where zone_id = :zone and traffic = 'Public'
+select id, for_system_vms, account_id, domain_id, vlan from ip_range where zone_id = :zone and traffic = 'Public'
 and removed is null order by account_id is null, domain_id is null, id
 """
 FREE = "ip_range_id = :pool and state = 'Free' order by address limit 1"
 FREE_WANTED = "ip_range_id = :pool and state = 'Free' and address = :wanted"
 
 
-def _free_public(tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted: str | None) -> int | None:
-    """A free address that this actor may have, the best one: of dedicated ranges, then the lowest of the oldest range."""
+def _free_public(
+    tx: Tx, zone_id: int, system: bool, actor: events.Actor, wanted: str | None, vlans: frozenset[str]
+) -> int | None:
+    """A free address that this actor may have on these VLANs, if some are said; the best one: of dedicated ranges, then the
+    lowest of the oldest range."""
     pools = tx.once((POOLS, zone_id), lambda: tx.sql(POOLS, zone=zone_id), tables.ip_range)
     # Without a reserved range there is nothing to keep apart.
-    strict = any(reserved for _, reserved, _, _ in pools) and settings.value(tx, STRICTNESS)
+    strict = any(reserved for _, reserved, _, _, _ in pools) and settings.value(tx, STRICTNESS)
     above = {int(part) for part in actor.domain_path.split("/") if part}
-    for id_, reserved, account, domain in sorted(pools, key=lambda pool: bool(pool[1]) != system):
-        if strict and bool(reserved) != system:
+    for id_, reserved, account, domain, vlan in sorted(pools, key=lambda pool: bool(pool[1]) != system):
+        if (strict and bool(reserved) != system) or (vlans and vlan not in vlans):
             continue
         mine = account in (None, actor.account_id) and (domain is None or domain in above)
         if not (account is None and domain is None if system else mine):

@@ -18,16 +18,11 @@ from sysvm.store.store import Row, Tx
 PORTABLE = "Portable"
 RANGES = "traffic = 'Portable' and removed is null order by id"
 VLANS = "select distinct vlan from ip_range where zone_id = :zone and traffic = 'Public' and removed is null"
-VLANS_OF_NETWORK = """
-select distinct r.vlan from public_ip p join ip_range r on r.id = p.ip_range_id where p.source_nat and p.network_id = :id"""
-VLANS_OF_VPC = """
-select distinct r.vlan from public_ip p join ip_range r on r.id = p.ip_range_id where p.source_nat and p.vpc_id = :id"""
 
 
 def take(tx: Tx, zone_id: int, actor: Actor, *, network_id: int | None, vpc_id: int | None, wanted: str | None) -> Row:
     """A free portable address, now the actor's; for a network or a VPC."""
-    of, ports = (VLANS_OF_VPC, vpc_id) if vpc_id is not None else (VLANS_OF_NETWORK, network_id)
-    vlans = _vlans(tx, zone_id, of, ports)
+    vlans = _vlans(tx, zone_id, network_id, vpc_id)
     found = [pool for pool in tx.rows(tables.ip_range, RANGES) if vlans == {pool.vlan}]
     for pool in found:
         free = addresses.free_in(tx, pool.id, wanted)
@@ -42,10 +37,10 @@ def take(tx: Tx, zone_id: int, actor: Actor, *, network_id: int | None, vpc_id: 
     )
 
 
-def _vlans(tx: Tx, zone_id: int, of: str, id_: int | None) -> set[str]:
+def _vlans(tx: Tx, zone_id: int, network_id: int | None, vpc_id: int | None) -> frozenset[str]:
     """The VLAN of the router's public NIC; as long as it has none, all that it could be."""
-    own = {str(vlan) for (vlan,) in tx.sql(of, id=id_)}
-    return own or {str(vlan) for (vlan,) in tx.sql(VLANS, zone=zone_id)}
+    own = addresses.public_vlans(tx, network_id, vpc_id)
+    return own or frozenset(str(vlan) for (vlan,) in tx.sql(VLANS, zone=zone_id))
 
 
 # ---------------------------------------------------------------- from network to network
@@ -57,10 +52,9 @@ def why_not_to(tx: Tx, ip: Row, network: Row) -> str:
         return "rules stand on it, or static NAT; remove them first"
     if network.account_id != ip.account_id:
         return f"network {network.name} is of another account"
-    of, id_ = (VLANS_OF_VPC, network.vpc_id) if network.vpc_id is not None else (VLANS_OF_NETWORK, network.id)
     pool = tx.get(tables.ip_range, ip.ip_range_id)
     assert pool is not None
-    if _vlans(tx, network.zone_id, of, id_) != {pool.vlan}:
+    if _vlans(tx, network.zone_id, network.id, network.vpc_id) != {pool.vlan}:
         return f"its range is on VLAN {pool.vlan}, and the public addresses of network {network.name} are not"
     return ""
 
