@@ -133,6 +133,17 @@ def test_who_comes_second_waits_with_everything_ready(pair: tuple[Half, Half]):
     assert "sysvm_backup" not in first.out(first.router, "nft", "list", "tables")
 
 
+def test_who_waits_tells_nobody_that_there_is_no_way_out(pair: tuple[Half, Half]):
+    """What a guest sends to the one that has just stopped serving is sent again, to the other one."""
+    first, second = until(lambda: agreed(pair), "one serves, and one waits")
+    far, via = "198.51.100.77", OWN[pair.index(second)]
+    first.out(first.guest, "ip", "route", "add", far, "via", via)
+    try:
+        assert first.is_blocked(first.guest, far, 80)
+    finally:
+        first.out(first.guest, "ip", "route", "del", far)
+
+
 def test_a_guest_is_not_heard_by_the_pair(pair: tuple[Half, Half]):
     """Its words of VRRP with the highest priority and its entries of connections end at the rules."""
     first, _ = pair

@@ -7,6 +7,9 @@ its own, taken away and put back when addresses come and go.
 A router that was alone and becomes one of a pair has the shared addresses already. It takes them over from itself, at once,
 with the owner's priority, and gets its own one afterwards: nobody waits for three advertisements that cannot come. Whoever starts
 without addresses is a backup, also one whose keepalived was killed: keepalived takes away what the one before has left.
+
+The one that stops serving loses its way out a moment before guests hear of the other one. What they send meanwhile is dropped by
+a route to nowhere, and sent again: told that the network is unreachable, a connection that begins would give up.
 """
 
 import contextlib
@@ -28,6 +31,7 @@ from sysvm.wire.redundancy import RedundantState
 
 VRRP, SYNC = "keepalived", "conntrackd"
 LOCK = "sysvm_backup"
+_NOWHERE = ("blackhole", "default", "metric", "4294967295")
 _PATIENCE_S, _PAUSE_S = 5.0, 0.02
 _LOCKED = f"""add table inet {LOCK}
 flush table inet {LOCK}
@@ -60,8 +64,11 @@ class Redundant:
                 self._supervision.remove(name)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._lock(shut=False)
+            if _leads_nowhere():
+                run("ip", "route", "del", *_NOWHERE)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
+        run("ip", "route", "replace", *_NOWHERE)
         self._lock(shut=not self._has_gateway(rendering))
         if self._supervision.pid(VRRP):
             self._go_on(rendering)
@@ -84,6 +91,8 @@ class Redundant:
         for name in (VRRP, *([SYNC] if rendering.peer else [])):
             if not self._supervision.pid(name):
                 return f"{name} does not run"
+        if not _leads_nowhere():
+            return "the route to nowhere is gone"
         return self._await_settled(rendering)
 
     def fingerprint(self) -> Hashable:
@@ -211,3 +220,7 @@ class Redundant:
             return (self._folder / name).read_text()
         except FileNotFoundError:
             return ""
+
+
+def _leads_nowhere() -> bool:
+    return bool(run("ip", "route", "show", "type", "blackhole").strip())
