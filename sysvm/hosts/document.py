@@ -1,12 +1,11 @@
 """Making the host's document true: its segments, its relay, what machines may reach on the host itself.
 
-Segments that are no longer named go when no machine is plugged in any more; until then they are no fault.
+Segments that are not named go with the last machine that is plugged in; until then they are no fault.
 """
 
 import msgspec
 
 from sysvm.basics.digest import digest
-from sysvm.basics.errors import NotYet
 from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
@@ -35,16 +34,8 @@ class Document:
         write_durably(self._file, msgspec.json.encode(document))
         segments = tuple(_with_address(segment, document) for segment in document.segments)
         faults = await self._network.ensure_segments(segments, frozenset({document.relay_port}))
-        await self._remove_others({segment.key for segment in segments})
         await ensure_relay(self._layout, document)
         return HostReport(live="" if faults else digest(document), faults=faults)
-
-    async def _remove_others(self, wanted: set[str]) -> None:
-        for key in await self._network.segments() - wanted:
-            try:
-                await self._network.remove_segment(key)
-            except NotYet:
-                continue
 
 
 def _with_address(segment: Segment, document: HostDocument) -> Segment:

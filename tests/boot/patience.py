@@ -32,3 +32,10 @@ def until(look: Callable[[], T | None], what: str, moving: Callable[[], object])
             seen, since = now, time.monotonic()
         assert time.monotonic() - since < STILL_S, f"{what}: nothing moves any more; {why}"
         time.sleep(LOOK_S)
+
+
+def same(now: dict[str, int], before: dict[str, int]) -> bool:
+    """Raises NotYet with the difference."""
+    if now != before:
+        raise NotYet(f"there are {now}, there were {before}")
+    return True

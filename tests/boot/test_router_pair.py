@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from sysvm.cli.client import Json
-from tests.boot.patience import NotYet
+from tests.boot.patience import NotYet, same
 from tests.boot.traffic import Seen, replaced, visiting
 from tests.boot.world import World
 
@@ -96,16 +96,18 @@ def killed(world: Paired) -> None:
 
 
 def test_connections_outlive_the_router_that_served_and_two_that_are_replaced(demo: World):
+    before = demo.census()
     with paired(demo) as world:
         world.until(world.routers, "the routers are a pair")
         outlived(world, lambda: killed(world))
         assert any("just switch from BACKUP to PRIMARY" in text for text in world.alerts().values())
-        before = {row["id"]: world.incarnation(row["id"]) for row in world.until(world.routers, "a pair").values()}
+        numbers = {row["id"]: world.incarnation(row["id"]) for row in world.until(world.routers, "a pair").values()}
 
         def again() -> None:
             world.client.job("restartNetwork", id=world.network, cleanup="true")
             world.until(world.routers, "the routers are a pair again")
 
         outlived(world, again)
-        assert before.keys() == {row["id"] for row in world.routers().values()}
-        assert all(world.incarnation(router) > number for router, number in before.items())
+        assert numbers.keys() == {row["id"] for row in world.routers().values()}
+        assert all(world.incarnation(router) > number for router, number in numbers.items())
+    demo.until(lambda: same(demo.census(), before), "nothing of the network is on the host")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.boot.outside import page
-from tests.boot.patience import NotYet
+from tests.boot.patience import NotYet, same
 from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
@@ -42,13 +42,6 @@ def whole(demo: World) -> Iterator[World]:
     demo.until(lambda: page(demo), "guest one answers")
     assert demo.addresses() == addresses
     demo.until(lambda: same(demo.census(), census), "nothing is there twice")
-
-
-def same(now: dict[str, int], before: dict[str, int]) -> bool:
-    """Raises NotYet with the difference."""
-    if now != before:
-        raise NotYet(f"there are {now}, there were {before}")
-    return True
 
 
 def kill(demo: World, *names: str) -> None:

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from sysvm.basics.digest import short_name
-from sysvm.basics.errors import NotYet
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.network import HostNetwork, Underlay
@@ -85,16 +84,24 @@ async def test_the_flood_list_is_that_of_the_segment(pair: Pair):
             assert flooded == set(peers)
 
 
-async def test_a_segment_with_machines_stays_and_an_empty_one_goes_with_its_trunk(pair: Pair):
+async def test_a_segment_with_machines_stays_and_goes_with_the_last_and_its_trunk(pair: Pair):
     network, layout = pair.networks[0], pair.layouts[0]
-    spec = ground.spec(10, nics=(ground.nic(10, on=vxlan("10.9.0.2")),))
-    await pair.place(0, spec)
-    with pytest.raises(NotYet):
-        await network.remove_segment("net-x")
-    await pair.drivers[0].ensure_removed(spec.machine, 1, kept_network=False)
+    of_x = {layout.bridge("net-x"), layout.trunk("net-x")}
+    own = ground.segment("own", Traffic.CONTROL)
+    first, second = (ground.spec(number, nics=(ground.nic(number, on=vxlan("10.9.0.2")),)) for number in (10, 11))
+    await network.ensure_segments((own,), frozenset())
+    await pair.place(0, first)
+    await pair.place(0, second)
+    await pair.drivers[0].ensure_removed(first.machine, 1, kept_network=False)
+    await network.ensure_segments((own,), frozenset())
+    assert of_x <= set(await network.links())
     for _ in range(2):
-        await network.remove_segment("net-x")
-        assert {layout.bridge("net-x"), layout.trunk("net-x")}.isdisjoint(await network.links())
+        await pair.drivers[0].ensure_removed(second.machine, 1, kept_network=False)
+        links = set(await network.links())
+        assert of_x.isdisjoint(links)
+        assert layout.bridge("own") in links
+    await network.ensure_segments((), frozenset())
+    assert layout.bridge("own") not in await network.links()
 
 
 async def test_a_vxlan_without_an_underlay_is_refused(tmp_path):

@@ -1,9 +1,9 @@
 """Making the network of a host true: segments, trunks, ports, guard.
 
 Ports are found by their alias ("sysvm:<machine>:<incarnation>:<device>"), segments by their name; nothing is remembered
-between calls but the open input ports, and which rules were read back last: a host agent that died loses nothing. Calls
-wait for each other, so that what one has looked at is still so when it acts. Few programs are run, whatever the number of
-NICs: they are most of what a new machine waits for.
+between calls but the host's own segments, the open input ports, and which rules were read back last: a host agent that
+died loses nothing. Calls wait for each other, so that what one has looked at is still so when it acts. Few programs are
+run, whatever the number of NICs: they are most of what a new machine waits for.
 """
 
 import asyncio
@@ -48,6 +48,7 @@ class HostNetwork:
         self._underlay = underlay or Underlay()
         self._lock = asyncio.Lock()
         self._open_ports: frozenset[int] = frozenset()
+        self._own_segments: frozenset[str] | None = None  # they stay without machines; None: not known yet
         self._grouped: tuple[SecurityGroupsDocument, int] | None = None  # what the kernel has, as of which generation
         self.namespace = Namespace(layout)
 
@@ -65,11 +66,12 @@ class HostNetwork:
     async def ensure_segments(self, segments: Sequence[Segment], open_ports: frozenset[int]) -> tuple[str, ...]:
         """Their bridges exist, with trunks and the host's addresses; there machines may reach `open_ports` (TCP) of the host.
 
-        What could not be made, in words; the others are.
+        They stay without machines; all others go with their last one. What could not be made, in words; the rest is.
         """
         faults = []
         async with self._lock:
             self._open_ports = open_ports
+            self._own_segments = frozenset(segment.key for segment in segments)
             links = await self.links()
             await self.namespace.nft(self._rules(segments, (), links))
             for segment in segments:
@@ -77,22 +79,8 @@ class HostNetwork:
                     await self._make((segment,), (), links)
                 except (Refused, NotYet, Broken) as error:
                     faults.append(f"segment {segment.key}: {error}")
+            await self.namespace.ip_batch(self._removal_of_segments(links))
         return tuple(faults)
-
-    async def remove_segment(self, key: str) -> None:
-        """Neither bridge nor trunk is left. Raises NotYet while machines are plugged in."""
-        async with self._lock:
-            links = await self.links()
-            bridge, trunk = self._layout.bridge(key), self._layout.trunk(key)
-            if any(link.master == bridge and link.alias.startswith("sysvm:m:") for link in links.values()):
-                raise NotYet(10, f"machines are plugged into segment {key}")
-            await self.namespace.ip_batch([f"link del {name}" for name in (trunk, bridge) if name in links])
-
-    async def segments(self) -> frozenset[str]:
-        """The keys of the segments that are here."""
-        prefix = "sysvm:segment:"
-        aliases = (link.alias for link in (await self.links()).values())
-        return frozenset(alias.removeprefix(prefix) for alias in aliases if alias.startswith(prefix))
 
     async def ensure_ports(self, ports: Sequence[Port]) -> None:
         """They exist, guarded, plugged and shaped. All of them at once: one look, one transaction of nft, one of ip.
@@ -160,12 +148,18 @@ class HostNetwork:
         await self.namespace.bridge_batch(plans.plan_flood(trunk, seen, peers))
 
     async def remove_port(self, port: str) -> None:
-        """Neither interface nor guard of it is left."""
+        """Neither interface nor guard of it is left, nor the segment of which it was the last."""
         if not self.namespace.exists():
             return
-        if port in await self.links():
-            await self.namespace.ip("link", "del", port)
-        await self.namespace.nft(guard.port_removal(port) + security_groups.port_removal(port))
+        async with self._lock:
+            links = await self.links()
+            lines = [f"link del {port}"] if links.pop(port, None) else []
+            await self.namespace.ip_batch([*lines, *self._removal_of_segments(links)])
+            await self.namespace.nft(guard.port_removal(port) + security_groups.port_removal(port))
+
+    def _removal_of_segments(self, links: dict[str, plans.Link]) -> list[str]:
+        """Neither bridge nor trunk is left of segments that are not the host's own and into which no machine is plugged."""
+        return [] if self._own_segments is None else plans.plan_removal(self._layout, self._own_segments, links)
 
     async def switch_ports(self, opened: Sequence[tuple[str, str]], shut: Sequence[str], seconds: float = 0.0) -> None:
         """In one transaction some ports (with the MACs behind them) are opened and others shut, for good or for `seconds`.
@@ -187,7 +181,7 @@ class HostNetwork:
         """The ports that were made with a note of this beginning."""
         if not self.namespace.exists():
             return ()
-        return tuple(link.name for link in (await self.links()).values() if link.alias.startswith(f"sysvm:m:{note}"))
+        return tuple(link.name for link in (await self.links()).values() if link.alias.startswith(plans.MACHINE + note))
 
     async def guard_drops(self) -> dict[str, dict[str, int]]:
         """Packets that the guard has dropped, by port and reason."""

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sysvm.wire.machines import Isolation, Nic, Segment, Traffic
 VXLAN_PORT = 4789
 VXLAN_OVERHEAD = 50
 FLOOD = "00:00:00:00:00:00"
+MACHINE, SEGMENT = "sysvm:m:", "sysvm:segment:"  # how the aliases of ports and bridges begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def plan_bridge(layout: Layout, segment: Segment, links: dict[str, Link]) -> lis
     if name not in links:
         # No spanning tree and no snooping: the bridge has one trunk at most, and querying hosts do not exist.
         lines.append(f"link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
-        lines.append(f"link set {name} alias sysvm:segment:{segment.key}")
+        lines.append(f"link set {name} alias {SEGMENT}{segment.key}")
     if name not in links or links[name].mtu != segment_mtu(segment):
         lines.append(f"link set {name} mtu {segment_mtu(segment)}")
     if name not in links or not links[name].up:
@@ -166,11 +167,19 @@ def parse_flood(answer: str) -> set[str]:
     return {entry["dst"] for entry in json.loads(answer or "[]") if entry.get("mac") == FLOOD and "dst" in entry}
 
 
+def plan_removal(layout: Layout, kept: Set[str], links: dict[str, Link]) -> list[str]:
+    """Bridges, and what leads out of them, of segments without machines that are not `kept`."""
+    used = {link.master for link in links.values() if link.alias.startswith(MACHINE)}
+    bridges = {link.alias.removeprefix(SEGMENT): name for name, link in links.items() if link.alias.startswith(SEGMENT)}
+    empty = {key: bridge for key, bridge in bridges.items() if key not in kept and bridge not in used}
+    return [f"link del {name}" for key in empty for name in (layout.trunk(key), empty[key]) if name in links]
+
+
 def plan_port(layout: Layout, port: Port, links: dict[str, Link]) -> list[str]:
     """A port exists, is plugged into its segment's bridge, and is up. Control ports do not see each other."""
     name, nic, link = port.name, port.nic, links.get(port.name)
     mtu = min(nic.mtu, segment_mtu(nic.segment))
-    lines = [] if link is not None else [_new_port(port, mtu), f"link set {name} alias sysvm:m:{port.note}"]
+    lines = [] if link is not None else [_new_port(port, mtu), f"link set {name} alias {MACHINE}{port.note}"]
     if link is None or link.mtu != mtu:
         lines.append(f"link set {name} mtu {mtu}")
     lines += [line for line in _plan_plug(layout, nic.segment, name, links) if " master " in line]
