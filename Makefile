@@ -27,6 +27,7 @@ test: test-packages env check  ## all tests
 
 check: env  ## what needs no machine: style, types, layers
 	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check -q .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-cache
 

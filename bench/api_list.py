@@ -141,9 +141,7 @@ async def _size_of_ours(app) -> int:
         sent.append(message)
 
     path, _, query = _request().partition("?")
-    await app(
-        {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}, None, send
-    )
+    await app({"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "headers": []}, None, send)
     return len(sent[1]["body"])
 
 

@@ -60,9 +60,7 @@ def run(*, tiny: bool) -> Iterator[Row]:
     yield row(NAMES[4], p99, "ms", note=note)
     yield row(NAMES[5], memory, "MB", note=note)
     count = 3 if tiny else 100
-    yield row(
-        NAMES[6], uvloop.run(_backpressure(count)), "MB", note=f"{count} browsers that stop reading a full screen"
-    )
+    yield row(NAMES[6], uvloop.run(_backpressure(count)), "MB", note=f"{count} browsers that stop reading a full screen")
     count = 3 if tiny else 50
     yield row(NAMES[7], uvloop.run(_swap(count)), "sessions", note=f"of {count}")
     yield row(NAMES[8], uvloop.run(_drain(count)), "sessions", note=f"of {count}; pages that follow the proxy's word")
@@ -136,9 +134,7 @@ def _child(pid: int) -> int:
     return int(children[-1])
 
 
-async def _websocket(
-    whose: Callable[[int], int], pid: int, where: str, mb: int, trusting: ssl.SSLContext | None
-) -> float:
+async def _websocket(whose: Callable[[int], int], pid: int, where: str, mb: int, trusting: ssl.SSLContext | None) -> float:
     scheme = "wss" if trusting else "ws"
     left, begun, begun_mb = mb * MB, 0.0, 0.0
     async with aiohttp.ClientSession() as web:
@@ -223,8 +219,7 @@ async def _deaf(around: World, ours: Proxy, name: str, screen: Screen) -> asynci
     reader, writer = await asyncio.open_connection(LOCAL, ours.document.websocket_port, limit=4096)
     writer.write(
         b"GET /websockify?token=%b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        % around.ticket(name, screen).encode()
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % around.ticket(name, screen).encode()
     )
     await reader.readuntil(b"first picture")
     return writer

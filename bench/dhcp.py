@@ -53,9 +53,7 @@ def _bound(namespace: str, bridge: str, end: float) -> socket.socket:
     raise TimeoutError(f"there is no bridge {bridge}")
 
 
-def _asked(
-    handle: socket.socket, question: Callable[[], bytes], mac: str, kind: int, every_s: float, end: float
-) -> Reply:
+def _asked(handle: socket.socket, question: Callable[[], bytes], mac: str, kind: int, every_s: float, end: float) -> Reply:
     """Asks again and again until an answer of this kind comes."""
     again = 0.0
     while (now := time.perf_counter()) < end:

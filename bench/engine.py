@@ -64,9 +64,7 @@ def run(*, tiny: bool) -> Iterator[Row]:
         rate, ms = uvloop.run(_sqlite(Path(folder), size))
         bare = _bare_sqlite(Path(folder) / "bare.db", size)
         note = f"{size.turns} turns, {size.in_flight} in flight, {ms:.2f} ms of CPU a turn; by CPU"
-        yield row(
-            NAMES[0], rate, "turns/s", better="higher", against=("same statements, bare sqlite3", bare), note=note
-        )
+        yield row(NAMES[0], rate, "turns/s", better="higher", against=("same statements, bare sqlite3", bare), note=note)
     try:
         yield _on_postgres(size)
     except Missing as missing:

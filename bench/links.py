@@ -168,9 +168,7 @@ async def _dot(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _identity(authority: Authority, folder: Path) -> ssl.SSLContext:
-    issued, key = authority.issue(
-        "management server", "sysvm://bench/server", SystemClock().now(), addresses=("127.0.0.1",)
-    )
+    issued, key = authority.issue("management server", "sysvm://bench/server", SystemClock().now(), addresses=("127.0.0.1",))
     (folder / "server.pem").write_text(issued.chain)
     (folder / "server.key").write_text(key)
     return server_context(str(folder / "server.pem"), str(folder / "server.key"), authority.ca_pem)

@@ -113,9 +113,7 @@ def demo(state: Path) -> Ground:
     client = Client(places.endpoint, Keys(**json.loads((state / "keys.json").read_text())))
     (network,) = client.rows("listNetworks", "network", keyword="demo")
     (guest,) = client.rows("listVirtualMachines", "virtualmachine", name="one")
-    (address,) = client.rows(
-        "listPublicIpAddresses", "publicipaddress", associatednetworkid=network["id"], issourcenat="true"
-    )
+    (address,) = client.rows("listPublicIpAddresses", "publicipaddress", associatednetworkid=network["id"], issourcenat="true")
     return Ground(state, client, guest["zoneid"], guest["templateid"], network["id"], guest["id"], address)
 
 
@@ -143,9 +141,7 @@ def _serve_once(ground: Ground, runtime: str, name: str) -> tuple[float, float]:
     """(seconds until a client has its lease, seconds of CPU that the router's QEMU had used by then)."""
     client = ground.client
     (offering,) = client.rows("listNetworkOfferings", "networkoffering", name=tenant.OFFERING)
-    made = client.call(
-        "createNetwork", name=name, displaytext=name, networkofferingid=offering["id"], zoneid=ground.zone
-    )
+    made = client.call("createNetwork", name=name, displaytext=name, networkofferingid=offering["id"], zoneid=ground.zone)
     network = made["network"]["id"]
     (size, *_) = client.rows("listServiceOfferings", "serviceoffering", issystem="false")
     began = time.perf_counter()
@@ -180,8 +176,7 @@ def _rules(ground: Ground, there: int, samples: int, names: tuple[str, ...]) -> 
     found = [_live_ms(ground, FIRST_PORT + max(before, there) + at) for at in range(samples)]
     note = f"createPortForwardingRule to the first TCP connection through it; {samples} times"
     return [
-        row(name, value, "ms", note=note)
-        for name, value in zip(names, (median(found), percentile(found, 0.95)), strict=True)
+        row(name, value, "ms", note=note) for name, value in zip(names, (median(found), percentile(found, 0.95)), strict=True)
     ]
 
 
@@ -189,9 +184,7 @@ def _open_firewall(ground: Ground) -> None:
     wide = {"startport": FIRST_PORT, "endport": FIRST_PORT + 5000}
     there = ground.client.rows("listFirewallRules", "firewallrule", ipaddressid=ground.address["id"])
     if not any(int(one.get("startport", 0)) == FIRST_PORT for one in there):
-        ground.client.job(
-            "createFirewallRule", ipaddressid=ground.address["id"], protocol="tcp", cidrlist="0.0.0.0/0", **wide
-        )
+        ground.client.job("createFirewallRule", ipaddressid=ground.address["id"], protocol="tcp", cidrlist="0.0.0.0/0", **wide)
 
 
 def _count(ground: Ground) -> int:

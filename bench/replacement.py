@@ -53,9 +53,7 @@ def taken(world: World, visitor: Visitor, doors: dict[str, tuple[str, int]]) -> 
     return seen, took[0]
 
 
-def rows(
-    found: list[tuple[Seen, float]], names: tuple[str, ...], of: str, command: str = "rebootRouter"
-) -> Iterator[Row]:
+def rows(found: list[tuple[Seen, float]], names: tuple[str, ...], of: str, command: str = "rebootRouter") -> Iterator[Row]:
     """One for each of the names: pings lost, streams lost, how long nobody answered names, how long the jobs took."""
     pings_name, streams_name, dark_name, took_name = names
     seen = [one for one, _ in found]

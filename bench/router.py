@@ -59,9 +59,7 @@ def run(*, tiny: bool) -> Iterator[Row]:
     """All rows."""
     hosts, rules, changes, megabytes, times = (50, 20, 5, 20, 1) if tiny else (2000, 1000, 200, 1500, 5)
     booted = median([_boot(hosts, rules) for _ in range(1 if tiny else 3)])
-    note = (
-        f"from the start of the agent to a lease and the metadata of the last of {hosts:,} guests, with {rules:,} rules"
-    )
+    note = f"from the start of the agent to a lease and the metadata of the last of {hosts:,} guests, with {rules:,} rules"
     yield row(NAMES[0], booted, "s", note=note)
     with _lab() as lab:
         note = f"a guest each {ARRIVAL_S * 1e3:g} ms, {changes} to a network of {changes}; a document has all that have come"

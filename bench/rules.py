@@ -100,8 +100,7 @@ def nft(count: int) -> None:
     """The same as plain rules."""
     forwards = "".join(f"ip daddr {PUBLIC} tcp dport {1024 + at} dnat ip to {guest(at)}:80\n" for at in range(count))
     accepts = "".join(
-        f"meta l4proto tcp ct original ip daddr {PUBLIC} ct original proto-dst {1024 + at} accept\n"
-        for at in range(count)
+        f"meta l4proto tcp ct original ip daddr {PUBLIC} ct original proto-dst {1024 + at} accept\n" for at in range(count)
     )
     text = "table inet plain {\nchain into { type nat hook prerouting priority dstnat;\n" + forwards
     text += "}\nchain through { type filter hook forward priority 0; policy drop;\n" + accepts + "}\n}\n"
@@ -112,8 +111,7 @@ def iptables(count: int) -> None:
     """The same for iptables-restore."""
     lines = ["*nat"]
     lines += [
-        f"-A PREROUTING -d {PUBLIC} -p tcp --dport {1024 + at} -j DNAT --to-destination {guest(at)}:80"
-        for at in range(count)
+        f"-A PREROUTING -d {PUBLIC} -p tcp --dport {1024 + at} -j DNAT --to-destination {guest(at)}:80" for at in range(count)
     ]
     lines += ["COMMIT", "*filter"]
     lines += [

@@ -111,8 +111,6 @@ def _networks(tx: Tx, ids: SeededIds, zone: int, count: int) -> None:
     table = tables.network
     common = {"zone_id": zone, "offering_id": offering, "cidr": "10.1.1.0/24", "gateway": "10.1.1.1",
               "created": tx.now, **OWNER}  # fmt: skip
-    tx.connection.execute(
-        sa.insert(table), [{"uuid": ids.uuid(), "name": f"n{number}", **common} for number in range(count)]
-    )
+    tx.connection.execute(sa.insert(table), [{"uuid": ids.uuid(), "name": f"n{number}", **common} for number in range(count)])
     for row_ in tx.all(sa.select(table.c.id).order_by(table.c.id)):
         turns.wish(tx, "network", row_.id)

@@ -109,9 +109,7 @@ def _speed(folder: Path, url: str, rounds: int) -> Iterator[Row]:
             aria.append(size / _took(["aria2c", "-q", *out, url]))
             (folder / f"aria{number}").unlink()
     note = f"{size:.0f} MB, hashed, synced and judged; a process of its own, its start not counted"
-    yield row(
-        NAMES[0], median(ours), "MB/s", better="higher", against=("curl piped into sha256sum", median(pipe)), note=note
-    )
+    yield row(NAMES[0], median(ours), "MB/s", better="higher", against=("curl piped into sha256sum", median(pipe)), note=note)
     if aria:
         peer = ("aria2c -x4, nothing hashed", median(aria))
         yield row(NAMES[1], median(ours), "MB/s", better="higher", against=peer, note=note)
@@ -163,9 +161,7 @@ def _resume(folder: Path, url: str, times: int) -> Iterator[Row]:
             seconds.append(found[1])
     note = f"{len(again)} of {times} workers were killed before they were done; median {median(again) / MB:.1f} MB"
     yield row(NAMES[2], max(again), "bytes", note=f"the most of all; a chunk is {16 * MB}; {note}")
-    yield row(
-        NAMES[3], max(seconds), "s", note=f"the longest, with the start of Python; median {median(seconds):.2f} s"
-    )
+    yield row(NAMES[3], max(seconds), "s", note=f"the longest, with the start of Python; median {median(seconds):.2f} s")
 
 
 def _killed(place: Path, requests: Path, url: str, chance: random.Random) -> tuple[float, float] | None:

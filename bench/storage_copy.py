@@ -32,9 +32,7 @@ def measured(folder: Path, *, tiny: bool) -> Row:
     old, new, changed = _versions(folder, tiny=tiny)
     first, second = (_disk(folder, tree).read_bytes() for tree in (old, new))
     got, seconds = asyncio.run(_copied(folder / "zones", first, second))
-    note = (
-        f"{got.size / MB:.0f} MB, {changed:.1%} of the files' bytes are others, the disk is made anew; {seconds:.1f} s"
-    )
+    note = f"{got.size / MB:.0f} MB, {changed:.1%} of the files' bytes are others, the disk is made anew; {seconds:.1f} s"
     return row(NAME, (got.size - got.saved) / got.size, "of its size", note=note)
 
 

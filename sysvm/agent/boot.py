@@ -56,11 +56,7 @@ def nic_lines(nic: Nic) -> tuple[str, ...]:
     lines = [f"link set dev {device} mtu {nic.mtu} up"]
     lines += [f"address replace {ip_interface(text)} dev {device}{_options(text)}" for text in nic.addresses]
     if nic.default:
-        lines += [
-            f"route replace default via {gateway} dev {device}"
-            for gateway in (nic.gateway, nic.gateway6)
-            if gateway
-        ]
+        lines += [f"route replace default via {gateway} dev {device}" for gateway in (nic.gateway, nic.gateway6) if gateway]
     return tuple(lines)
 
 

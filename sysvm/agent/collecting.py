@@ -53,9 +53,7 @@ def _found(wanted: str, root: Path, missing: list[str]) -> Iterator[tuple[str, b
         yield from _reported(report, missing)
         return
     place = _allowed(wanted)
-    files = (
-        sorted(one for one in (root / place).rglob("*") if one.is_file()) if (root / place).is_dir() else [root / place]
-    )
+    files = sorted(one for one in (root / place).rglob("*") if one.is_file()) if (root / place).is_dir() else [root / place]
     for file in files:
         try:
             yield str(file.relative_to(root)), _end_of(file)

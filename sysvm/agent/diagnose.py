@@ -28,9 +28,7 @@ _TOOLS = {
         ("-n", "-w", "30"),
         {"-c": (1, 30), "-s": (0, 65507), "-t": (1, 255), "-i": (1, 10), "-W": (1, 10), "-I": None},
     ),
-    "traceroute": Tool(
-        "traceroute", ("-n",), {"-m": (1, 64), "-q": (1, 3), "-w": (1, 5), "-p": (1, 65535), "-i": None}
-    ),
+    "traceroute": Tool("traceroute", ("-n",), {"-m": (1, 64), "-q": (1, 3), "-w": (1, 5), "-p": (1, 65535), "-i": None}),
     "arping": Tool("arping", ("-w", "30"), {"-c": (1, 30), "-I": None}),
 }
 _DEFAULTS = {"ping": ("-c", "4"), "traceroute": (), "arping": ("-c", "4")}

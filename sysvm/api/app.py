@@ -64,9 +64,7 @@ async def _broken(request: StarletteRequest, error: Exception) -> StarletteRespo
     params = decode_form(request.scope["query_string"])
     command = catalogue.commands().get(params.get("command", ""))
     envelope = command.envelope if command else envelopes.ERROR
-    answer = envelopes.refusal(
-        envelope, Refused(errors.INTERNAL, Why.INTERNAL), as_json=params.get("response") == "json"
-    )
+    answer = envelopes.refusal(envelope, Refused(errors.INTERNAL, Why.INTERNAL), as_json=params.get("response") == "json")
     return StarletteResponse(answer.body, answer.status, media_type=answer.content_type)
 
 

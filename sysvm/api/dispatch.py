@@ -81,9 +81,7 @@ class Dispatcher:
         return Response(200, body, JSON_TYPE if as_json else XML_TYPE, headers)
 
     # ------------------------------------------------------------ a command
-    async def _run(
-        self, command: Command | None, request: Request, lower: dict[str, str], *, as_json: bool
-    ) -> Response:
+    async def _run(self, command: Command | None, request: Request, lower: dict[str, str], *, as_json: bool) -> Response:
         handler = handlers.find(command.name) if command is not None else None
 
         def look(tx: Tx) -> tuple[Known, Reply | None]:
@@ -190,9 +188,7 @@ class Dispatcher:
     def _rendered(self, command: Command, reply: Reply, *, as_json: bool) -> Response:
         content = envelopes.body(command, reply)
         if as_json:
-            return Response(
-                200, envelopes.render(command.envelope, content, as_json=True), self._live["json.content.type"]
-            )
+            return Response(200, envelopes.render(command.envelope, content, as_json=True), self._live["json.content.type"])
         exposed = self._live["expose.cloudstack.version.api.xml.response"]
         version = self._version if exposed else ""
         return Response(200, envelopes.render(command.envelope, content, as_json=False, version=version), XML_TYPE)

@@ -36,9 +36,7 @@ CODES = {
 }
 
 UNVERIFIED = "unable to verify user credentials and/or request signature"
-NOT_AVAILABLE = (
-    "The given command '{}' either does not exist, is not available for user, or not available from ip address."
-)
+NOT_AVAILABLE = "The given command '{}' either does not exist, is not available for user, or not available from ip address."
 INTERNAL = "The server met an internal error; the administrator finds it in the log."
 AWAY = "The management server cannot use its database at the moment. Nothing was done; try again soon."
 UNKNOWN = "The management server lost its database while it did this: whether it was done is unknown. Look before you call again."
@@ -70,8 +68,7 @@ def unknown_entity(command: str, name: str, value: str) -> Refused:
 def bad_date(command: str, value: str) -> Refused:
     """A date in none of the accepted forms."""
     return Refused(
-        f"Unable to parse date {value} for command {command}, please pass dates in the format mentioned in the api"
-        " documentation"
+        f"Unable to parse date {value} for command {command}, please pass dates in the format mentioned in the api documentation"
     )
 
 
@@ -106,6 +103,4 @@ def not_available(command: str) -> Refused:
 
 def not_served(command: str, feature: str) -> Refused:
     """A command that is declared, but that this release does not do."""
-    return Refused(
-        f"The command {command} is not served by this release, which leaves out: {feature}", Why.UNKNOWN_COMMAND
-    )
+    return Refused(f"The command {command} is not served by this release, which leaves out: {feature}", Why.UNKNOWN_COMMAND)

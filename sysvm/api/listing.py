@@ -99,9 +99,7 @@ def list_rows(
     return Rows(answered, count, key)
 
 
-def fetch(
-    call: Call, statement: sa.Select[Any] | Prepared, conditions: Sequence[Condition] = ()
-) -> tuple[Sequence[Row], int]:
+def fetch(call: Call, statement: sa.Select[Any] | Prepared, conditions: Sequence[Condition] = ()) -> tuple[Sequence[Row], int]:
     """The rows of the page, and how many there are in all."""
     offset, limit = page(call)
     rows: Sequence[Row]

@@ -141,9 +141,7 @@ def _parse_map(command: Command, param: Param, raw: Mapping[str, str]) -> tuple[
             continue  # `tags=` means none
         match = _map_name.fullmatch(name)
         if match is None or (match["index"] is None and match["field"] is None):
-            raise Refused(
-                f"{name} is no element of the map {param.name}: write {param.name}[0].key=value", Why.MALFORMED
-            )
+            raise Refused(f"{name} is no element of the map {param.name}: write {param.name}[0].key=value", Why.MALFORMED)
         if _control.search(text):
             raise errors.unprintable(param.name)
         index = int(match["index"] or 0)

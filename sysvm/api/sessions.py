@@ -92,10 +92,7 @@ def set_cookies(cookie: str, key: str, *, secure: bool) -> list[Header]:
 
 def drop_cookies() -> list[Header]:
     """Both cookies expire."""
-    return [
-        (b"set-cookie", f"{name}=;Path=/client;HttpOnly;SameSite=Lax;Max-Age=0".encode())
-        for name in (COOKIE, KEY_COOKIE)
-    ]
+    return [(b"set-cookie", f"{name}=;Path=/client;HttpOnly;SameSite=Lax;Max-Age=0".encode()) for name in (COOKIE, KEY_COOKIE)]
 
 
 async def logout(store: Store, request: Request) -> dict[str, Any]:

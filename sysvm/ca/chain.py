@@ -103,9 +103,7 @@ def _of_dates(title: str, certificate: x509.Certificate, now: float) -> list[str
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     instant = datetime.fromtimestamp(now, UTC)
     if begin.timestamp() > now + CLOCK_SLACK_S:
-        return [
-            f"{title} is valid only from {begin:%Y-%m-%d %H:%M} UTC; here it is {instant:%Y-%m-%d %H:%M}: check the clock"
-        ]
+        return [f"{title} is valid only from {begin:%Y-%m-%d %H:%M} UTC; here it is {instant:%Y-%m-%d %H:%M}: check the clock"]
     if end.timestamp() <= now:
         return [f"{title} expired on {end:%Y-%m-%d %H:%M} UTC; have it renewed and upload it by the same name"]
     return []
@@ -130,9 +128,7 @@ def _of_names(leaf: x509.Certificate, suffix: str) -> list[str]:
     wanted = f"have it issued with subjectAltName=DNS:*.{domain}"
     if not names:
         return [f"the server certificate names no DNS name, and browsers ignore its common name; {wanted}"]
-    return [
-        f"the server certificate is for {', '.join(names)}, which does not fit the domain suffix {domain}; {wanted}"
-    ]
+    return [f"the server certificate is for {', '.join(names)}, which does not fit the domain suffix {domain}; {wanted}"]
 
 
 def _dns_names(leaf: x509.Certificate) -> list[str]:
@@ -153,9 +149,7 @@ def _of_set(members: Sequence[Member]) -> list[str]:
     for index, member in enumerate(members):
         for other in members[index + 1 :]:
             if _print(member.certificate) == _print(other.certificate):
-                found.append(
-                    f"{member.title} and {other.title} are the same certificate; upload the right one as one of them"
-                )
+                found.append(f"{member.title} and {other.title} are the same certificate; upload the right one as one of them")
             elif member.seq == other.seq:
                 found.append(f"{member.name} and {other.name} have the same id {member.seq}; give each its own")
     return found

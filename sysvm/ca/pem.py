@@ -71,17 +71,13 @@ def certificate_pem(certificate: x509.Certificate) -> str:
 
 def key_pem(key: Key) -> str:
     """As it is kept: PKCS#8."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 # ---------------------------------------------------------------- readings
 def _blocks(text: str) -> list[Text]:
     plain = text.replace("\\r", "").replace("\\n", "\n").replace("\r", "")
-    plain = re.sub(
-        r"-----(BEGIN|END)([+ ][A-Z0-9+ ]+)-----", lambda m: f"-----{m[1]}{m[2].replace('+', ' ')}-----", plain
-    )
+    plain = re.sub(r"-----(BEGIN|END)([+ ][A-Z0-9+ ]+)-----", lambda m: f"-----{m[1]}{m[2].replace('+', ' ')}-----", plain)
     found = [Text(match[1], match[2]) for match in _block.finditer(plain)]
     if not found and "-----" in plain:
         raise Refused("the text is cut: it begins with -----BEGIN ...----- and ends with -----END ...-----, both whole")
@@ -144,9 +140,7 @@ def _load_key(der: bytes) -> Key:
         raise Refused(f"the private key is encrypted; decrypt it with: {TO_PLAIN}") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise Refused("the private key is neither RSA nor elliptic curve: browsers know no other")
-    whole = key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    whole = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     if whole[:4] != der[:4] and len(der) < len(whole) - 16:
         raise Refused(f"the private key is PKCS#1, PKCS#8 is needed; convert it with: {TO_PKCS8}")
     return key

@@ -54,9 +54,7 @@ class Client:
         """The rows of a list command."""
         return list(self.call(command, **params).get(key, []))
 
-    def job(
-        self, command: str, *, seconds: float = 600, progress: Callable[[], None] | None = None, **params: object
-    ) -> Json:
+    def job(self, command: str, *, seconds: float = 600, progress: Callable[[], None] | None = None, **params: object) -> Json:
         """The result of an asynchronous command, once it is there. Raises ApiError when the job fails."""
         accepted = self.call(command, **params)
         end = time.monotonic() + seconds

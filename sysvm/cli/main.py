@@ -252,9 +252,7 @@ def rules(id_: str, *, state: Path = DEMO_STATE) -> None:
 
 
 @router.command
-def explain(
-    id_: str, source: str, destination: str, protocol: str, port: int = 0, *, state: Path = DEMO_STATE
-) -> None:
+def explain(id_: str, source: str, destination: str, protocol: str, port: int = 0, *, state: Path = DEMO_STATE) -> None:
     """Tells which way a packet would take through a router, and which rule decides. Nothing is sent.
 
     Parameters

@@ -147,9 +147,7 @@ async def _first_start(config: ServerConfig, store: Store, vault: Vault, passwor
         ids = SystemIds()
         password = ids.token(12)
         _write_secret(config.state / PASSWORD_FILE, password + "\n")
-        sow = partial(
-            seed.sow, ids=ids, vault=vault, version=sysvm.__version__, admin_password_hash=passwords.hash_now(password)
-        )
+        sow = partial(seed.sow, ids=ids, vault=vault, version=sysvm.__version__, admin_password_hash=passwords.hash_now(password))
         await store.run(sow)
         log.info("cloud_created", admin_password_in=str(config.state / PASSWORD_FILE))
     await store.read(lambda tx: seed.check_key(tx, vault))

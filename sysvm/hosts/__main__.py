@@ -20,9 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sysvm.hosts", description=__doc__)
     parser.add_argument("do", choices=("run", "down", "drops"))
     parser.add_argument("--state", type=Path, required=True, help="state folder of this host")
-    parser.add_argument(
-        "--server", action="append", default=[], metavar="ADDRESS:PORT", help="management server (repeatable)"
-    )
+    parser.add_argument("--server", action="append", default=[], metavar="ADDRESS:PORT", help="management server (repeatable)")
     parser.add_argument("--name", default=socket.gethostname())
     parser.add_argument("--token", default="", help="one-time token, for the first contact")
     parser.add_argument("--fingerprint", default="", help="SHA-256 of the cloud's CA, for the first contact")

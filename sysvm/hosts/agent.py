@@ -194,9 +194,7 @@ class HostAgent:
         from sysvm.hosts.kvm.mover import KvmMover
 
         identity = self._identity
-        mover = KvmMover(
-            self._kvm, self._layout, doors, tasks, host=self._our_name, context=identity.context, changed=changed
-        )
+        mover = KvmMover(self._kvm, self._layout, doors, tasks, host=self._our_name, context=identity.context, changed=changed)
         return {Runtime.VM: mover}
 
     def _our_name(self) -> str:

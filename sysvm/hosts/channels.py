@@ -138,9 +138,7 @@ class Channels:
         except TimeoutError:
             return
 
-    async def _serve(
-        self, found: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, strict: bool
-    ) -> None:
+    async def _serve(self, found: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, strict: bool) -> None:
         async def serve(raw: msgspec.Raw) -> msgspec.Struct:
             ask = _asks.decode(raw)
             return await self._ask_server(link.FromAgent(machine=found.machine, incarnation=found.incarnation, ask=ask))

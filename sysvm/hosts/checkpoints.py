@@ -132,8 +132,7 @@ class _Guest:
     async def take(self, snapshot: str, *, quiesce: bool) -> None:
         """All volumes have it, of one instant."""
         actions = [
-            {"type": "blockdev-snapshot-internal-sync", "data": {"device": node, "name": snapshot}}
-            for node in self._nodes
+            {"type": "blockdev-snapshot-internal-sync", "data": {"device": node, "name": snapshot}} for node in self._nodes
         ]
         frozen = quiesce and await self._line.freeze()
         try:

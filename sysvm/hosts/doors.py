@@ -51,9 +51,7 @@ class Guest:
 class Doors:
     """The listener of one host agent; it listens from the first attempt on."""
 
-    def __init__(
-        self, namespace: str | None, address: str, context: Callable[[], ssl.SSLContext], tasks: Tasks
-    ) -> None:
+    def __init__(self, namespace: str | None, address: str, context: Callable[[], ssl.SSLContext], tasks: Tasks) -> None:
         self.address = address
         self._namespace = namespace
         self._context = context

@@ -148,9 +148,7 @@ class Kill(Protocol):
 class Handovers:
     """All handovers of a host."""
 
-    def __init__(
-        self, *, agents: Agents, specs: Specs, gates: Gates, kill: Kill, journal: Journal, clock: Clock
-    ) -> None:
+    def __init__(self, *, agents: Agents, specs: Specs, gates: Gates, kill: Kill, journal: Journal, clock: Clock) -> None:
         self._gates = gates
         self._agents = agents
         self._specs = specs

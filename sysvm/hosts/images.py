@@ -108,9 +108,7 @@ def _session(order: FetchImage, namespace: str | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False, trust_env=False)
 
 
-async def _download(
-    order: FetchImage, file: BinaryIO, digest: _Hash, progress: Progress, namespace: str | None
-) -> None:
+async def _download(order: FetchImage, file: BinaryIO, digest: _Hash, progress: Progress, namespace: str | None) -> None:
     host = f"[{order.address}]" if ":" in order.address else order.address
     url = f"https://{host}:{order.port}/images/{order.store}/{order.image}"
     headers = {"Authorization": f"Bearer {order.ticket}", "Accept-Encoding": "identity"}
@@ -131,18 +129,14 @@ async def _download(
 
 def _check_answer(answer: aiohttp.ClientResponse, had: int) -> None:
     if answer.status in (401, 403, 404, 410):
-        raise Refused(
-            f"the secondary storage VM answers {answer.status} {answer.reason}: no such image, or no right to it"
-        )
+        raise Refused(f"the secondary storage VM answers {answer.status} {answer.reason}: no such image, or no right to it")
     if answer.status != (206 if had else 200):
         raise NotYet(10, f"the secondary storage VM answers {answer.status} {answer.reason}")
     if had and not answer.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
         raise NotYet(10, "the secondary storage VM answers with another range than was asked for")
 
 
-async def _pour(
-    content: aiohttp.StreamReader, order: FetchImage, file: BinaryIO, digest: _Hash, progress: Progress
-) -> None:
+async def _pour(content: aiohttp.StreamReader, order: FetchImage, file: BinaryIO, digest: _Hash, progress: Progress) -> None:
     had = file.tell()
     async for data in content.iter_chunked(_CHUNK):
         had += len(data)

@@ -157,9 +157,7 @@ async def _greet(visitor: socket.socket, context: ssl.SSLContext) -> tuple[async
         visitor.setsockopt(socket.IPPROTO_TCP, option, value)
     reader = asyncio.StreamReader(limit=PIECE, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport, _ = await loop.connect_accepted_socket(
-        lambda: protocol, visitor, ssl=context, ssl_handshake_timeout=_HANDSHAKE_S
-    )
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, visitor, ssl=context, ssl_handshake_timeout=_HANDSHAKE_S)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 

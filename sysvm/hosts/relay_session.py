@@ -98,9 +98,7 @@ async def _terminal(argv: tuple[str, ...]) -> AsyncIterator[Streams]:
     finally:
         os.close(theirs)
     reader = asyncio.StreamReader(limit=PIECE)
-    reading, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(ours), "rb", 0)
-    )
+    reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(ours), "rb", 0))
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(ours, "wb", 0))
     try:
         yield reader, asyncio.StreamWriter(transport, protocol, None, loop)

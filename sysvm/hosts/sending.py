@@ -75,9 +75,7 @@ async def _ask(session: aiohttp.ClientSession, order: SendSnapshot) -> Delivered
         return await _read(answer)
 
 
-async def _send(
-    session: aiohttp.ClientSession, order: SendSnapshot, file: Path, done: int, progress: Progress
-) -> Delivered:
+async def _send(session: aiohttp.ClientSession, order: SendSnapshot, file: Path, done: int, progress: Progress) -> Delivered:
     length = order.size - done
     headers = {
         "Content-Range": f"bytes {done}-{order.size - 1}/{order.size}",
@@ -102,13 +100,9 @@ async def _send(
 async def _read(answer: aiohttp.ClientResponse) -> Delivered:
     said = await answer.read()
     if answer.status in (401, 403, 404, 422):
-        raise Refused(
-            f"the secondary storage VM answers {answer.status}: {said.decode(errors='replace').strip()[:200]}"
-        )
+        raise Refused(f"the secondary storage VM answers {answer.status}: {said.decode(errors='replace').strip()[:200]}")
     if answer.status != 200:
-        raise NotYet(
-            3, f"the secondary storage VM answers {answer.status}: {said.decode(errors='replace').strip()[:200]}"
-        )
+        raise NotYet(3, f"the secondary storage VM answers {answer.status}: {said.decode(errors='replace').strip()[:200]}")
     try:
         return msgspec.json.decode(said, type=Delivered)
     except msgspec.DecodeError as error:

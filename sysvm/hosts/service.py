@@ -99,9 +99,7 @@ class HostService:
         way: Way,
         movers: Mapping[Runtime, Mover] | None = None,
     ) -> None:
-        self._handovers = Handovers(
-            agents=agents, specs=specs, gates=gates, kill=self._kill, journal=journal, clock=clock
-        )
+        self._handovers = Handovers(agents=agents, specs=specs, gates=gates, kill=self._kill, journal=journal, clock=clock)
         self._relocation = Relocation(agents=agents, gates=gates, journal=journal, way=way, stay=self._handovers.stay)
         self._way = way
         self._gates = gates
@@ -196,9 +194,7 @@ class HostService:
         except (DriverUnavailable, NotYet, Refused) as error:
             known = self._specs.incarnations(machine).items()
             mine = [number for number, its_runtime in known if its_runtime is runtime]
-            return tuple(
-                MachineSeen(machine=machine, incarnation=number, power=Power.UNKNOWN, why=str(error)) for number in mine
-            )
+            return tuple(MachineSeen(machine=machine, incarnation=number, power=Power.UNKNOWN, why=str(error)) for number in mine)
 
     def _completed(self, seen: MachineSeen) -> MachineSeen:
         machine, incarnation = seen.machine, seen.incarnation
@@ -329,9 +325,7 @@ class HostService:
         if disks:
             await self._kill(machine, incarnation)
         for disk in disks:
-            await self._storage.perform(
-                link.RemoveVolume(pool=disk.pool, volume=disk.volume, format=disk.format), _nobody
-            )
+            await self._storage.perform(link.RemoveVolume(pool=disk.pool, volume=disk.volume, format=disk.format), _nobody)
 
     def _mover(self, runtime: Runtime) -> Mover:
         mover = self._movers.get(runtime)

@@ -236,9 +236,7 @@ async def restore_volume(order: RestoreVolume, lines: Lines, progress: Progress,
         return VolumeMade(size=qcow2.read(path).virtual_size, used=path.stat().st_blocks * 512)
 
 
-async def _unfold(
-    sources: tuple[FetchImage, ...], folder: Path, fresh: Path, progress: Progress, namespace: str | None
-) -> None:
+async def _unfold(sources: tuple[FetchImage, ...], folder: Path, fresh: Path, progress: Progress, namespace: str | None) -> None:
     """The chain is fetched, each file verified, and written to `fresh` as one."""
     await asyncio.to_thread(remove, fresh)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -139,8 +139,6 @@ async def _run(connection: asyncssh.SSHClientConnection, job: Installation) -> N
                 "host and add it again, or run the join line that reconnectHost answers"
             )
         case 82:
-            raise Refused(
-                f"neither systemd nor s6 is on {job.address}; install s6, then remove the host and add it again"
-            )
+            raise Refused(f"neither systemd nor s6 is on {job.address}; install s6, then remove the host and add it again")
     words = str(done.stderr or "").strip().splitlines()
     raise Refused(f"the installation on {job.address} failed: {words[-1] if words else f'exit {done.exit_status}'}")

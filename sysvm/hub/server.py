@@ -79,9 +79,7 @@ def server_context(certificate_file: str, key_file: str, ca_pem: str) -> ssl.SSL
 class Hub:
     """The listening end of all links."""
 
-    def __init__(
-        self, store: Store, clock: Clock, identity: Identity, links: Links, on_ask: OnAsk, on_notice: OnNotice
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, identity: Identity, links: Links, on_ask: OnAsk, on_notice: OnNotice) -> None:
         self._store = store
         self._clock = clock
         self._identity = identity

@@ -39,9 +39,7 @@ def _check() -> int:
 def _list() -> int:
     for template in list_templates(cache_folder()):
         manifest = template.manifest
-        print(
-            f"{manifest.version}  kernel {manifest.kernel}  {len(manifest.packages)} packages  built {manifest.built}"
-        )
+        print(f"{manifest.version}  kernel {manifest.kernel}  {len(manifest.packages)} packages  built {manifest.built}")
     return 0
 
 

@@ -76,10 +76,7 @@ def build_guest(cache: Path, progress: Progress) -> Guest:
         guest = Guest(cache / "guests" / hashlib.sha256("\n".join([recipe, *names]).encode()).hexdigest()[:16])
         if guest.folder.exists():
             return guest
-        debs = {
-            package.name.split("-")[0]: deb
-            for package, deb in zip(packages, archive.take(packages, progress), strict=True)
-        }
+        debs = {package.name.split("-")[0]: deb for package, deb in zip(packages, archive.take(packages, progress), strict=True)}
         with new_folder(guest.folder) as folder:
             _build(folder, debs["linux"], debs["busybox"], progress)
     progress(f"tiny guest {guest.digest} is ready")

@@ -71,9 +71,7 @@ def privileged(tree: Path) -> list[Path]:
     found = []
     for entry in everything(tree):
         mode = entry.lstat().st_mode
-        if stat.S_ISREG(mode) and (
-            mode & (stat.S_ISUID | stat.S_ISGID) or "security.capability" in os.listxattr(entry)
-        ):
+        if stat.S_ISREG(mode) and (mode & (stat.S_ISUID | stat.S_ISGID) or "security.capability" in os.listxattr(entry)):
             found.append(entry.relative_to(tree))
     return found
 

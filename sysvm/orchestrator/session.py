@@ -45,9 +45,7 @@ class Gate(Protocol):
 class Sessions:
     """`context` is that of the session that lives now."""
 
-    def __init__(
-        self, context: Context, server: sessions.Server, gates: tuple[Gate, ...], *, seed: int | None = None
-    ) -> None:
+    def __init__(self, context: Context, server: sessions.Server, gates: tuple[Gate, ...], *, seed: int | None = None) -> None:
         self.context = context
         self._server = server
         self._gates = gates

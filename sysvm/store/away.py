@@ -86,11 +86,7 @@ def connection_options(url: str) -> dict[str, Any]:
 def is_away(error: DBAPIError) -> bool:
     """Whether there was no PostgreSQL to ask, or none that takes writes."""
     state = getattr(error.orig, "sqlstate", None) or ""
-    return (
-        error.connection_invalidated
-        or state.startswith(AWAY_STATES)
-        or (isinstance(error, OperationalError) and not state)
-    )
+    return error.connection_invalidated or state.startswith(AWAY_STATES) or (isinstance(error, OperationalError) and not state)
 
 
 def sqlite_fault(error: Exception) -> DatabaseAway | None:

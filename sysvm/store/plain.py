@@ -38,9 +38,7 @@ class PlainTable:
         self._outward = [(at, convert) for at, convert in enumerate(converters) if convert is not None]
         self._inward = {name: convert for name, type_ in types.items() if (convert := type_.bind_processor(dialect))}
         defaults = {
-            column.name: column.default.arg
-            for column in table.columns
-            if isinstance(column.default, ScalarElementColumnDefault)
+            column.name: column.default.arg for column in table.columns if isinstance(column.default, ScalarElementColumnDefault)
         }
         self._defaults = defaults | {name: convert(defaults[name]) for name, convert in self._converters(defaults)}
         self._row = row_maker(list(self._names))

@@ -88,9 +88,7 @@ def _services(names: tuple[str, ...], provider: str, special: dict[str, str] | N
     found: dict[str, Any] = {}
     for name in chosen:
         who = (special or {}).get(name, provider)
-        capabilities = (
-            {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"} if name == "SourceNat" else {}
-        )
+        capabilities = {"SupportedSourceNatTypes": "peraccount", "RedundantRouter": "false"} if name == "SourceNat" else {}
         found[name] = {"provider": who, "providers": [who], "capabilities": capabilities}
     return found
 

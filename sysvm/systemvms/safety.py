@@ -61,9 +61,7 @@ def why(health: Health, share: float) -> str:
     """What an operator is told about a brake that is on."""
     seen = []
     if health.died:
-        seen.append(
-            f"{health.died} died within {WINDOW_S / 60:.0f} minutes, or are still dead, or their agents are silent"
-        )
+        seen.append(f"{health.died} died within {WINDOW_S / 60:.0f} minutes, or are still dead, or their agents are silent")
     if health.away and health.away_hosts >= FEWEST_HOSTS:
         seen.append(f"{health.away} are on {health.away_hosts} hosts that cannot be reached")
     return f"of {health.machines} machines {' and '.join(seen)}, which is more than a share of {share:g}"

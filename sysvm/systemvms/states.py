@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Facet = Literal[
-    "removed", "gone", "stopped", "off", "on", "unknown", "given_up", "ever_ran", "destroyed", "known", "moving"
-]
+Facet = Literal["removed", "gone", "stopped", "off", "on", "unknown", "given_up", "ever_ran", "destroyed", "known", "moving"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,7 @@ def _all(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
 def _metadata(parts: list[Metadata]) -> Metadata | None:
     if not parts:
         return None
-    return Metadata(
-        listen=_all(part.listen for part in parts), guests=tuple(guest for part in parts for guest in part.guests)
-    )
+    return Metadata(listen=_all(part.listen for part in parts), guests=tuple(guest for part in parts for guest in part.guests))
 
 
 def _balancing(parts: list[Balancing]) -> Balancing | None:

@@ -153,9 +153,7 @@ def sign_ticket(secret: str, ticket: FetchTicket) -> str:
 
 def check_ticket(secret: str, text: str, now: float) -> FetchTicket:
     """The ticket in `text`; raises BadGrant unless it was made with `secret` and is still good."""
-    return _parse(
-        _checked(secret, _FETCH, text), FetchTicket, ("store", "image", "sha256", "expires"), now, LONGEST_TICKET
-    )
+    return _parse(_checked(secret, _FETCH, text), FetchTicket, ("store", "image", "sha256", "expires"), now, LONGEST_TICKET)
 
 
 def sign_keep_ticket(secret: str, ticket: KeepTicket) -> str:

@@ -211,16 +211,7 @@ class EnsureSent(msgspec.Struct, frozen=True, kw_only=True, tag="ensure-sent"):
     copied: tuple[str, ...] = ()
 
 
-ActBody = (
-    EnsureCreated
-    | EnsureRunning
-    | EnsureStopped
-    | EnsureRemoved
-    | EnsureNics
-    | EnsureHandover
-    | EnsureLanding
-    | EnsureSent
-)
+ActBody = EnsureCreated | EnsureRunning | EnsureStopped | EnsureRemoved | EnsureNics | EnsureHandover | EnsureLanding | EnsureSent
 
 
 class Do(msgspec.Struct, frozen=True, kw_only=True, tag="do"):

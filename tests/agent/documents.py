@@ -62,9 +62,7 @@ def egress(allow: bool, *rules: EgressRule) -> tuple[Egress, ...]:
 def egress_rule(rule: str, port: int, *destinations: str) -> EgressRule:
     """An egress rule about a TCP port."""
     ports = Ports(port, port)
-    return EgressRule(
-        rule=rule, device="eth0", protocol=Protocol.TCP, sources=ANY, destinations=destinations, ports=ports
-    )
+    return EgressRule(rule=rule, device="eth0", protocol=Protocol.TCP, sources=ANY, destinations=destinations, ports=ports)
 
 
 def forward(rule: str, port: int, to: int, last: int = 0, public: str = PUBLIC, private: str = GUEST) -> PortForward:
@@ -78,9 +76,7 @@ def forward(rule: str, port: int, to: int, last: int = 0, public: str = PUBLIC, 
 
 def allow(rule: str, first: int, last: int = 0, sources: tuple[str, ...] = ANY, public: str = PUBLIC) -> FirewallRule:
     """A firewall rule about TCP ports."""
-    return FirewallRule(
-        rule=rule, public=public, protocol=Protocol.TCP, sources=sources, ports=Ports(first, last or first)
-    )
+    return FirewallRule(rule=rule, public=public, protocol=Protocol.TCP, sources=sources, ports=Ports(first, last or first))
 
 
 def static(rule: str = "static", public: str = SECOND, private: str = GUEST) -> StaticNat:
@@ -101,9 +97,7 @@ def dhcp(*more: Reservation, mtu: int = 1450, default: bool = True) -> tuple[Dhc
 
 def dns(*records: DnsRecord, forwarders: tuple[str, ...] = (OUTSIDE,)) -> Dns:
     """Name service for the guest network."""
-    return Dns(
-        domain="cs2.cloud.internal", listen=(ROUTER,), allow=("10.1.1.0/24",), forwarders=forwarders, records=records
-    )
+    return Dns(domain="cs2.cloud.internal", listen=(ROUTER,), allow=("10.1.1.0/24",), forwarders=forwarders, records=records)
 
 
 def metadata(password: str | None = None, userdata: bytes = b"#!/bin/sh\necho hello\n", **keys: str) -> Metadata:
@@ -112,6 +106,4 @@ def metadata(password: str | None = None, userdata: bytes = b"#!/bin/sh\necho he
         "instance-id": "i-2-3-VM",
         "local-ipv4": GUEST,
     }
-    return Metadata(
-        listen=(ROUTER,), guests=(GuestData(address=GUEST, userdata=userdata, metadata=values, password=password),)
-    )
+    return Metadata(listen=(ROUTER,), guests=(GuestData(address=GUEST, userdata=userdata, metadata=values, password=password),))

@@ -181,9 +181,7 @@ class Lab:
             listener.shutdown(socket.SHUT_RDWR)  # or its thread goes on to accept from whoever has the number next
             listener.close()
         for link in self.paths.scan.glob("[a-z]*"):
-            subprocess.run(
-                ("s6-svunlink", "-t", "5000", str(self.paths.scan), link.name), check=False, capture_output=True
-            )
+            subprocess.run(("s6-svunlink", "-t", "5000", str(self.paths.scan), link.name), check=False, capture_output=True)
         subprocess.run(("s6-svscanctl", "-t", str(self.paths.scan)), check=False, capture_output=True)
         for process in self._processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -192,9 +190,7 @@ class Lab:
                 process.kill()
                 process.wait()
         for name in self._namespaces():
-            left = subprocess.run(
-                ("ip", "netns", "pids", name), check=False, capture_output=True, text=True
-            ).stdout.split()
+            left = subprocess.run(("ip", "netns", "pids", name), check=False, capture_output=True, text=True).stdout.split()
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
@@ -234,9 +230,7 @@ class Lab:
 
     def run(self, namespace: str, *argv: str, said: str = "") -> subprocess.CompletedProcess[str]:
         """A finished program inside a namespace, whatever its code."""
-        return subprocess.run(
-            ("ip", "netns", "exec", namespace, *argv), input=said, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(("ip", "netns", "exec", namespace, *argv), input=said, capture_output=True, text=True, check=False)
 
     def out(self, namespace: str, *argv: str) -> str:
         """Its output; an error fails the test."""
@@ -372,9 +366,7 @@ class Lab:
         labels = b"".join(len(label).to_bytes(1, "big") + label for label in name.encode().split(b"."))
         with self.open(namespace, socket.SOCK_DGRAM) as handle:
             handle.settimeout(2.0)
-            handle.sendto(
-                b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + labels + b"\x00\x00\x01\x00\x01", (server, 53)
-            )
+            handle.sendto(b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + labels + b"\x00\x00\x01\x00\x01", (server, 53))
             try:
                 answer = handle.recv(4096)
             except OSError:

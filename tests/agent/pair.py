@@ -79,10 +79,7 @@ class Half(Lab):
 
     def _boot(self) -> BootData:
         plain = boot_data()
-        nics = tuple(
-            Nic(device=nic.device, mac=mac, segment=nic.segment)
-            for nic, mac in zip(plain.nics, self.macs, strict=True)
-        )
+        nics = tuple(Nic(device=nic.device, mac=mac, segment=nic.segment) for nic, mac in zip(plain.nics, self.macs, strict=True))
         return msgspec.structs.replace(plain, nics=nics, name=f"r-{self.number}-VM", hostname=f"r-{self.number}-VM")
 
     def alone(self, **sections: Any) -> RouterDocument:

@@ -48,9 +48,7 @@ def test_a_forward_is_an_element(what: str) -> None:
 
 def test_open_ports_are_elements_and_the_rest_a_chain_of_the_address() -> None:
     """Whatever the number of plain openings, a packet is looked up once."""
-    document = d.router(
-        firewall=(d.allow("a", 80), d.allow("b", 22, sources=("10.0.0.0/8", "10.1.0.0/16")), d.allow("c", 1, 9))
-    )
+    document = d.router(firewall=(d.allow("a", 80), d.allow("b", 22, sources=("10.0.0.0/8", "10.1.0.0/16")), d.allow("c", 1, 9)))
     rendered = rules.render(document)
     (chain,) = [each for each in rendered.chains if each.name == "fw_203_0_113_10"]
     assert elements(document, "open") == {"203.0.113.10 . 6 . 80": ""}
@@ -116,9 +114,7 @@ def test_a_map_that_changes_its_type_needs_the_whole_table() -> None:
 
 def test_a_listing_is_compared_by_elements_and_marks() -> None:
     """Lost, strange, changed and reordered things are told apart."""
-    wanted = Ruleset(
-        frozenset(), (Collection("open", "ipv4_addr", {"10.0.0.1": ""}),), (Chain("x", ("accept", "drop")),)
-    )
+    wanted = Ruleset(frozenset(), (Collection("open", "ipv4_addr", {"10.0.0.1": ""}),), (Chain("x", ("accept", "drop")),))
     first, second = (ruleset.mark(rule) for rule in ("accept", "drop"))
 
     def listed(members: list[str], comments: list[str]) -> str:
@@ -143,9 +139,7 @@ tcp      6 100 ESTABLISHED src=10.1.1.5 dst=198.51.100.1 sport=9 dport=80 src=19
 
 def test_only_flows_of_rules_that_have_gone_end() -> None:
     """By the rule that made them; source NAT of the same guest goes on."""
-    full = rules.render(
-        d.router(port_forwards=(d.forward("a", 80, 80), d.forward("b", 81, 81)), static_nat=(d.static(),))
-    )
+    full = rules.render(d.router(port_forwards=(d.forward("a", 80, 80), d.forward("b", 81, 81)), static_nat=(d.static(),)))
     less = rules.render(d.router(port_forwards=(d.forward("b", 81, 81),)))
     gone = conntrack.ended(full, less)
     assert [gone.includes(flow) for flow in conntrack.parse(FLOWS)] == [True, False, True, True, False]

@@ -20,9 +20,7 @@ from tests.agent.documents import dhcp, dns, forward, interfaces, metadata, rout
 from tests.agent.lab import Lab, boot_data, until
 
 pytestmark = pytest.mark.root
-DOCUMENT = router(
-    interfaces=interfaces(), dhcp=dhcp(), dns=dns(), metadata=metadata(), port_forwards=(forward("pf", 8000, 80),)
-)
+DOCUMENT = router(interfaces=interfaces(), dhcp=dhcp(), dns=dns(), metadata=metadata(), port_forwards=(forward("pf", 8000, 80),))
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +47,7 @@ def changed(lab: Lab) -> tuple[list[object], str, set[str]]:
     return list(lab.nft()), lab.out(lab.router, "ip", "-br", "address"), set(lab.daemons())
 
 
-HOLD = (
-    "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(chr(0) + sys.argv[1]); print(1)"
-)
+HOLD = "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(chr(0) + sys.argv[1]); print(1)"
 
 
 @contextlib.contextmanager

@@ -77,9 +77,7 @@ def test_a_task_keeps_its_outcome_over_a_restart(tmp_path: Path) -> None:
     again.forget("one")
     again.end("two", error="no luck")
     third = Ledger(tmp_path / "tasks", Seal("key"))
-    assert [(seen.name, seen.state, seen.error) for seen in third.operations()] == [
-        ("two", OperationState.FAILED, "no luck")
-    ]
+    assert [(seen.name, seen.state, seen.error) for seen in third.operations()] == [("two", OperationState.FAILED, "no luck")]
 
 
 def test_a_forgotten_task_has_no_outcome(tmp_path: Path) -> None:

@@ -24,9 +24,7 @@ from tests.agent.documents import PUBLIC, dns, router
 
 A, B, C = (f"{letter * 42}{end}=" for letter, end in (("A", "8"), ("B", "A"), ("C", "E")))
 ONE, TWO = WireGuardPeer(key=B, address="10.253.0.2"), WireGuardPeer(key=C, address="10.253.0.3")
-PLAIN = WireGuard(
-    public=PUBLIC, port=51820, private_key=A, address="10.253.0.1/24", networks=("10.1.1.0/24",), peers=(TWO, ONE)
-)
+PLAIN = WireGuard(public=PUBLIC, port=51820, private_key=A, address="10.253.0.1/24", networks=("10.1.1.0/24",), peers=(TWO, ONE))
 DUMP = (
     f"{A}\t{C}\t51820\toff\n"
     f"{C}\t(none)\t(none)\t10.253.0.3/32\t0\t0\t0\toff\n"

@@ -71,9 +71,7 @@ def test_members_come_and_go_without_a_new_process(world: Lab) -> None:
     assert sum(load.served.values()) == total(world, section)
     assert set(MEMBERS[:2]) == answers(world, 6, 91)
     pools = haproxy_socket.ask(control(world), f"show servers conn {section}").splitlines()
-    assert {"5000"} == {line.split()[5] for line in pools if line.startswith(section)}, (
-        "who is added keeps connections, too"
-    )
+    assert {"5000"} == {line.split()[5] for line in pools if line.startswith(section)}, "who is added keeps connections, too"
     config = (world.paths.run / "haproxy/haproxy.cfg").read_text()
     assert 2 == config.count("server 10_1_1_"), "the next process begins with the same members"
 
@@ -109,9 +107,7 @@ def test_what_cannot_be_bound_changes_nothing(world: Lab) -> None:
     process = worker(world)
     rules = (rule(), rule(rule="elsewhere", public="192.0.2.1"))
     report = world.apply(router(firewall=OPEN, balancing=Balancing(rules=rules)))
-    assert [("haproxy", True)] == [
-        (fault.service, "192.0.2.1:80: Cannot assign" in fault.why) for fault in report.faults
-    ]
+    assert [("haproxy", True)] == [(fault.service, "192.0.2.1:80: Cannot assign" in fault.why) for fault in report.faults]
     assert process == worker(world)
     assert get(world).split()[0] in MEMBERS
     live(world, rule())
@@ -134,9 +130,7 @@ def test_what_cannot_be_bound_changes_nothing(world: Lab) -> None:
 )  # fmt: skip
 def test_a_part_that_cannot_be_is_refused_and_the_old_one_stays(world: Lab, broken: Balancing, why: str) -> None:
     live(world, rule())
-    (fault, *_) = [
-        fault for fault in world.apply(router(firewall=OPEN, balancing=broken)).faults if fault.service == "haproxy"
-    ]
+    (fault, *_) = [fault for fault in world.apply(router(firewall=OPEN, balancing=broken)).faults if fault.service == "haproxy"]
     assert why in fault.why
     assert get(world).split()[0] in MEMBERS
 
@@ -243,9 +237,7 @@ def test_the_process_that_carries_has_no_rights(world: Lab) -> None:
     """Not root, and in an empty folder."""
     live(world, rule())
     pid = worker(world)
-    status = dict(
-        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
-    )
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
     assert "0" not in status["Uid"].split() and "0" not in status["Gid"].split()
     assert "0000000000000000" == status["CapEff"]
     assert [] == list(Path(f"/proc/{pid}/root").iterdir())
@@ -253,9 +245,7 @@ def test_the_process_that_carries_has_no_rights(world: Lab) -> None:
 
 def test_the_statistics_page_is_where_it_was_asked_for(world: Lab) -> None:
     """On the guest address for guests; on the public one behind the firewall; with its password."""
-    page = StatisticsPage(
-        addresses=(ROUTER, PUBLIC), port=8081, uri="/admin?stats", user="admin", password="p a'ss$#\"x"
-    )
+    page = StatisticsPage(addresses=(ROUTER, PUBLIC), port=8081, uri="/admin?stats", user="admin", password="p a'ss$#\"x")
     live(world, rule(), statistics=page)
     assert world.http(world.guest, ROUTER, "/admin?stats", 8081).startswith("401")
     word = base64.b64encode(b"admin:p a'ss$#\"x").decode()

@@ -65,9 +65,7 @@ class Town:
         for place, address, port in (("outside", "203.0.113.100", 5000), ("guest", "10.1.1.10", 22)):
             door = self.inside(place, lambda address=address, port=port: socket.create_server((address, port)))  # type: ignore[misc]
             self._servers[place] = door
-        self._servers["six"] = self.inside(
-            "outside", lambda: socket.create_server(("fd01::64", 5000), family=socket.AF_INET6)
-        )
+        self._servers["six"] = self.inside("outside", lambda: socket.create_server(("fd01::64", 5000), family=socket.AF_INET6))
 
     def remove(self) -> None:
         """Nothing is left."""

@@ -135,9 +135,7 @@ def test_asking_moves_nothing(world: Lab) -> None:
 def test_the_words_name_the_rules_in_their_order(world: Lab) -> None:
     """Arrival, firewall, port forwarding, route, forward, departure."""
     said = explained(world, OUTSIDE, PUBLIC, TCP, 2080)
-    assert said.words.startswith(
-        f"TCP port 2080 from {OUTSIDE} to {PUBLIC} passes: it leaves through eth0 to {GUEST}:80"
-    )
+    assert said.words.startswith(f"TCP port 2080 from {OUTSIDE} to {PUBLIC} passes: it leaves through eth0 to {GUEST}:80")
     assert said.words.endswith("by firewall rule open-web")
     assert ["arrival", "prerouting", "prerouting", "prerouting", "routing", "forward", "departure"] == [
         step.place for step in said.steps

@@ -34,9 +34,7 @@ def hooked(name: str, *rules: list[Any], hook: str = "forward", prio: int = 0, p
     return chain(name, *rules, type=type_, hook=hook, prio=prio, policy=policy, **more)
 
 
-def listing(
-    *parts: list[dict[str, Any]], tables: tuple[tuple[str, str], ...] = (("inet", "t"),)
-) -> list[dict[str, Any]]:
+def listing(*parts: list[dict[str, Any]], tables: tuple[tuple[str, str], ...] = (("inet", "t"),)) -> list[dict[str, Any]]:
     """All of it."""
     heads = [{"table": {"family": family, "name": name}} for family, name in tables]
     return [*heads, *(each for part in parts for each in part)]
@@ -169,7 +167,5 @@ def test_where_a_packet_ends_is_told() -> None:
 def test_words_of_rules_are_found_by_their_handles() -> None:
     """As nft writes them, without comments."""
     text = "table inet t { # handle 1\n\tset s { # handle 2\n\t\telements = { 1 }\n\t}\n\n\tchain c { # handle 3\n"
-    text += (
-        '\t\ttype filter hook input priority 0; policy drop;\n\t\ttcp dport 80 accept comment "x" # handle 7\n\t}\n}\n'
-    )
+    text += '\t\ttype filter hook input priority 0; policy drop;\n\t\ttcp dport 80 accept comment "x" # handle 7\n\t}\n}\n'
     assert words_of(text) == {("inet t", "c", 7): "tcp dport 80 accept"}

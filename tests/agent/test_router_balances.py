@@ -55,9 +55,7 @@ def test_nothing_comes_in_without_a_firewall_rule(world: Lab) -> None:
     """The gate is shut for a load balancer's port as for any other."""
     world.apply(router(balancing=Balancing(rules=(rule(),))))
     assert world.is_blocked(world.outside, PUBLIC, 80)
-    world.apply(
-        router(balancing=Balancing(rules=(rule(),)), firewall=(allow("one", 80, sources=("198.51.100.0/24",)),))
-    )
+    world.apply(router(balancing=Balancing(rules=(rule(),)), firewall=(allow("one", 80, sources=("198.51.100.0/24",)),)))
     assert world.is_blocked(world.outside, PUBLIC, 80)
     world.apply(router(balancing=Balancing(rules=(rule(),)), firewall=(allow("one", 80, sources=(f"{OUTSIDE}/32",)),)))
     assert get(world).split()[0] in MEMBERS
@@ -131,9 +129,7 @@ def test_a_cookie_of_the_load_balancer_keeps_a_client(world: Lab) -> None:
     ],
     ids=["cookie", "path", "query", "prefix", "learn"],
 )
-def test_a_cookie_of_the_application_keeps_a_client(
-    world: Lab, params: dict[str, str], path: str, headers: str
-) -> None:
+def test_a_cookie_of_the_application_keeps_a_client(world: Lab, params: dict[str, str], path: str, headers: str) -> None:
     """The member that has set the session gets all of it."""
     live(world, rule(82, stickiness=sticky(StickyBy.APP_COOKIE, **params)))
     login = get(world, 82, "/login?JSESSIONID=abc").split()[0]

@@ -99,9 +99,7 @@ def test_what_a_document_leaves_out_leaves_nothing(whole: Lab) -> None:
     assert [path.name for path in whole.paths.run.rglob("*") if path.is_file()] == []
     assert list(whole.paths.scan.glob("[a-z]*")) == []
     assert not (whole.paths.state / "delivered").exists()
-    elements = {
-        each[kind]["name"] for each in whole.nft() for kind in ("set", "map") if kind in each and each[kind].get("elem")
-    }
+    elements = {each[kind]["name"] for each in whole.nft() for kind in ("set", "map") if kind in each and each[kind].get("elem")}
     assert elements == {"public", "received", "sent"}
     assert SECOND not in whole.out(whole.router, "nft", "list", "ruleset")
     assert SECOND not in whole.out(whole.router, "ip", "address")
@@ -167,9 +165,7 @@ def test_a_wrong_section_stops_no_other_section(whole: Lab) -> None:
     )
     report = whole.apply(bad)
     assert report.live == ""
-    assert [(fault.service, bool(fault.why), bool(fault.remedy)) for fault in report.faults] == [
-        ("dnsmasq", True, True)
-    ]
+    assert [(fault.service, bool(fault.why), bool(fault.remedy)) for fault in report.faults] == [("dnsmasq", True, True)]
     listing = whole.out(whole.router, "nft", "list", "map", "inet", "sysvm", "ports")
     assert "2081" in listing and "2080" not in listing
     whole.guest_address()
@@ -250,9 +246,7 @@ def test_a_restart_without_any_server_makes_everything_again(whole: Lab) -> None
     whole.guest_address()
     until(lambda: whole.asked(whole.guest, ROUTER, "web.cs2.cloud.internal") == GUEST, "DNS without a server")
     whole.serve(whole.guest, GUEST, 80)
-    assert (
-        until(lambda: whole.reached(whole.outside, PUBLIC, 2080), "a port forward without a server") == f"{OUTSIDE} 80"
-    )
+    assert until(lambda: whole.reached(whole.outside, PUBLIC, 2080), "a port forward without a server") == f"{OUTSIDE} 80"
     whole.host = type(whole.host)(whole.paths.host_socket)
     assert whole.host.heard(AgentHello).live == digest(full())
 
@@ -294,9 +288,7 @@ def test_a_new_host_agent_is_found_again(whole: Lab) -> None:
 def test_a_task_is_in_the_ledger_until_it_is_forgotten(whole: Lab) -> None:
     """Also over a restart of the agent; a strange parameter fails the task."""
     assert whole.host is not None
-    whole.host.call(
-        RunTask(name="bad", body=Diagnose(kind="ping", address=OUTSIDE, params="-f; reboot")), OperationSeen
-    )
+    whole.host.call(RunTask(name="bad", body=Diagnose(kind="ping", address=OUTSIDE, params="-f; reboot")), OperationSeen)
     until(lambda: [o for o in whole.report().operations if o.error], "the task to fail")
     whole.kill_agent()
     whole.start_agent()

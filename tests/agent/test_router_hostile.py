@@ -80,9 +80,7 @@ def test_nobody_reads_what_is_told_to_another(world: Lab) -> None:
             assert "secret" not in from_harmful(
                 world, f"GET {path} HTTP/1.1\r\nHost: {ROUTER}\r\n{header}Connection: close\r\n\r\n", 80
             )
-    assert "mine" in from_harmful(
-        world, f"GET /latest/user-data HTTP/1.1\r\nHost: {ROUTER}\r\nConnection: close\r\n\r\n", 80
-    )
+    assert "mine" in from_harmful(world, f"GET /latest/user-data HTTP/1.1\r\nHost: {ROUTER}\r\nConnection: close\r\n\r\n", 80)
     assert "told-once" not in from_harmful(
         world,
         f"GET / HTTP/1.0\r\nHost: {ROUTER}\r\nX-Forwarded-For: {GUEST}\r\nDomU_Request: send_my_password\r\n\r\n",
@@ -200,9 +198,7 @@ def frames(world: Lab) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("target", [(ROUTER, 80), (ROUTER, 8080), (OUTSIDE, 80)])
-def test_half_open_connections_keep_nobody_from_being_served(
-    world: Lab, frames: socket.socket, target: tuple[str, int]
-) -> None:
+def test_half_open_connections_keep_nobody_from_being_served(world: Lab, frames: socket.socket, target: tuple[str, int]) -> None:
     """While they come and after."""
     for number in range(MANY):
         frames.send(to_router(syn(*target, number)))

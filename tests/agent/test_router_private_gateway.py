@@ -1,7 +1,7 @@
 """A VPC's router with a tier, an outside and a private gateway, with real nft and routes: who may begin a connection with whom.
 
-    tier (10.1.1.5) ── eth0 router eth2 ── outside (203.0.113.1)
-    machine (10.77.0.1, 172.30.0.1 behind it) ── eth3 ──┘ (10.77.0.9)
+tier (10.1.1.5) ── eth0 router eth2 ── outside (203.0.113.1)
+machine (10.77.0.1, 172.30.0.1 behind it) ── eth3 ──┘ (10.77.0.9)
 """
 
 from collections.abc import Iterator

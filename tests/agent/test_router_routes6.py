@@ -182,8 +182,10 @@ def test_who_takes_over_tells_its_neighbours_over_ipv6(world: Lab) -> None:
                 if error.errno != errno.ENETDOWN:
                     raise
                 continue
-            if frame[20] == 58 and frame[54] == NEIGHBOUR_ADVERTISEMENT and frame[38:54] == socket.inet_pton(
-                socket.AF_INET6, "ff02::1"
+            if (
+                frame[20] == 58
+                and frame[54] == NEIGHBOUR_ADVERTISEMENT
+                and frame[38:54] == socket.inet_pton(socket.AF_INET6, "ff02::1")
             ):
                 break
     assert frame[62:78] == socket.inet_pton(socket.AF_INET6, GATEWAY)

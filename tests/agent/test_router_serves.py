@@ -246,10 +246,7 @@ def test_names_of_the_network_are_answered_to_guests(world: Lab) -> None:
     """Guests by name, the alias of the router, further records; not a name of the zone that nobody has."""
     records = (DnsRecord(name="db", addresses=("10.1.1.9",)),)
     live(world, dhcp=dhcp(), dns=dns(*records))
-    answers = [
-        world.asked(world.guest, ROUTER, f"{name}.cs2.cloud.internal")
-        for name in ("web", "data-server", "db", "nobody")
-    ]
+    answers = [world.asked(world.guest, ROUTER, f"{name}.cs2.cloud.internal") for name in ("web", "data-server", "db", "nobody")]
     assert answers == [GUEST, ROUTER, "10.1.1.9", "3"]
 
 
@@ -312,9 +309,7 @@ def test_an_operator_can_ping_from_the_router(world: Lab) -> None:
     call = RunTask(name="ping-1", body=Diagnose(kind="ping", address=OUTSIDE, params="-c 1"))
     assert world.host is not None
     world.host.call(call, OperationSeen)
-    done = until(
-        lambda: next((o for o in world.report().operations if o.state is OperationState.DONE), None), "the ping"
-    )
+    done = until(lambda: next((o for o in world.report().operations if o.state is OperationState.DONE), None), "the ping")
     assert done.result is not None
     result = msgspec.msgpack.decode(done.result, type=Diagnosed)
     assert (result.exit_code, "1 received" in result.stdout) == (0, True)

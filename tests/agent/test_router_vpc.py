@@ -1,7 +1,7 @@
 """A VPC's router with two tiers and an outside, with real nft and routes: who may begin a connection with whom.
 
-    web (10.1.1.5) ── eth0 router eth2 ── outside (203.0.113.1)
-    data (10.1.2.5) ── eth3 ──┘
+web (10.1.1.5) ── eth0 router eth2 ── outside (203.0.113.1)
+data (10.1.2.5) ── eth3 ──┘
 """
 
 from collections.abc import Iterator

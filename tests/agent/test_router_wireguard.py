@@ -71,9 +71,7 @@ def live(lab: Lab, keys: Keys, *which: int) -> AgentReport:
         public=PUBLIC, port=PORT, private_key=keys.server, address="10.253.0.1/24", networks=(NETWORK,),
         peers=keys.peers(*which),
     )  # fmt: skip
-    document = router(
-        wireguard=said, firewall=OPEN, source_nat=source_nat(), egress=egress(True), dhcp=dhcp(), dns=dns()
-    )
+    document = router(wireguard=said, firewall=OPEN, source_nat=source_nat(), egress=egress(True), dhcp=dhcp(), dns=dns())
     return lab.make_live(document)
 
 

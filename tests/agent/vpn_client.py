@@ -130,9 +130,7 @@ class VpnClient:
     @property
     def address(self) -> str:
         """What the router has given; empty when there is none."""
-        listed = self._place.run(
-            self._place.outside, "ip", "-4", "-br", "address", "show", "dev", "ipsec0"
-        ).stdout.split()
+        listed = self._place.run(self._place.outside, "ip", "-4", "-br", "address", "show", "dev", "ipsec0").stdout.split()
         return listed[2].partition("/")[0] if len(listed) > 2 else ""
 
     @property

@@ -44,9 +44,7 @@ async def display(folder: Path, *client: str, layout: str = "") -> AsyncIterator
     if layout:
         chosen = await asyncio.create_subprocess_exec("setxkbmap", "-display", f":{number}", layout)
         assert await chosen.wait() == 0
-    program = await asyncio.create_subprocess_exec(
-        *client, env={**os.environ, "LC_ALL": "C.UTF-8", "DISPLAY": f":{number}"}
-    )
+    program = await asyncio.create_subprocess_exec(*client, env={**os.environ, "LC_ALL": "C.UTF-8", "DISPLAY": f":{number}"})
     try:
         yield socket
     finally:
@@ -146,9 +144,7 @@ async def test_a_page_that_hears_nothing_goes_on_with_another_proxy_and_lets_no_
             await page.open(opening(port, first.page, ticket))
             await page.until(f"{STATE} === 'open'", PATIENCE)
             await page.until("document.getElementById('trip').textContent.endsWith(' ms')", PATIENCE)
-            await page.do(
-                "Input.dispatchKeyEvent", type="keyDown", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16
-            )
+            await page.do("Input.dispatchKeyEvent", type="keyDown", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16)
             cut.set()
             await page.until(f"{STATE} === 'away'", PATIENCE)
             assert await page.value(SHOWN) > 2, "the last picture stays"

@@ -45,9 +45,7 @@ def test_asking_for_pictures_is_no_work(message: bytes) -> None:
 
 
 @given(st.lists(st.sampled_from(INPUT + OTHER), max_size=30), st.data())
-def test_however_the_stream_is_cut_a_view_only_session_passes_all_but_input(
-    said: list[bytes], data: st.DataObject
-) -> None:
+def test_however_the_stream_is_cut_a_view_only_session_passes_all_but_input(said: list[bytes], data: st.DataObject) -> None:
     stream = HELLO + b"".join(said)
     expected = HELLO + b"".join(message for message in said if message in OTHER)
     viewer, passed, worked, at = Viewer(view_only=True), b"", False, 0

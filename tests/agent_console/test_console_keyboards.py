@@ -15,9 +15,7 @@ from sysvm.api.rules.guests import KEYBOARDS
 from tests.agent_console import keyboards
 
 KEYSYMS = "vendor/novnc/core/input/keysymdef.js"
-TEXT = (
-    "The quick {brown} fox: 100% <jumps> ~ over_the \"lazy\" dog! a@b.c #1 $x = [y]; z\\w | 'q' & (2*3)/4 + ^5 - `w`?"
-)
+TEXT = "The quick {brown} fox: 100% <jumps> ~ over_the \"lazy\" dog! a@b.c #1 $x = [y]; z\\w | 'q' & (2*3)/4 + ^5 - `w`?"
 OWN = {
     "de": "äöüÄÖÜß€§", "fr": "éèçàùêîôÊë€µ", "de-ch": "éèàäöüçêñ", "es": "ñÑ¿¡áéíóúüç", "it": "àèéìòù€", "pt": "ãõçáêà",
     "se": "åäöÅÄÖ", "uk": "£¬", "no": "æøåÆØÅ", "dk": "æøå", "fr-be": "éèçàùêµ", "pt-br": "çãõáéê", "is": "þæöðáé",

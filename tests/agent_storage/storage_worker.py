@@ -18,9 +18,7 @@ from sysvm.wire.machines import BootData, Kind, Runtime
 
 
 async def main(folder: Path, url: str, bucket: Bucket | None) -> None:
-    boot = BootData(
-        machine="m", incarnation=1, name="s", kind=Kind.SECONDARY_STORAGE, runtime=Runtime.CONTAINER, hostname="s"
-    )
+    boot = BootData(machine="m", incarnation=1, name="s", kind=Kind.SECONDARY_STORAGE, runtime=Runtime.CONTAINER, hostname="s")
     store = str(folder / "store")
     role = SecStorageRole(Context(boot, Paths(folder), SystemClock(), Seal("k"), Line()), mounts=lambda: {store})
     stores = (Store(store="store-1", path=store, bucket=bucket),)

@@ -265,9 +265,7 @@ def test_what_qemu_img_makes_is_taken(tmp_path: Path, options: tuple[str, ...]) 
     assert look("QCOW2", place.read_bytes()) == 3 << 30
 
 
-@pytest.mark.parametrize(
-    "options", [("-b", "/etc/passwd", "-F", "raw", "-u"), ("-o", "data_file=/tmp/x.raw,data_file_raw=on")]
-)
+@pytest.mark.parametrize("options", [("-b", "/etc/passwd", "-F", "raw", "-u"), ("-o", "data_file=/tmp/x.raw,data_file_raw=on")])
 def test_what_qemu_img_makes_of_several_files_is_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
     place = tmp_path / "disk.qcow2"
     changed = [option.replace("/tmp/x.raw", str(tmp_path / "x.raw")) for option in options]
@@ -292,9 +290,7 @@ def test_other_disks_that_qemu_img_makes_are_taken(tmp_path: Path, name: str, op
 
 def test_a_vmdk_over_several_files_and_a_differencing_vhd_are_refused(tmp_path: Path) -> None:
     flat = tmp_path / "disk.vmdk"
-    subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", flat, "64M"], check=True
-    )
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", flat, "64M"], check=True)
     with pytest.raises(Refused, match="description of other files"):
         look("VMDK", flat.read_bytes())
     dynamic = tmp_path / "disk.vhd"

@@ -153,9 +153,7 @@ WHOLE = ranged(0, len(DATA) - 1, len(DATA))
         ("snap-1", lambda: bearer(ticket(store="store-9")) | WHOLE, DATA, 403),
     ],
 )
-async def test_nothing_else_is_taken(
-    ssvm: Stage, image: str, headers: Callable[[], Made], body: bytes, status: int
-) -> None:
+async def test_nothing_else_is_taken(ssvm: Stage, image: str, headers: Callable[[], Made], body: bytes, status: int) -> None:
     context = ssl.create_default_context()
     ssvm.ca.configure_trust(context)
     url = f"https://127.0.0.9:{ssvm.role.port}/deliveries/store-1/{image}"

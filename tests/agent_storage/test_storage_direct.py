@@ -28,9 +28,7 @@ async def taken(body: Direct) -> bytes:
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 999, 1000, 2500, 10_007])
-async def test_what_was_read_ahead_comes_first_and_nothing_twice(
-    line: tuple[socket.socket, socket.socket], ahead: int
-) -> None:
+async def test_what_was_read_ahead_comes_first_and_nothing_twice(line: tuple[socket.socket, socket.socket], ahead: int) -> None:
     ours, theirs = line
     theirs.sendall(DATA[ahead:] + b"more than was said")
     assert DATA == await taken(Direct(DATA[:ahead], ours, len(DATA)))

@@ -110,9 +110,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_download_onto_a_disk_that_fails_says_so_and_goes_on_when_it_is_well(
-    ssvm: Stage, disk: Disk, fault: str
-) -> None:
+async def test_a_download_onto_a_disk_that_fails_says_so_and_goes_on_when_it_is_well(ssvm: Stage, disk: Disk, fault: str) -> None:
     url, (why, written) = ssvm.source.serve("/a", whole(LARGE)), FAULTS[fault]
     disk.told(fault)
     with pytest.raises(Refused, match=why) as refused:

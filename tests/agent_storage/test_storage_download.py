@@ -118,9 +118,7 @@ async def test_a_file_that_changes_midway_is_begun_anew(ssvm: Stage) -> None:
     ],
     ids=["said", "sent"],
 )
-async def test_an_image_that_is_too_big_is_refused(
-    ssvm: Stage, headers: tuple[str, ...], sent: bytes, sentence: str
-) -> None:
+async def test_an_image_that_is_too_big_is_refused(ssvm: Stage, headers: tuple[str, ...], sent: bytes, sentence: str) -> None:
     async def answer(ask: Exchange) -> None:
         chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces(sent, 65536)]
         await ask.say("200 OK", *headers, body=b"".join(chunks))
@@ -147,9 +145,7 @@ async def test_only_what_may_pass_is_tried_again(ssvm: Stage, status: str, asked
     assert asked == len(ssvm.source.asked)
 
 
-async def test_a_store_that_is_full_is_said_before_anything_is_fetched(
-    ssvm: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_store_that_is_full_is_said_before_anything_is_fetched(ssvm: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageStore, "free", lambda _: 64 * 1024 * 1024 + len(DATA) - 1)
     with pytest.raises(Refused, match="the image store is full"):
         await ssvm.fetch(ssvm.source.serve("/a", whole(DATA)))

@@ -82,9 +82,7 @@ async def test_a_folder_that_is_not_there_is_told_as_such_and_not_as_the_buckets
     assert f"/{(await buckets_of(ssvm))[0]} is mounted and writable" in checked.stdout
     ssvm.mounted.clear()
     (fault,) = await ssvm.role.faults()
-    assert fault.why == (
-        f"the folder in which images wait for bucket {(await buckets_of(ssvm))[0]}: {ssvm.store} is not mounted"
-    )
+    assert fault.why == (f"the folder in which images wait for bucket {(await buckets_of(ssvm))[0]}: {ssvm.store} is not mounted")
 
 
 async def buckets_of(ssvm: Stage) -> list[str]:

@@ -54,9 +54,7 @@ async def two_zones(ssvm: Stage, other: Stage) -> None:
 
 def link() -> str:
     """What opens the second version."""
-    return sign_link(
-        KEY, FetchTicket(store="store-1", image="image-2", sha256=sha256(SECOND), expires=time.time() + 60)
-    )
+    return sign_link(KEY, FetchTicket(store="store-1", image="image-2", sha256=sha256(SECOND), expires=time.time() + 60))
 
 
 async def brought(ssvm: Stage, other: Stage, shown: str = "") -> Downloaded:
@@ -95,9 +93,7 @@ class Killed(BaseException):
     """The agent dies here."""
 
 
-async def test_an_agent_that_dies_goes_on_where_the_disk_is(
-    ssvm: Stage, other: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_agent_that_dies_goes_on_where_the_disk_is(ssvm: Stage, other: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await two_zones(ssvm, other)
     monkeypatch.setattr(patching, "_WINDOW", MIB)
     shown = link()

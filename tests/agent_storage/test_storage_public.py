@@ -137,9 +137,7 @@ async def test_a_port_that_is_taken_is_a_fault_of_the_public_doors_alone(ssvm: S
     assert ssvm.role.port > 0
 
 
-async def test_another_zones_secondary_storage_vm_takes_an_image_and_nothing_else_private(
-    ssvm: Stage, tmp_path: Path
-) -> None:
+async def test_another_zones_secondary_storage_vm_takes_an_image_and_nothing_else_private(ssvm: Stage, tmp_path: Path) -> None:
     """The second one has no exception from the ban on private addresses but for the peer that the server names."""
     await ssvm.fetch(ssvm.source.serve("/a", whole(DATA)))
     await opened(ssvm)

@@ -84,9 +84,7 @@ def bearer(**changes: object) -> dict[str, str]:
         ("..%2Fimage-1", lambda: bearer(image="../image-1"), 404),
     ],
 )
-async def test_only_the_right_ticket_opens(
-    ssvm: Stage, image: str, shown: Callable[[], dict[str, str]], status: int
-) -> None:
+async def test_only_the_right_ticket_opens(ssvm: Stage, image: str, shown: Callable[[], dict[str, str]], status: int) -> None:
     await ssvm.fetch(ssvm.source.serve("/a", whole(DATA)))
     got, body = await ask(ssvm, image, **shown())
     assert (got, body == DATA) == (status, status == 200)

@@ -87,9 +87,7 @@ async def test_ftp_goes_on_where_it_broke(ssvm: Stage, ftp: tuple[Path, int]) ->
             passed = 0
             while part := await there.read(65536):
                 if not is_data and part.startswith(b"229"):
-                    part = (
-                        f"229 Entering ({'|' * 3}{await listen(int(part.split(b'|')[3]), is_data=True)}|)\r\n".encode()
-                    )
+                    part = f"229 Entering ({'|' * 3}{await listen(int(part.split(b'|')[3]), is_data=True)}|)\r\n".encode()
                 passed += len(part)
                 if is_data and cut_after and passed > cut_after[0]:
                     cut_after.clear()

@@ -81,9 +81,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 async def start(root: Path) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        "unshare", "--uts", sys.executable, "-m", "sysvm.agent.main", "--root", str(root)
-    )
+    return await asyncio.create_subprocess_exec("unshare", "--uts", sys.executable, "-m", "sysvm.agent.main", "--root", str(root))
 
 
 async def test_a_killed_agent_takes_its_download_up_again_unasked(root: Path) -> None:

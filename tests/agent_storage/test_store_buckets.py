@@ -21,9 +21,7 @@ from sysvm.basics.errors import Refused
 from sysvm.wire.documents import Bucket, Store
 
 
-def test_an_upload_that_was_begun_and_left_is_aborted_with_the_next_one_or_the_sweep(
-    server: Server, tmp_path: Path
-) -> None:
+def test_an_upload_that_was_begun_and_left_is_aborted_with_the_next_one_or_the_sweep(server: Server, tmp_path: Path) -> None:
     bucket = server.bucket()
     store, client = bucket_store(server, tmp_path, bucket), S3(bucket, NOW)
     key = f"objects/{sha(LARGE)}"

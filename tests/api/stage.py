@@ -103,10 +103,7 @@ async def send(
 
 def signed(params: dict[str, Any], key: str, secret: str) -> dict[str, str]:
     """The parameters with key and signature."""
-    given = {
-        name: str(value)
-        for name, value in {**params, "apiKey": key, "response": params.get("response", "json")}.items()
-    }
+    given = {name: str(value) for name, value in {**params, "apiKey": key, "response": params.get("response", "json")}.items()}
     text = "&".join(f"{name}={quote(given[name], safe='*-._')}" for name in sorted(given, key=str.lower)).lower()
     digest = hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()
     return {**given, "signature": base64.b64encode(digest).decode()}

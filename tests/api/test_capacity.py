@@ -54,9 +54,7 @@ async def test_the_whole_is_counted(stage: Stage):
     """And living servers are listed, dead ones not."""
     await stage.store.run(fill)
     whole = await stage.admin("listInfrastructure")
-    counted = {
-        name: whole[name] for name in ("zones", "pods", "clusters", "hosts", "storagepools", "managementservers")
-    }
+    counted = {name: whole[name] for name in ("zones", "pods", "clusters", "hosts", "storagepools", "managementservers")}
     assert counted == dict.fromkeys(counted, 1)
     (server,) = await stage.admin("listManagementServers")
     assert_row_matches_catalogue("listManagementServers", server)

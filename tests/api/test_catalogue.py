@@ -49,9 +49,7 @@ KEYS = {
 
 def test_envelopes_are_the_command_in_lower_case_but_for_the_known_oddities():
     """Clients read the first key that ends in response."""
-    odd = {
-        name: one.envelope for name, one in catalogue.commands().items() if one.envelope != f"{name.lower()}response"
-    }
+    odd = {name: one.envelope for name, one in catalogue.commands().items() if one.envelope != f"{name.lower()}response"}
     assert odd == ODDITIES
 
 

@@ -118,9 +118,7 @@ async def test_an_error_has_status_code_text_and_header(stage: Stage):
     answer = await stage.admin.ask("createDomain")
     text = "Unable to execute API command createdomain due to missing parameter name"
     assert answer.status == 431
-    assert {
-        "createdomainresponse": {"uuidList": [], "errorcode": 431, "cserrorcode": 4350, "errortext": text}
-    } == answer.json
+    assert {"createdomainresponse": {"uuidList": [], "errorcode": 431, "cserrorcode": 4350, "errortext": text}} == answer.json
     assert text == answer.header("x-description")
 
 
@@ -150,9 +148,7 @@ async def test_a_bug_is_answered_with_530_and_no_detail(stage: Stage, monkeypatc
 async def test_the_api_is_at_one_path_with_or_without_a_slash(stage: Stage):
     """Everything else is 404."""
     given = urlencode(signed({"command": "listUsers"}, "admin-key", "admin-secret"))
-    found = [
-        (await send(stage.apps.main, given, path=path)).status for path in ("/client/api", "/client/api/", "/api", "/")
-    ]
+    found = [(await send(stage.apps.main, given, path=path)).status for path in ("/client/api", "/client/api/", "/api", "/")]
     assert found == [200, 200, 404, 404]
 
 

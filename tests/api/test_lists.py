@@ -80,10 +80,7 @@ async def test_pages_do_not_overlap_and_count_all(stage: Stage):
     """Seven domains by three."""
     for name in "abcdef":
         await stage.admin("createDomain", name=name)
-    pages = [
-        (await stage.admin.ask("listDomains", page=page, pagesize=3)).json["listdomainsresponse"]
-        for page in (1, 2, 3, 4)
-    ]
+    pages = [(await stage.admin.ask("listDomains", page=page, pagesize=3)).json["listdomainsresponse"] for page in (1, 2, 3, 4)]
     assert [[row["name"] for row in page.get("domain", [])] for page in pages] == [
         ["ROOT", "a", "b"], ["c", "d", "e"], ["f"], []
     ]  # fmt: skip
@@ -114,9 +111,7 @@ async def test_tags_are_put_on_found_by_and_taken_off(stage: Stage):
     for row in await user("listTags", resourcetype="Project"):
         assert_row_matches_catalogue("listTags", row)
     with refusal(431, "already"):
-        await user(
-            "createTags", resourceids=project["id"], resourcetype="Project", tags__0__key="env", tags__0__value="2"
-        )
+        await user("createTags", resourceids=project["id"], resourcetype="Project", tags__0__key="env", tags__0__value="2")
     with refusal(531):
         await (await stage.user("other"))("deleteTags", resourceids=project["id"], resourcetype="Project")
     await user.job("deleteTags", resourceids=project["id"], resourcetype="Project", tags__0__key="env")

@@ -16,9 +16,7 @@ from tests.api.stage import PASSWORD, Stage
 @pytest.fixture
 async def served(stage: Stage) -> AsyncIterator[str]:
     """The API on a loopback port, as the server runs it."""
-    config = uvicorn.Config(
-        stage.apps.main, host="127.0.0.1", port=0, http="httptools", lifespan="off", log_level="error"
-    )
+    config = uvicorn.Config(stage.apps.main, host="127.0.0.1", port=0, http="httptools", lifespan="off", log_level="error")
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
@@ -41,9 +39,7 @@ async def test_cs_lists_pages_makes_and_waits_for_jobs(stage: Stage, served: str
             cs.createDomain(name=name, parentdomainid=domain["id"])
         listed = cs.listDomains(fetch_list=True, page_size=2)
         project = cs.createProject(name="p", displaytext="two words", fetch_result=True)["project"]
-        cs.createTags(
-            resourceids=[project["id"]], resourcetype="Project", tags={"key": "k", "value": "v~"}, fetch_result=True
-        )
+        cs.createTags(resourceids=[project["id"]], resourcetype="Project", tags={"key": "k", "value": "v~"}, fetch_result=True)
         tagged = cs.listProjects(tags={"key": "k", "value": "v~"})["project"]
         with pytest.raises(CloudStackApiException) as caught:
             cs.listUsers(id="nothing")

@@ -92,10 +92,7 @@ async def test_a_rule_of_a_role_comes_before_the_catalogue(stage: Stage):
     auditor = await stage.user("auditor", role="auditor")
     for rule, permission in (("listUsers", "deny"), ("list*", "allow"), ("createProject", "deny")):
         await stage.admin("createRolePermission", roleid=role["id"], rule=rule, permission=permission)
-    found = {
-        name: (await auditor.ask(name)).status
-        for name in ("listUsers", "listAlerts", "createProject", "listCapabilities")
-    }
+    found = {name: (await auditor.ask(name)).status for name in ("listUsers", "listAlerts", "createProject", "listCapabilities")}
     assert found == {"listUsers": 432, "listAlerts": 200, "createProject": 432, "listCapabilities": 200}
     rules = await stage.admin("listRolePermissions", roleid=role["id"])
     order = [rules[1]["id"], rules[0]["id"], rules[2]["id"]]

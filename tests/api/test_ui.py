@@ -39,9 +39,7 @@ async def get(stage: Stage, ui: Path | None, path: str, method: str = "GET", **h
         ("/", 302, b""),
     ],
 )
-async def test_the_interface_is_where_it_looks_for_itself(
-    stage: Stage, built: Path, path: str, status: int, body: bytes
-):
+async def test_the_interface_is_where_it_looks_for_itself(stage: Stage, built: Path, path: str, status: int, body: bytes):
     """Relative paths of its page lead to its scripts, and /client/api is beside them."""
     found = await get(stage, built, path)
     assert (status, body) == (found.status, found.body)

@@ -24,12 +24,8 @@ def java(value: str) -> str:
 CLIENTS = {
     "java": lambda p: "&".join(f"{n}={java(p[n])}" for n in sorted(p)).lower(),
     "cs": lambda p: "&".join(f"{n}={quote(p[n], safe='*')}" for n in sorted(p, key=str.lower)).lower(),
-    "libcloud": lambda p: "&".join(
-        f"{n.lower()}={quote(p[n], safe='*-._~[]').lower()}" for n in sorted(p, key=str.lower)
-    ),
-    "go": lambda p: "&".join(
-        f"{n}={quote_plus(p[n]).replace('+', '%20').replace('%7E', '~')}" for n in sorted(p)
-    ).lower(),
+    "libcloud": lambda p: "&".join(f"{n.lower()}={quote(p[n], safe='*-._~[]').lower()}" for n in sorted(p, key=str.lower)),
+    "go": lambda p: "&".join(f"{n}={quote_plus(p[n]).replace('+', '%20').replace('%7E', '~')}" for n in sorted(p)).lower(),
 }
 VALUES = ["plain", "two words", "a+b/c=", "tilde~star*", "[0] & more", "größe", "日本", "%25"]
 
@@ -161,9 +157,7 @@ async def test_a_login_gives_both_cookies_and_a_flat_answer(stage: Stage):
     assert (answer.cookies["sessionkey"], 1800, "1", "admin", "false") == (
         body["sessionkey"], body["timeout"], body["type"], body["username"], body["registered"]
     )  # fmt: skip
-    assert all(
-        "HttpOnly" in value and "SameSite=Lax" in value for name, value in answer.headers if name == "set-cookie"
-    )
+    assert all("HttpOnly" in value and "SameSite=Lax" in value for name, value in answer.headers if name == "set-cookie")
     query = urlencode({"command": "listUsers", "response": "json", "sessionkey": body["sessionkey"]})
     listed = await send(stage.apps.main, query, headers=in_session(answer.cookies))
     assert listed.status == 200
@@ -226,9 +220,7 @@ async def test_where_the_session_key_must_be(stage: Stage, where: str, by_param:
     cookies = (await login(stage)).cookies
     key = cookies.pop("sessionkey")
     query = "command=listUsers&response=json" + (f"&sessionkey={quote(key)}" if by_param else "")
-    answer = await send(
-        stage.apps.main, query, headers=in_session({**cookies, **({"sessionkey": key} if by_cookie else {})})
-    )
+    answer = await send(stage.apps.main, query, headers=in_session({**cookies, **({"sessionkey": key} if by_cookie else {})}))
     assert status == answer.status
     if status == 401:
         full = f"command=listUsers&response=json&sessionkey={quote(key)}"

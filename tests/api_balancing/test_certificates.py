@@ -34,9 +34,7 @@ async def test_a_certificate_is_kept_and_its_key_is_sealed(scene: Scene, chain: 
     root, middle, leaf = chain
     row = await upload(scene, leaf, certchain=root.pem + middle.pem)
     assert_row_matches_catalogue("uploadSslCert", row)
-    assert (leaf.pem, middle.pem + root.pem) == (row["certificate"], row["certchain"]), (
-        "the chain in the handshake's order"
-    )
+    assert (leaf.pem, middle.pem + root.pem) == (row["certificate"], row["certchain"]), "the chain in the handshake's order"
     assert "privatekey" not in row
     (kept,) = await scene.land.rows(sa.select(tables.ssl_certificate))
     assert "PRIVATE KEY" not in kept.private_key

@@ -194,9 +194,7 @@ async def test_the_first_member_wants_a_machine(tier: Tier):
     ]
     behind = await tier.land.admin("listLoadBalancerRuleInstances", id=rule["id"])
     assert [guest["id"] for guest in tier.guests] == [each["id"] for each in behind]
-    accepted = await tier.land.admin(
-        "removeFromLoadBalancerRule", id=rule["id"], virtualmachineids=tier.guests[0]["id"]
-    )
+    accepted = await tier.land.admin("removeFromLoadBalancerRule", id=rule["id"], virtualmachineids=tier.guests[0]["id"])
     assert [("machine", "live")] == await tier.land.open_parts(accepted["jobid"])
     (shown,) = await tier.land.admin("listInternalLoadBalancerVMs", networkid=tier.network["id"])
     assert vm == shown["id"]
@@ -208,9 +206,7 @@ async def test_a_machine_is_told_the_rules_of_its_address(tier: Tier):
     vm = await tier.machine("10.8.1.77")
     await tier.assign(rule, 0, 1)
     await tier.assign(far, 0)
-    await tier.land.job(
-        "createLBStickinessPolicy", lbruleid=rule["id"], name="s", methodname="SourceBased"
-    )
+    await tier.land.job("createLBStickinessPolicy", lbruleid=rule["id"], name="s", methodname="SourceBased")
     stage = tier.land.stage
 
     def read(tx: Tx) -> RouterDocument:
@@ -246,8 +242,10 @@ async def test_a_guest_that_goes_leaves_its_place(tier: Tier):
     rule = await tier.make(sourceipaddress="10.8.1.77")
     await tier.machine("10.8.1.77")
     await tier.assign(rule, 0)
-    wish = sa.select(tables.turn.c.wish).join(tables.machine, tables.machine.c.id == tables.turn.c.id).where(
-        tables.turn.c.kind == "machine", tables.machine.c.name == "b-9-VM"
+    wish = (
+        sa.select(tables.turn.c.wish)
+        .join(tables.machine, tables.machine.c.id == tables.turn.c.id)
+        .where(tables.turn.c.kind == "machine", tables.machine.c.name == "b-9-VM")
     )
     (before,) = await tier.land.rows(wish)
     await tier.land.admin("destroyVirtualMachine", id=tier.guests[0]["id"], expunge=True)

@@ -91,9 +91,7 @@ async def test_parameters_are_kept_in_one_form(scene: Scene, method: str, given:
 async def test_stickiness_that_cannot_be_is_refused(scene: Scene, method: str, given: dict[str, str], text: str):
     rule = await scene.rule()
     with refusal(431, text):
-        await scene.land.admin(
-            "createLBStickinessPolicy", lbruleid=rule["id"], name="stay", methodname=method, **params(**given)
-        )
+        await scene.land.admin("createLBStickinessPolicy", lbruleid=rule["id"], name="stay", methodname=method, **params(**given))
     (row,) = await scene.land.admin("listLBStickinessPolicies", lbruleid=rule["id"])
     assert [] == row["stickinesspolicy"]
 
@@ -124,10 +122,7 @@ async def test_members_are_asked_for_a_path(scene: Scene):
     )  # fmt: skip
     found = await facts(scene)
     assert found is not None
-    assert (
-        HealthCheck(path="/health?deep=1", response_s=3, interval_s=7, healthy=4, unhealthy=5)
-        == found.rules[0].health_check
-    )
+    assert HealthCheck(path="/health?deep=1", response_s=3, interval_s=7, healthy=4, unhealthy=5) == found.rules[0].health_check
     (row,) = await land.admin("listLBHealthCheckPolicies", id=accepted["id"])
     assert ("deep", rule["id"]) == (row["healthcheckpolicy"][0]["description"], row["lbruleid"])
 

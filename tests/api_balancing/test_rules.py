@@ -182,9 +182,7 @@ async def test_rules_are_found_by_what_is_said_of_them(scene: Scene):
     land = scene.land
     one, two = await scene.rule(), await scene.rule(name="mail", publicport=25, fordisplay=False)
     await land.job("assignToLoadBalancerRule", id=two["id"], virtualmachineids=scene.guests[1]["id"])
-    await land.admin(
-        "createTags", resourcetype="LoadBalancer", resourceids=one["id"], tags__0__key="a", tags__0__value="b"
-    )
+    await land.admin("createTags", resourcetype="LoadBalancer", resourceids=one["id"], tags__0__key="a", tags__0__value="b")
 
     async def names(**params: Any) -> list[str]:
         return [row["name"] for row in await land.admin("listLoadBalancerRules", **params)]
@@ -263,9 +261,7 @@ async def test_a_guest_of_another_network_is_refused(scene: Scene):
     elsewhere = await land.network(name="other")
     stranger = await land.deploy(networkids=elsewhere["id"], name="stranger")
     with refusal(431, "doesn't belong to network"):
-        await land.admin(
-            "assignToLoadBalancerRule", id=rule["id"], virtualmachineids=f"{scene.guests[0]['id']},{stranger['id']}"
-        )
+        await land.admin("assignToLoadBalancerRule", id=rule["id"], virtualmachineids=f"{scene.guests[0]['id']},{stranger['id']}")
     assert () == await told(scene)
     with refusal(431, "must be given"):
         await land.admin("assignToLoadBalancerRule", id=rule["id"])
@@ -273,9 +269,7 @@ async def test_a_guest_of_another_network_is_refused(scene: Scene):
 
 async def test_a_guest_that_goes_leaves_its_rules(scene: Scene):
     land, rule = scene.land, await scene.rule()
-    await land.admin(
-        "assignToLoadBalancerRule", id=rule["id"], virtualmachineids=",".join(g["id"] for g in scene.guests)
-    )
+    await land.admin("assignToLoadBalancerRule", id=rule["id"], virtualmachineids=",".join(g["id"] for g in scene.guests))
     await land.admin("destroyVirtualMachine", id=scene.guests[0]["id"], expunge=True)
     assert (scene.guests[1]["nic"][0]["ipaddress"],) == await told(scene)
 

@@ -55,9 +55,7 @@ class Cloud:
             "createStoragePool", zoneid=zone["id"], podid=pod["id"], clusterid=cluster["id"], name="primary1",
             url="file:///srv/primary", scope="CLUSTER",
         )  # fmt: skip
-        store = await admin(
-            "addImageStore", zoneid=zone["id"], provider="Filesystem", name="images1", url="file:///srv/images"
-        )
+        store = await admin("addImageStore", zoneid=zone["id"], provider="Filesystem", name="images1", url="file:///srv/images")
         zone = await admin("updateZone", id=zone["id"], allocationstate="Enabled")
         return cls(stage, zone, physical, pod, public, cluster, host, pool, store)
 
@@ -96,9 +94,7 @@ class Cloud:
         rows = await self.stage.store.read(lambda tx: tx.all(sa.select(table.c.id).where(table.c.kind == kind)))
         return [row.id for row in rows]
 
-    async def machine(
-        self, kind: str = "guest", *, host: str = "", template: str = "", pool: str = "", **values: Any
-    ) -> int:
+    async def machine(self, kind: str = "guest", *, host: str = "", template: str = "", pool: str = "", **values: Any) -> int:
         """A machine's row, as deploying or the orchestrator writes it."""
 
         def insert(tx: Tx) -> int:

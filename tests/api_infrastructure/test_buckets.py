@@ -20,9 +20,7 @@ GIVEN = {
 
 def test_details_are_read() -> None:
     place = buckets.read({**GIVEN, "region": "eu-west-1"})
-    told = Bucket(
-        url="https://s3.example.org", name="images", access_key="AK", secret_key="do-not-tell", region="eu-west-1"
-    )
+    told = Bucket(url="https://s3.example.org", name="images", access_key="AK", secret_key="do-not-tell", region="eu-west-1")
     assert (told, "/srv/wait", "https://s3.example.org/images") == (place.bucket, place.staging, place.url)
 
 
@@ -89,9 +87,10 @@ def test_machines_are_told_the_secret_and_nobody_else_is() -> None:
         assert "details" not in shown[0]
         zone, vault = tale.zone_id, tale.cloud.vault
         _, served = await tale.cloud.store.read(lambda tx: image_stores.to_serve(tx, zone, vault))
-        assert Bucket(
-            url="https://s3.example.org", name="images", access_key="AK", secret_key="do-not-tell", ca=pem.strip()
-        ) == served.bucket
+        assert (
+            Bucket(url="https://s3.example.org", name="images", access_key="AK", secret_key="do-not-tell", ca=pem.strip())
+            == served.bucket
+        )
         await tale.until(
             lambda tx: any(
                 [mount.path for mount in life.spec.stores] == ["/store", "/srv/wait"]

@@ -225,9 +225,7 @@ async def test_maintenance(cloud: Cloud):
 
 async def test_update_host(cloud: Cloud):
     """Tags, name and whether machines are placed there."""
-    host = await cloud.admin(
-        "updateHost", id=cloud.host["id"], name="box", hosttags="ssd, gpu,ssd", allocationstate="Disable"
-    )
+    host = await cloud.admin("updateHost", id=cloud.host["id"], name="box", hosttags="ssd, gpu,ssd", allocationstate="Disable")
     assert ("box", "ssd,gpu", "Disabled") == (host["name"], host["hosttags"], host["resourcestate"])
     host = await cloud.admin("updateHost", id=cloud.host["id"], hosttags="")
     assert "hosttags" not in host

@@ -47,9 +47,7 @@ async def test_balancing_moves_what_makes_the_stores_more_alike(cloud: Cloud):
     for name, size in (("a", 100), ("b", 60), ("c", 10)):
         await on_store(cloud, await cloud.template(name=name), size=size)
     other = await second_store(cloud)
-    await cloud.admin(
-        "migrateSecondaryStorageData", srcpool=cloud.store["id"], destpools=other["id"], migrationtype="BALANCE"
-    )
+    await cloud.admin("migrateSecondaryStorageData", srcpool=cloud.store["id"], destpools=other["id"], migrationtype="BALANCE")
     assert [None, 2, 2] == await wanted(cloud)
     (store,) = await cloud.admin("listImageStores", id=cloud.store["id"])
     assert store["readonly"] is False

@@ -23,9 +23,7 @@ NETWORK_NAMES = (
 async def test_every_cloud_has_the_default_offerings(stage: Stage):
     """Under the names by which clients look for them."""
     system = await stage.admin("listServiceOfferings", issystem=True)
-    assert sorted([*SYSTEM_NAMES, *(f"{name} - Local Storage" for name in SYSTEM_NAMES)]) == sorted(
-        row["name"] for row in system
-    )
+    assert sorted([*SYSTEM_NAMES, *(f"{name} - Local Storage" for name in SYSTEM_NAMES)]) == sorted(row["name"] for row in system)
     sizes = {row["systemvmtype"]: row["memory"] for row in system}
     assert {
         "domainrouter": 512,
@@ -34,9 +32,7 @@ async def test_every_cloud_has_the_default_offerings(stage: Stage):
         "internalloadbalancervm": 512,
     } == sizes
     assert list(NETWORK_NAMES) == [row["name"] for row in await stage.admin("listNetworkOfferings")]
-    assert ["Default VPC offering", "Redundant VPC offering"] == [
-        row["name"] for row in await stage.admin("listVPCOfferings")
-    ]
+    assert ["Default VPC offering", "Redundant VPC offering"] == [row["name"] for row in await stage.admin("listVPCOfferings")]
 
 
 async def test_unique_names_are_cloudstacks(stage: Stage):
@@ -183,9 +179,7 @@ async def test_disk_offerings(stage: Stage):
     changed = await stage.admin("updateDiskOffering", id=made["id"], name="d8")
     assert ("d8", 7) == (changed["name"], changed["disksize"])
     await stage.admin("deleteDiskOffering", id=made["id"])
-    assert ["Custom", "Large", "Medium", "Small"] == sorted(
-        row["name"] for row in await stage.admin("listDiskOfferings")
-    )
+    assert ["Custom", "Large", "Medium", "Small"] == sorted(row["name"] for row in await stage.admin("listDiskOfferings"))
 
 
 async def test_a_network_offering_starts_disabled(stage: Stage):
@@ -267,9 +261,7 @@ async def test_who_balances_inside_a_vpc_does_so_only_there(stage: Stage):
 
 async def test_vpc_offerings(stage: Stage):
     """Made by a job; the id is in the first answer."""
-    accepted = await stage.admin(
-        "createVPCOffering", name="v", displaytext="v", supportedservices="Dhcp,Dns,SourceNat,Lb"
-    )
+    accepted = await stage.admin("createVPCOffering", name="v", displaytext="v", supportedservices="Dhcp,Dns,SourceNat,Lb")
     (made,) = await stage.admin("listVPCOfferings", id=accepted["id"])
     assert_row_matches_catalogue("listVPCOfferings", made)
     assert "Disabled" == made["state"]

@@ -240,12 +240,8 @@ async def counted(cloud: Cloud) -> dict[str, int]:
     )
 
 
-@pytest.mark.parametrize(
-    ("command", "params", "status", "text"), REFUSED, ids=[f"{row[0]}-{row[3]}" for row in REFUSED]
-)
-async def test_bad_input_is_refused_and_leaves_nothing(
-    cloud: Cloud, command: str, params: Params, status: int, text: str
-):
+@pytest.mark.parametrize(("command", "params", "status", "text"), REFUSED, ids=[f"{row[0]}-{row[3]}" for row in REFUSED])
+async def test_bad_input_is_refused_and_leaves_nothing(cloud: Cloud, command: str, params: Params, status: int, text: str):
     """The right code, a sentence that helps, and not one row more."""
     before = await counted(cloud)
     with refusal(status, text):
@@ -284,9 +280,7 @@ async def test_a_vlan_that_no_host_can_use_is_told(cloud: Cloud):
     await cloud.change(tables.host, cloud.host["id"], facts={"name": "host1", "features": ["esp"]})
     with refusal(431, "no 802.1Q"):
         await cloud.admin("createVlanIpRange", zoneid=cloud.zone["id"], forvirtualnetwork=True, vlan="100", **other)
-    await cloud.admin.job(
-        "createPhysicalNetwork", zoneid=cloud.zone["id"], name="p2", isolationmethods="VLAN", vlan="100-199"
-    )
+    await cloud.admin.job("createPhysicalNetwork", zoneid=cloud.zone["id"], name="p2", isolationmethods="VLAN", vlan="100-199")
     names = await cloud.stage.store.read(lambda tx: [row.subject for row in tx.all(sa.select(tables.alert))])
     assert ["Physical network p2 isolates with VLANs, but no host of zone zone1 can"] == names
 

@@ -11,9 +11,7 @@ from tests.api_infrastructure.cloud import Cloud
 async def test_a_directory_belongs_to_the_only_host_of_its_cluster(stage: Stage):
     """Then its size is that of the host's disk until the host reports the pool's own."""
     cloud = await Cloud.build(stage, "KVM")
-    await cloud.change(
-        tables.host, cloud.host["id"], facts={"name": "host1", "disk_bytes": 5 << 40, "disk_used": 1 << 40}
-    )
+    await cloud.change(tables.host, cloud.host["id"], facts={"name": "host1", "disk_bytes": 5 << 40, "disk_used": 1 << 40})
     (pool,) = await cloud.admin("listStoragePools", path="/srv/primary")
     assert ("Filesystem", "CLUSTER", "Up", "host1", 5 << 40, 1 << 40) == tuple(
         pool[name] for name in ("type", "scope", "state", "ipaddress", "disksizetotal", "disksizeused")
@@ -41,9 +39,7 @@ async def test_simulated_hosts_share_storage_that_nobody_mounts(stage: Stage, sc
     cloud = await Cloud.build(stage, "Simulator")
     there = {"zoneid": cloud.zone["id"], "hypervisor": "Simulator"}
     there |= {"podid": cloud.pod["id"], "clusterid": cloud.cluster["id"]} if scope == "CLUSTER" else {}
-    pool = await cloud.admin(
-        "createStoragePool", name="ps0", scope=scope, url="nfs://192.0.2.6:/export/home/primary0", **there
-    )
+    pool = await cloud.admin("createStoragePool", name="ps0", scope=scope, url="nfs://192.0.2.6:/export/home/primary0", **there)
     assert ("NetworkFilesystem", "192.0.2.6", "/export/home/primary0", scope) == tuple(
         pool[name] for name in ("type", "ipaddress", "path", "scope")
     )
@@ -65,9 +61,7 @@ async def test_a_pool_needs_a_host(stage: Stage):
         hypervisor="KVM",
     )  # fmt: skip
     with refusal(431, "use addHost first"):
-        await cloud.admin(
-            "createStoragePool", zoneid=cloud.zone["id"], clusterid=empty["id"], name="p2", url="file:///srv/p2"
-        )
+        await cloud.admin("createStoragePool", zoneid=cloud.zone["id"], clusterid=empty["id"], name="p2", url="file:///srv/p2")
 
 
 async def test_maintenance_stops_the_machines_on_a_pool(cloud: Cloud):
@@ -91,9 +85,7 @@ async def test_pools_can_be_disabled_and_renamed(cloud: Cloud):
 
 async def test_an_image_store_can_be_nfs(cloud: Cloud):
     """Its url is kept in one form, so that the same export is not added twice."""
-    store = await cloud.admin(
-        "addImageStore", zoneid=cloud.zone["id"], provider="NFS", url="nfs://server/export//images/"
-    )
+    store = await cloud.admin("addImageStore", zoneid=cloud.zone["id"], provider="NFS", url="nfs://server/export//images/")
     assert ("nfs", "NFS", "nfs://server/export/images", "ZONE", False) == tuple(
         store[name] for name in ("protocol", "providername", "url", "scope", "readonly")
     )

@@ -17,9 +17,7 @@ async def names(who: Asker, **params: Any) -> list[str]:
 
 async def test_registering_wishes_a_copy(cloud: Cloud):
     """The answer is a list of one; the copy's turn is due."""
-    row = await cloud.template(
-        checksum="{sha-256}" + "A" * 64, details__0__rootDiskController="virtio", isextractable=True
-    )
+    row = await cloud.template(checksum="{sha-256}" + "A" * 64, details__0__rootDiskController="virtio", isextractable=True)
     assert_row_matches_catalogue("registerTemplate", row)
     assert (False, "Processing", "USER", "KVM", "QCOW2", "zone1") == tuple(
         row[name] for name in ("isready", "status", "templatetype", "hypervisor", "format", "zonename")
@@ -39,9 +37,7 @@ async def test_registering_wishes_a_copy(cloud: Cloud):
         ("DOWNLOAD_ERROR", {"error": "checksum differs"}, "checksum differs", False),
     ],
 )
-async def test_what_the_owner_reads_of_the_download(
-    cloud: Cloud, state: str, values: dict[str, Any], status: str, ready: bool
-):
+async def test_what_the_owner_reads_of_the_download(cloud: Cloud, state: str, values: dict[str, Any], status: str, ready: bool):
     """Status, readiness and details say the same."""
     row = await cloud.template()
     await cloud.downloaded(row["id"], state, **values)
@@ -197,9 +193,7 @@ async def test_delete_template(cloud: Cloud):
 
 async def test_isos(cloud: Cloud):
     """Registered, listed, changed, shared and deleted like templates, by commands of their own."""
-    (row,) = await cloud.admin(
-        "registerIso", name="i", displaytext="i", zoneid=cloud.zone["id"], url="http://example.org/i.iso"
-    )
+    (row,) = await cloud.admin("registerIso", name="i", displaytext="i", zoneid=cloud.zone["id"], url="http://example.org/i.iso")
     assert_row_matches_catalogue("registerIso", row)
     assert row["bootable"]
     assert [] == await cloud.admin("listIsos"), "selfexecutable by default: it is not downloaded"

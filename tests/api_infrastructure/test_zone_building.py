@@ -110,9 +110,7 @@ async def test_a_provider_is_enabled_only_when_its_element_is(stage: Stage):
     """configureVirtualRouterElement comes first."""
     zone = await make_zone(stage, "z")
     physical = await stage.admin.job("createPhysicalNetwork", zoneid=zone["id"], name="p")
-    (provider,) = await stage.admin(
-        "listNetworkServiceProviders", name="VirtualRouter", physicalnetworkid=physical["id"]
-    )
+    (provider,) = await stage.admin("listNetworkServiceProviders", name="VirtualRouter", physicalnetworkid=physical["id"])
     with refusal(431, "configure the provider first"):
         await stage.admin("updateNetworkServiceProvider", id=provider["id"], state="Enabled")
     (element,) = await stage.admin("listVirtualRouterElements", nspid=provider["id"])

@@ -71,9 +71,7 @@ class Land:
             network = tx.one(sa.select(tables.network).where(tables.network.c.uuid == network_id))
             tx.update(tables.network, network.id, state="Implemented")
             offering = tx.value(
-                sa.select(tables.service_offering.c.id).where(
-                    tables.service_offering.c.unique_name == "Cloud.Com-SoftwareRouter"
-                )
+                sa.select(tables.service_offering.c.id).where(tables.service_offering.c.unique_name == "Cloud.Com-SoftwareRouter")
             )
             host = tx.value(sa.select(tables.host.c.id))
             owner = {"account_id": network.account_id, "domain_id": network.domain_id, "domain_path": network.domain_path}
@@ -142,5 +140,3 @@ class Land:
     async def rows(self, statement: sa.Select[Any]) -> list[Any]:
         """Rows of the database."""
         return list(await self.stage.store.read(lambda tx: tx.all(statement)))
-
-

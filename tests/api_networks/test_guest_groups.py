@@ -121,20 +121,14 @@ def test_guests_in_groups_run_where_their_groups_let_them():
 async def story(cloud: Cloud) -> None:
     client = Client(cloud)
     zone = await client.one("listZones")
-    offering = await client.ask(
-        "createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128
-    )
+    offering = await client.ask("createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128)
     networks = await client.one("listNetworkOfferings", name="DefaultIsolatedNetworkOfferingWithSourceNatService")
-    network = await client.ask(
-        "createNetwork", zoneid=zone["id"], name="n", displaytext="n", networkofferingid=networks["id"]
-    )
+    network = await client.ask("createNetwork", zoneid=zone["id"], name="n", displaytext="n", networkofferingid=networks["id"])
     given = {"zoneid": zone["id"], "serviceofferingid": offering["id"], "networkids": network["id"],
              "templateid": "5b0f2f3c-0000-4000-8000-000000000001"}  # fmt: skip
     for name, type_ in (("apart", APART), ("close", "host affinity")):
         await client.job("createAffinityGroup", name=name, type=type_)
-    one, two = [
-        await client.job("deployVirtualMachine", name=name, affinitygroupnames="apart", **given) for name in ("a", "b")
-    ]
+    one, two = [await client.job("deployVirtualMachine", name=name, affinitygroupnames="apart", **given) for name in ("a", "b")]
     assert one["hostid"] != two["hostid"]
 
     waiting = await client.ask("deployVirtualMachine", name="c", affinitygroupnames="apart", **given)

@@ -163,9 +163,7 @@ async def test_a_custom_offering_takes_its_size_from_the_details(land: Land):
 async def test_limits_are_kept(land: Land):
     user = await land.stage.user("small")
     account = await land.admin("listAccounts", name="small", listall=True)
-    await land.admin(
-        "updateResourceLimit", resourcetype=0, max=1, account="small", domainid=account[0]["domainid"]
-    )
+    await land.admin("updateResourceLimit", resourcetype=0, max=1, account="small", domainid=account[0]["domainid"])
     await land.deploy(user)
     with refusal(535, "user_vm"):
         await land.deploy(user)

@@ -78,9 +78,7 @@ def _id(tx: Tx, uuid: str) -> int:
 async def test_a_guest_gets_the_address_that_it_asks_for(land: Land):
     network = await shared(land, **SMALL)
     assert "2001:db8:1:2::12" == (await nic_of(land, network, ip6address="2001:DB8:1:2::12"))["ip6address"]
-    other = await land.deploy(
-        **{"iptonetworklist[0].networkid": network["id"], "iptonetworklist[0].ipv6": "2001:db8:1:2::11"}
-    )
+    other = await land.deploy(**{"iptonetworklist[0].networkid": network["id"], "iptonetworklist[0].ipv6": "2001:db8:1:2::11"})
     assert "2001:db8:1:2::11" == other["nic"][0]["ip6address"]
 
 

@@ -25,9 +25,7 @@ async def test_the_gateway_may_be_anywhere_and_guests_keep_to_their_range(land: 
     network = await land.network(
         gateway="10.9.0.77", netmask="255.255.255.0", startip="10.9.0.76", endip="10.9.0.79", networkdomain="lab.example.org"
     )
-    addresses = [
-        (await land.deploy(networkids=network["id"], name=name))["nic"][0]["ipaddress"] for name in ("a", "b", "c")
-    ]
+    addresses = [(await land.deploy(networkids=network["id"], name=name))["nic"][0]["ipaddress"] for name in ("a", "b", "c")]
     assert ["10.9.0.76", "10.9.0.78", "10.9.0.79"] == addresses
     with refusal(533, "no free IP address"):
         await land.deploy(networkids=network["id"], name="d")

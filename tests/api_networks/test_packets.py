@@ -83,9 +83,7 @@ async def test_a_network_is_asked_by_whoever_may_see_it(land: Land, router: dict
         ({"networkid": "5b0f2f3c-0000-4000-8000-000000000000"}, 431, "either the id of a router or a networkid"),
     ],
 )
-async def test_what_is_no_packet_is_refused(
-    land: Land, router: dict[str, Any], params: dict[str, Any], code: int, text: str
-):
+async def test_what_is_no_packet_is_refused(land: Land, router: dict[str, Any], params: dict[str, Any], code: int, text: str):
     with refusal(code, text):
         await land.admin("explainPacket", **{"id": router["id"], **ASKED, **params})
 

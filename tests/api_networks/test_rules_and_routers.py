@@ -32,9 +32,7 @@ async def _add(land: Land) -> Any:
     return await land.admin("createFirewallRule", ipaddressid=address["id"], protocol="tcp", startport=80)
 
 
-async def test_a_router_that_cannot_be_reached_for_a_minute_takes_no_rules_and_nothing_is_changed(
-    land: Land, router: Any
-):
+async def test_a_router_that_cannot_be_reached_for_a_minute_takes_no_rules_and_nothing_is_changed(land: Land, router: Any):
     await _host_is(land, router, "Alert")
     with refusal(534, "Unable to apply rules on disconnected router"):
         await _add(land)

@@ -239,7 +239,5 @@ async def test_a_job_waits_for_hosts_that_can_hear_of_it_and_for_no_others(land:
     (host,) = await land.admin("listHosts", type="Routing")
     for number, (session, parts) in enumerate([(None, []), ("session", [(security_groups.KIND, "live")])]):
         await land.cloud.change(tables.host, host["id"], link_session=session)
-        accepted = await land.admin(
-            "authorizeSecurityGroupIngress", securitygroupid=web["id"], cidrlist=f"10.{number}.0.0/16"
-        )
+        accepted = await land.admin("authorizeSecurityGroupIngress", securitygroupid=web["id"], cidrlist=f"10.{number}.0.0/16")
         assert parts == await land.open_parts(accepted["jobid"])

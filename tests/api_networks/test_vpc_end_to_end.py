@@ -58,9 +58,7 @@ class Story:
         assert ("Running", "Running") == (first["state"], second["state"])
         assert router["id"] == (await self.one("listRouters", forvpc=True))["id"]
         document = await self.document()
-        assert [("eth2", "10.8.1.0/24"), ("eth3", "10.8.2.0/24")] == [
-            (tier.device, tier.cidr) for tier in document.vpc.tiers
-        ]
+        assert [("eth2", "10.8.1.0/24"), ("eth3", "10.8.2.0/24")] == [(tier.device, tier.cidr) for tier in document.vpc.tiers]
         await self.rules(web, first)
         await self.addresses(web, data, first, second)
         await self.traffic(web)

@@ -37,9 +37,7 @@ async def told(land: Land) -> list[Tunnel]:
     """What the routers of all VPCs are told."""
 
     def read(tx: Tx) -> list[Tunnel]:
-        return [
-            tunnel for vpc in tx.all(sa.select(tables.vpc)) for tunnel in vpn_sites.facts(tx, vpc, land.stage.vault)
-        ]
+        return [tunnel for vpc in tx.all(sa.select(tables.vpc)) for tunnel in vpn_sites.facts(tx, vpc, land.stage.vault)]
 
     return await land.stage.store.read(read)
 

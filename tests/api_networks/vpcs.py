@@ -45,9 +45,7 @@ async def made_vpc(land: Land, who: Asker | None = None, name: str = "vpc", cidr
     """As the orchestrator would have made it."""
     asker = who or land.admin
     (offering,) = await land.admin("listVPCOfferings", name="Default VPC offering")
-    accepted = await asker(
-        "createVPC", zoneid=land.zone, name=name, displaytext=name, cidr=cidr, vpcofferingid=offering["id"]
-    )
+    accepted = await asker("createVPC", zoneid=land.zone, name=name, displaytext=name, cidr=cidr, vpcofferingid=offering["id"])
     await land.serve(accepted["jobid"])
 
     def write(tx: Tx) -> None:

@@ -167,9 +167,7 @@ def test_what_a_volume_holds_can_be_downloaded_until_the_address_expires() -> No
         assert (capture.uuid, capture.sha256, 600.0) == (ticket.image, ticket.sha256, round(ticket.expires - now, -2))
         assert [] == await tale.ask("listSnapshots", listall="true"), "it is nobody's snapshot"
         await tale.cloud.clock.sleep(3600)
-        assert [True] == [row.stored for row in await tale.rows(tables.snapshot)], (
-            "it may still be on its way to somebody"
-        )
+        assert [True] == [row.stored for row in await tale.rows(tables.snapshot)], "it may still be on its way to somebody"
         await tale.cloud.clock.sleep(600)
         await tale.until(lambda tx: not tx.rows(tables.snapshot, "removed is null or stored"))
         assert capture.uuid in {body.image for body in asked if isinstance(body, channel.DeleteImage)}
@@ -188,8 +186,6 @@ def test_what_a_volume_holds_can_be_downloaded_until_the_address_expires() -> No
 def test_what_cannot_be_uploaded(params: dict[str, str], text: str) -> None:
     async def story(tale: Tale) -> None:
         with refusal(431, text):
-            await tale.ask(
-                "uploadVolume", **{**GIVEN, "zoneid": (await tale.one("listZones"))["id"], "url": URL, **params}
-            )
+            await tale.ask("uploadVolume", **{**GIVEN, "zoneid": (await tale.one("listZones"))["id"], "url": URL, **params})
 
     tell(story)

@@ -21,9 +21,7 @@ class Serial:
     def __enter__(self) -> "Serial":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._line.close()
 
     def wake(self) -> None:

@@ -70,9 +70,9 @@ def test_only_what_a_rule_lets_in_comes_in(demo: World):
     )["portforwardingrule"]  # fmt: skip
     with pytest.raises(OSError):
         answers(address, 81)
-    wall = client.job(
-        "createFirewallRule", ipaddressid=ip["id"], protocol="tcp", startport=81, endport=81, cidrlist="0.0.0.0/0"
-    )["firewallrule"]
+    wall = client.job("createFirewallRule", ipaddressid=ip["id"], protocol="tcp", startport=81, endport=81, cidrlist="0.0.0.0/0")[
+        "firewallrule"
+    ]
     assert "tiny guest two" in answers(address, 81)
     client.job("deleteFirewallRule", id=wall["id"])
     client.job("deletePortForwardingRule", id=forward["id"])

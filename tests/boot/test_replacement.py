@@ -57,9 +57,7 @@ def test_a_router_is_replaced_without_losing_a_connection(demo: World, visitor: 
     demo.until(lambda: [str(before + 1)] == _incarnations(demo, router), "the old one has carried its last connection")
 
 
-def test_a_host_agent_that_is_killed_during_a_replacement_costs_no_connection(
-    demo: World, visitor: Visitor, doors: Doors
-):
+def test_a_host_agent_that_is_killed_during_a_replacement_costs_no_connection(demo: World, visitor: Visitor, doors: Doors):
     """Its next life goes on with it; whichever incarnation serves then, it is one."""
     router = demo.uuid("router")
     before = demo.incarnation(router)

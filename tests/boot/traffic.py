@@ -163,9 +163,7 @@ class Stream:
             self.handle.close()
 
 
-def replaced(
-    world: World, visitor: Visitor, doors: Mapping[str, tuple[str, int]], replace: Callable[[], object]
-) -> Seen:
+def replaced(world: World, visitor: Visitor, doors: Mapping[str, tuple[str, int]], replace: Callable[[], object]) -> Seen:
     """What is noticed while `replace` does its work, which may raise; looks on for a second afterwards. `doors`: where guest
     one's page is reached from outside, by name; a connection through each is opened before and used afterwards."""
     seen, over = Seen(), threading.Event()

@@ -195,9 +195,7 @@ class World:
         ).stdout
         names = [row["ifname"] for row in json.loads(links)]
         qemus = [line for _, line in processes() if "qemu-system" in line[:60] and str(self.layout.run) in line]
-        monitors = [
-            line for _, line in processes() if line.startswith("[lxc monitor]") and str(self.layout.lxc) in line
-        ]
+        monitors = [line for _, line in processes() if line.startswith("[lxc monitor]") and str(self.layout.lxc) in line]
         return {
             "ports": sum(name.startswith("sv") for name in names),
             "bridges": sum(name.startswith("br") for name in names),
@@ -212,9 +210,7 @@ class World:
         left = [f"process {pid}: {line}" for pid, line in processes() if str(self.state) in line]
         left += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if self._is_ours(line)]
         left += [f"interface {name}" for name in self.places_uplink() if Path(f"/sys/class/net/{name}").exists()]
-        left += [
-            f"cgroup {group / layout.cgroup}" for group in cgroups.hierarchies() if (group / layout.cgroup).exists()
-        ]
+        left += [f"cgroup {group / layout.cgroup}" for group in cgroups.hierarchies() if (group / layout.cgroup).exists()]
         return left + [f"file {path}" for path in (layout.run, layout.namespace_path, self.state) if path.exists()]
 
     def places_uplink(self) -> tuple[str, str]:

@@ -46,9 +46,7 @@ async def state(tmp_path: Path) -> Path:
     store = SqliteStore(place / "sysvm.db", SystemClock())
     await schema.ensure(store)
     vault = open_vault(place)
-    await store.run(
-        functools.partial(seed.sow, ids=SystemIds(), vault=vault, version="t", admin_password_hash=seed.LOCKED)
-    )
+    await store.run(functools.partial(seed.sow, ids=SystemIds(), vault=vault, version="t", admin_password_hash=seed.LOCKED))
     await store.close()
     return place
 
@@ -79,9 +77,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("changes", "why"), BROKEN)
-def test_what_is_wrong_is_named_and_nothing_changes(
-    state: Path, tmp_path: Path, changes: dict[str, str | None], why: str
-):
+def test_what_is_wrong_is_named_and_nothing_changes(state: Path, tmp_path: Path, changes: dict[str, str | None], why: str):
     """With the file's name."""
     files = {name: text for name, text in {**FILES, **changes}.items() if text is not None}
     with pytest.raises(Refused, match=why):

@@ -74,9 +74,7 @@ async def greeted(server: ssl.SSLContext, root: str) -> str:
     port = listening.sockets[0].getsockname()[1]
     browser = ssl.create_default_context(cadata=root)
     try:
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=browser, server_hostname=f"203-0-113-10.{SUFFIX}"
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=browser, server_hostname=f"203-0-113-10.{SUFFIX}")
         said = (await reader.read()).decode()
         writer.close()
         return said

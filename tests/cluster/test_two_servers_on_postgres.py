@@ -148,9 +148,7 @@ def test_a_server_that_stands_still_changes_nothing_when_it_goes_on(ground: Grou
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
-def test_a_database_that_is_restarted_under_jobs_is_a_pause_and_no_more(
-    ground: Ground, database: Postgres, how: signal.Signals
-):
+def test_a_database_that_is_restarted_under_jobs_is_a_pause_and_no_more(ground: Ground, database: Postgres, how: signal.Signals):
     """The servers' processes go on, the hosts keep their links, and every job ends, once."""
     pids = [server.pid for server in ground.servers]
     one, two = (ground.client(server) for server in ground.servers)

@@ -211,9 +211,7 @@ async def test_a_port_without_rules_is_dark(net: Net):
 
 async def test_control_ports_do_not_see_each_other_and_reach_the_host_on_named_ports_only(net: Net):
     control = ground.segment("control", Traffic.CONTROL, gateway="169.254.0.1/16")
-    pair = [
-        ground.spec(20 + n, nics=(ground.nic(20 + n, on=control, addresses=(f"169.254.7.{n}/16",)),)) for n in (1, 2)
-    ]
+    pair = [ground.spec(20 + n, nics=(ground.nic(20 + n, on=control, addresses=(f"169.254.7.{n}/16",)),)) for n in (1, 2)]
     for spec in pair:
         await net.driver.ensure_created(spec)
         net.inside(spec, "ip", "link", "set", "eth0", "up")

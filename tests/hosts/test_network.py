@@ -77,9 +77,7 @@ async def test_the_flood_list_is_that_of_the_segment(pair: Pair):
     for peers in (("10.9.0.2", "10.9.0.3"), ("10.9.0.2",), ("10.9.0.4",)):
         for _ in range(2):
             assert () == await network.ensure_segments((vxlan(*peers),), frozenset())
-            shown = json.loads(
-                ground.sh("bridge", "-n", layout.namespace, "-j", "fdb", "show", "dev", layout.trunk("net-x"))
-            )
+            shown = json.loads(ground.sh("bridge", "-n", layout.namespace, "-j", "fdb", "show", "dev", layout.trunk("net-x")))
             flooded = {entry["dst"] for entry in shown if entry["mac"] == "00:00:00:00:00:00"}
             assert flooded == set(peers)
 
@@ -165,7 +163,5 @@ async def test_a_rate_is_kept_in_both_directions_and_taken_away_again(tmp_path):
 
 async def test_bridged_packets_never_pass_iptables(tmp_path):
     async with ground.host(tmp_path) as (_, network):
-        state = await network.namespace.command(
-            "sh", "-c", "cat /proc/sys/net/bridge/bridge-nf-call-* 2>/dev/null || true"
-        )
+        state = await network.namespace.command("sh", "-c", "cat /proc/sys/net/bridge/bridge-nf-call-* 2>/dev/null || true")
         assert set(state.split()) <= {"0"}

@@ -305,9 +305,7 @@ async def test_members_on_another_host_are_known_and_others_there_are_not(tmp_pa
             layout, _ = await stack.enter_async_context(ground.host(tmp_path / str(number)))
             network = HostNetwork(layout, Underlay(link=end, address=f"10.9.0.{number}/24"))
             await network.ensure()
-            wire = ground.segment(
-                "net-x", Traffic.GUEST, isolation=Isolation.VXLAN, tag=101, peers=(f"10.9.0.{3 - number}",)
-            )
+            wire = ground.segment("net-x", Traffic.GUEST, isolation=Isolation.VXLAN, tag=101, peers=(f"10.9.0.{3 - number}",))
             labs.append(Lab(layout, network, wire))
         one, two = labs
         one.here, two.here = (one.web,), (two.client, two.other)

@@ -99,9 +99,7 @@ def _vm_disks(template: Template, standin: AgentLayer, folder: Path) -> list[str
     return [*words, *disk(folder / "state.img", read_only=False)]
 
 
-def test_a_vm_starts_its_agent_and_is_switched_off_by_its_power_button(
-    template: Template, standin: AgentLayer, tmp_path: Path
-):
+def test_a_vm_starts_its_agent_and_is_switched_off_by_its_power_button(template: Template, standin: AgentLayer, tmp_path: Path):
     """Root, modules, agent, boot data and state are found; modules load by themselves; the state disk keeps what is written."""
     arguments = [
         "-kernel", template.vmlinuz, "-initrd", template.initrd, "-append", "console=ttyS0 quiet panic=-1 acpi=noirq",
@@ -118,9 +116,7 @@ def test_a_vm_starts_its_agent_and_is_switched_off_by_its_power_button(
         assert port.ask("ip link add w type wireguard && ip link add v link eth0 type vlan id 5 2>&1") == ""
         _press_power_button(machine)
         assert machine.ended() == 0
-    kept = subprocess.run(
-        ["debugfs", "-R", "stat /kept", tmp_path / "state.img"], capture_output=True, text=True, check=True
-    )
+    kept = subprocess.run(["debugfs", "-R", "stat /kept", tmp_path / "state.img"], capture_output=True, text=True, check=True)
     assert "Type: regular" in kept.stdout
     clean = subprocess.run(["e2fsck", "-n", tmp_path / "state.img"], capture_output=True, text=True, check=False)
     assert (clean.returncode, "recovering journal" in clean.stdout) == (0, False), clean.stdout
@@ -147,9 +143,7 @@ def _talk(port: int, text: bytes) -> bytes:
 def test_the_tiny_guest_boots_from_its_disk(guest: Guest):
     """BIOS, address and name by DHCP, page, echo, shell on the serial line, screen, power button."""
     page, echo = _free_port(), _free_port()
-    network = (
-        f"user,id=n,net=10.1.1.0/24,hostname=web1,hostfwd=tcp:127.0.0.1:{page}-:80,hostfwd=tcp:127.0.0.1:{echo}-:7"
-    )
+    network = f"user,id=n,net=10.1.1.0/24,hostname=web1,hostfwd=tcp:127.0.0.1:{page}-:80,hostfwd=tcp:127.0.0.1:{echo}-:7"
     arguments = [
         "-drive", f"if=virtio,format=qcow2,snapshot=on,file={guest.disk}", "-netdev", network,
         "-device", "virtio-net-pci,netdev=n,romfile=", "-device", "VGA",

@@ -68,9 +68,7 @@ def test_a_template_is_written_for_each_hypervisor(template: Template, tmp_path:
 
 
 @pytest.mark.parametrize("hypervisor", ["kvm", "lxc"])
-async def test_a_host_takes_a_template_in(
-    template: Template, tmp_path: Path, hypervisor: str, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_host_takes_a_template_in(template: Template, tmp_path: Path, hypervisor: str, monkeypatch: pytest.MonkeyPatch):
     """It is the same, and known as one that was registered. A second time changes nothing."""
     made, pool = export(tmp_path, template, hypervisor, quiet), tmp_path / "pool"
     (pool / "images").mkdir(parents=True)

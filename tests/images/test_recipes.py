@@ -46,9 +46,7 @@ def test_every_wheel_of_the_agent_is_pinned_with_its_hash():
     assert [line for line in lines if "==" not in line or "--hash=sha256:" not in line] == []
 
 
-@pytest.mark.parametrize(
-    "script", sorted(places.RECIPES.rglob("*")), ids=lambda file: str(file.relative_to(places.RECIPES))
-)
+@pytest.mark.parametrize("script", sorted(places.RECIPES.rglob("*")), ids=lambda file: str(file.relative_to(places.RECIPES)))
 def test_every_script_can_be_parsed_and_run(script: Path):
     """Files that start with #! are executable, and sh finds no fault in them."""
     if not script.is_file() or not script.read_bytes().startswith(b"#!"):
@@ -258,9 +256,7 @@ def test_a_check_names_what_is_newer_and_puts_security_first():
 def test_the_key_of_a_template_changes_with_recipe_packages_and_kernel():
     """And with nothing else."""
     one, two = (Package("a", "1"),), (Package("a", "2"),)
-    keys = [
-        template.template_key(*facts) for facts in (("r", one, one), ("s", one, one), ("r", two, one), ("r", one, two))
-    ]
+    keys = [template.template_key(*facts) for facts in (("r", one, one), ("s", one, one), ("r", two, one), ("r", one, two))]
     assert len(set(keys)) == 4
     assert template.template_key("r", one, one) == keys[0]
 

@@ -179,9 +179,7 @@ def test_apache_loads_the_modules_it_serves_metadata_with(whole: Path):
         "headers": "headers_module",
     }
     loads = [
-        word
-        for name, symbol in names.items()
-        for word in ("-C", f"LoadModule {symbol} /usr/lib/apache2/modules/mod_{name}.so")
+        word for name, symbol in names.items() for word in ("-C", f"LoadModule {symbol} /usr/lib/apache2/modules/mod_{name}.so")
     ]
     settings = [
         "-C",

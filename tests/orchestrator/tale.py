@@ -58,9 +58,7 @@ class Tale:
         """An isolated network."""
         zone = await self.one("listZones")
         offering = await self.one("listNetworkOfferings", name="DefaultIsolatedNetworkOfferingWithSourceNatService")
-        return await self.ask(
-            "createNetwork", zoneid=zone["id"], name="n", displaytext="n", networkofferingid=offering["id"]
-        )
+        return await self.ask("createNetwork", zoneid=zone["id"], name="n", displaytext="n", networkofferingid=offering["id"])
 
     async def traffic(self) -> None:
         """The physical network carries all that a zone must have to be enabled."""

@@ -257,9 +257,7 @@ def test_hosts_of_a_server_that_died_and_never_come_back_are_told_of():
             async with cloud.running_server(alone=False) as server:
                 assert server.hosts is not None
                 server.hosts.attach_new = nothing  # type: ignore[method-assign]
-                await cloud.until(
-                    lambda tx: tx.all(sa.select(tables.alert).where(tables.alert.c.subject.like("%unreach%")))
-                )
+                await cloud.until(lambda tx: tx.all(sa.select(tables.alert).where(tables.alert.c.subject.like("%unreach%"))))
 
     run(cloud.clock, story())
 

@@ -148,8 +148,6 @@ def test_what_a_secondary_storage_vm_tells_of_a_store_is_shown_and_alerted_once(
     tell(story)
 
 
-
-
 def test_a_zone_whose_hosts_run_containers_only_is_told_so():
     """At the adding, in words; and where the hosts that could have gone since, by an alert."""
 

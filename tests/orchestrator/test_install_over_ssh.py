@@ -68,9 +68,7 @@ class Machine:
     def started(self) -> list[str]:
         """What its agent was started with, once it is."""
         for _ in range(200):
-            if (self.folder / "started").exists() and len(
-                lines := (self.folder / "started").read_text().split("\n")
-            ) > 2:
+            if (self.folder / "started").exists() and len(lines := (self.folder / "started").read_text().split("\n")) > 2:
                 return lines[:2]
             time.sleep(0.05)
         raise AssertionError((self.folder / "log").read_text())
@@ -108,9 +106,7 @@ def _furnish(machine: Machine) -> None:
     for name in ("bin", "var"):
         (folder / name).mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    hashed = subprocess.run(
-        ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, text=True, check=True, capture_output=True
-    )
+    hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, text=True, check=True, capture_output=True)
     (folder / "shadow").write_text(f"root:{hashed.stdout.strip()}:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\n")
     (folder / "config").write_text(CONFIG.format(port=machine.port, folder=folder))
     machine.program.write_text(PROGRAM.format(folder=folder))
@@ -188,11 +184,7 @@ async def waiting_host(machine: Machine, password: str) -> AsyncIterator[tuple[C
         return id_
 
     id_ = await cloud.store.run(add)
-    (turn,) = [
-        turn
-        for turn in await cloud.store.run(lambda tx: turns.claim(tx, server.context.session))
-        if turn.kind == "task"
-    ]
+    (turn,) = [turn for turn in await cloud.store.run(lambda tx: turns.claim(tx, server.context.session)) if turn.kind == "task"]
     outcome = await task_turn.work(server.context, turn)
     await cloud.store.run(outcome.write)
     yield cloud, id_

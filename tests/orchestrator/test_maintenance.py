@@ -1,6 +1,5 @@
 """Maintenance of a host: machines move, or stop where their disks are; the host is empty, or it is said why not."""
 
-
 import pytest
 import sqlalchemy as sa
 

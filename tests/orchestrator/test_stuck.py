@@ -45,9 +45,7 @@ def test_a_machine_that_keeps_dying_is_started_ever_more_slowly_and_told_of():
         assert [5.0, 15.0] <= waits[3:]
         assert waits == sorted(waits), waits
         assert cloud.clock.now() - begin < 120
-        assert 1 == len(
-            [text for text in await tale.alerts() if "keeps dying" in text and "stopVirtualMachine" in text]
-        )
+        assert 1 == len([text for text in await tale.alerts() if "keeps dying" in text and "stopVirtualMachine" in text])
         await cloud.clock.sleep(1300)
         driver.kill(row.uuid, 1)
         await cloud.clock.sleep(2)

@@ -195,12 +195,8 @@ def test_system_vms_say_which_template_they_run():
     async def story(tale: Tale) -> None:
         guest = await tale.cloud.guest(await tale.cloud.network(tale.zone_id), "g")
         machine = tables.machine
-        await tale.until(
-            lambda tx: tx.one(sa.select(machine.c.id).where(machine.c.id == guest, machine.c.power == "running"))
-        )
-        (row,) = [
-            row for row in await tale.ask("listTemplates", templatefilter="all") if row["templatetype"] == "SYSTEM"
-        ]
+        await tale.until(lambda tx: tx.one(sa.select(machine.c.id).where(machine.c.id == guest, machine.c.power == "running")))
+        (row,) = [row for row in await tale.ask("listTemplates", templatefilter="all") if row["templatetype"] == "SYSTEM"]
         assert ("SystemVM Template (Simulator)", "RAW", True) == (row["name"], row["format"], row["isready"])
         for shown in (*await tale.ask("listRouters"), *await tale.ask("listSystemVms")):
             assert (row["id"], row["name"]) == (shown["templateid"], shown["templatename"])

@@ -88,9 +88,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("wanted", "placements", "step"), CASES)
-def test_the_next_step_of_a_machine(
-    wanted: MachineWanted, placements: tuple[PlacementSeen, ...], step: plans.MachineStep
-):
+def test_the_next_step_of_a_machine(wanted: MachineWanted, placements: tuple[PlacementSeen, ...], step: plans.MachineStep):
     """One line of the table."""
     assert step == plan_machine(wanted, placements)
 

@@ -120,18 +120,14 @@ def test_the_next_act_of_a_placement(wanted: PlacementWanted, sight: MachineSeen
 @pytest.mark.parametrize("wanted", ["running", "stopped", "gone"])
 def test_unknown_is_never_absent(wanted: str):
     """A host that cannot look is waited for, whatever is wanted; nothing is made, stopped or called settled."""
-    assert plans.Wait(5, "the host cannot look: the driver is away") == plan_placement(
-        want(wanted), seen(Power.UNKNOWN), 1e6
-    )
+    assert plans.Wait(5, "the host cannot look: the driver is away") == plan_placement(want(wanted), seen(Power.UNKNOWN), 1e6)
 
 
 @pytest.mark.parametrize("wanted", ["running", "stopped", "gone"])
 @pytest.mark.parametrize("power", [power for power in Power if power is not Power.UNKNOWN])
 def test_an_operation_in_flight_is_waited_for(wanted: str, power: Power):
     """A second act beside one that is under way would race it."""
-    assert plans.Wait(1, "ensure-running is under way") == plan_placement(
-        want(wanted), seen(power, busy="ensure-running"), 0.0
-    )
+    assert plans.Wait(1, "ensure-running is under way") == plan_placement(want(wanted), seen(power, busy="ensure-running"), 0.0)
 
 
 def test_a_machine_whose_agent_never_comes_is_started_again():

@@ -17,8 +17,7 @@ NETWORK = NetworkFacts(
     mtu=1500, source_nat="203.0.113.10", egress_default_allow=False,
 )  # fmt: skip
 GUESTS = tuple(
-    GuestFacts(mac=f"02:00:00:00:00:{n:02x}", address=f"10.1.1.{n}", hostname=f"g{n}", is_default=True)
-    for n in range(5, 9)
+    GuestFacts(mac=f"02:00:00:00:00:{n:02x}", address=f"10.1.1.{n}", hostname=f"g{n}", is_default=True) for n in range(5, 9)
 )
 
 

@@ -44,9 +44,7 @@ def test_the_brake(zone: Health, share: float, expected: Brake):
     assert expected is brake(zone, share)
 
 
-healths = st.builds(
-    health, st.integers(0, 500), died=st.integers(0, 500), away=st.integers(0, 500), on=st.integers(0, 5)
-)
+healths = st.builds(health, st.integers(0, 500), died=st.integers(0, 500), away=st.integers(0, 500), on=st.integers(0, 5))
 ORDER = [Brake.OFF, Brake.ELSEWHERE, Brake.EVERYWHERE]
 
 

@@ -67,9 +67,7 @@ def test_it_is_later_soon_and_once(interval: Interval, minute: int, hour: int, d
     schedule = parse(interval, text, zone)
     due = next_due(schedule, after)
     assert after < due <= after + LONGEST[interval]
-    assert (
-        due == next_due(schedule, due - 1) == next_due(schedule, max(after, due - timedelta(minutes=7).total_seconds()))
-    )
+    assert due == next_due(schedule, due - 1) == next_due(schedule, max(after, due - timedelta(minutes=7).total_seconds()))
 
 
 @pytest.mark.parametrize(

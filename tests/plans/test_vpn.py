@@ -27,9 +27,7 @@ def test_without_the_service_there_is_no_vpn():
 
 
 def test_the_order_of_users_says_nothing():
-    other = RemoteAccess(
-        **{name: getattr(ACCESS, name) for name in ACCESS.__struct_fields__} | {"users": ACCESS.users[::-1]}
-    )
+    other = RemoteAccess(**{name: getattr(ACCESS, name) for name in ACCESS.__struct_fields__} | {"users": ACCESS.users[::-1]})
     assert document(facts(vpn=ACCESS, network=SERVED)) == document(facts(vpn=other, network=SERVED))
 
 

@@ -142,9 +142,7 @@ class Cloud:
     async def _begin(self, alone: bool) -> "Server":
         if not self._sown:
             self._sown = True
-            sow = functools.partial(
-                seed.sow, ids=self.ids, vault=self.vault, version="test", admin_password_hash=seed.LOCKED
-            )
+            sow = functools.partial(seed.sow, ids=self.ids, vault=self.vault, version="test", admin_password_hash=seed.LOCKED)
             await self.store.run(sow)
         session = self.ids.uuid()
 

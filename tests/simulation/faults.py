@@ -43,9 +43,7 @@ class Counter:
 
 Strike = Callable[[Cloud, str], Awaitable[None]]
 ALL = os.environ.get("SIMULATION_ALL") == "1"
-HOSTS_OWN = (
-    "handover."  # fault points in the middle of what a host does by itself: a server that stands still is not there
-)
+HOSTS_OWN = "handover."  # fault points in the middle of what a host does by itself: a server that stands still is not there
 ENOUGH = 3  # bad ends; further ones would tell nobody anything
 PHASES = ("host.call.sent", "host.do.received", "host.do.done", "host.call.answered")
 Story = Callable[[Cloud], Awaitable[None]]
@@ -83,9 +81,7 @@ class Forks:
         self._at_once = at_once
         self._phases = dict.fromkeys(PHASES, 0)
         self._last: object = None
-        self._running: dict[
-            int, tuple[int, IO[str]]
-        ] = {}  # process id -> fault point, and where it writes why it failed
+        self._running: dict[int, tuple[int, IO[str]]] = {}  # process id -> fault point, and where it writes why it failed
         self._failed: list[str] = []
         self._why: IO[str]
 

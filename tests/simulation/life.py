@@ -95,9 +95,7 @@ def _one_machine(row: Row, power: Power) -> None:
 
 def _addresses(tx: Tx) -> None:
     free = tx.all(
-        sa.select(tables.public_ip).where(
-            tables.public_ip.c.state == "Free", tables.public_ip.c.network_id.is_not(None)
-        )
+        sa.select(tables.public_ip).where(tables.public_ip.c.state == "Free", tables.public_ip.c.network_id.is_not(None))
     )
     assert [] == list(free), "a free address belongs to a network"
     table = tables.machine

@@ -47,11 +47,7 @@ def _at_work(tx: Tx, row: Row) -> str:
         return "it is not running"
     if row.wanted == "stopped" and row.power not in ("stopped", "absent"):
         return "it is not stopped"
-    if (
-        row.wanted == "running"
-        and row.kind in SYSTEM
-        and (row.document_live != row.document_wanted or not row.agent_up)
-    ):
+    if row.wanted == "running" and row.kind in SYSTEM and (row.document_live != row.document_wanted or not row.agent_up):
         return "its document is not live"
     if any(one.settled < one.told for one in machines.placements_of(tx, row.id)):
         return "its host is at work"
@@ -68,9 +64,7 @@ async def faults(cloud: Cloud) -> list[str]:
 def _hosts(tx: Tx, seen: dict[int, tuple[MachineSeen, ...]]) -> Iterator[str]:
     """Each host has what its placements say, and nothing else; each machine runs once, or not at all."""
     rows = {row.uuid: row for row in tx.rows(tables.machine, "1 = 1")}
-    placed = {
-        (row.host_id, row.machine_id, row.incarnation): row for row in tx.rows(tables.placement, "removed is null")
-    }
+    placed = {(row.host_id, row.machine_id, row.incarnation): row for row in tx.rows(tables.placement, "removed is null")}
     running: dict[str, int] = {}
     for host, machines_ in seen.items():
         for one in machines_:
@@ -126,8 +120,7 @@ ADDRESSES = {
     "and m.redundant_state = 'PRIMARY' and m.removed is null)",
     "a machine that is gone is placed": "select p.id from placement p join machine m on m.id = p.machine_id "
     "where p.removed is null and m.removed is not null",
-    "a machine is placed twice": "select machine_id from placement where removed is null group by machine_id "
-    "having count(*) > 1",
+    "a machine is placed twice": "select machine_id from placement where removed is null group by machine_id having count(*) > 1",
     "a stray is there": "select machine from stray where removed is null",
     "a part of a job is open": "select id from job_part where state = 0",
     "a turn is about a machine that is gone": "select id from turn where kind = 'machine' and id in "

@@ -33,9 +33,7 @@ class Tenants:
     async def settle_in(self) -> None:
         """Offerings and networks; nobody waits for anything."""
         self._zone = (await self._client.one("listZones"))["id"]
-        offering = await self._ask(
-            "createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128
-        )
+        offering = await self._ask("createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128)
         self._offering = offering["id"]
         of = await self._client.one("listNetworkOfferings", name="DefaultIsolatedNetworkOfferingWithSourceNatService")
         for number in range(NETWORKS):
@@ -115,9 +113,7 @@ class Tenants:
         """Somewhere to go."""
         port = self._rng.randint(1, 60000)
         network = self._rng.choice(self._networks)
-        return await self._call(
-            "createEgressFirewallRule", networkid=network, protocol="tcp", startport=port, endport=port
-        )
+        return await self._call("createEgressFirewallRule", networkid=network, protocol="tcp", startport=port, endport=port)
 
     async def restart_network(self) -> str:
         """With clean-up or without."""

@@ -119,9 +119,7 @@ def _stop_by_job(tx: Tx) -> None:
     user = {"user_id": 2, "account_id": 2, "domain_id": 1, "domain_path": "/1/"}
     job = tx.insert(tables.job, uuid="job", command="stopVirtualMachine", params={}, instance_type="VirtualMachine",
                     instance_uuid=guest.uuid, instance_id=guest.id, deadline=tx.now + 1e6, created=tx.now, **user)  # fmt: skip
-    tx.insert(
-        tables.job_part, job_id=job, kind=part.kind, thing_id=part.id, wish=part.wish, outcome="stopped", error=""
-    )
+    tx.insert(tables.job_part, job_id=job, kind=part.kind, thing_id=part.id, wish=part.wish, outcome="stopped", error="")
 
 
 def two_claimers() -> None:

@@ -1,6 +1,5 @@
 """The stories of the simulation with all rows in a real PostgreSQL: the same SQL, the same ends."""
 
-
 import pytest
 
 from tests.simulation.cloud import Cloud

@@ -73,9 +73,7 @@ def test_a_chain_ends_where_the_setting_says():
     async def main(cloud: Cloud) -> None:
         volume = await a_volume(cloud)
         await cloud.store.run(
-            lambda tx: tx.insert(
-                tables.setting, scope="global", scope_id=0, name="snapshot.delta.max", value="2", updated=tx.now
-            )
+            lambda tx: tx.insert(tables.setting, scope="global", scope_id=0, name="snapshot.delta.max", value="2", updated=tx.now)
         )
         rows = [await taken(cloud, volume, f"s{number}") for number in range(5)]
         assert [None, rows[0].id, rows[1].id, None, rows[3].id] == [row.parent_id for row in rows]
@@ -91,13 +89,9 @@ def test_a_template_is_made_of_a_snapshot_and_outlives_it():
         def start(tx: Tx) -> tuple[int, str]:
             row = tx.get(tables.volume, volume)
             assert row is not None
-            template = tx.insert(
-                tables.template, uuid=cloud.ids.uuid(), name="t", format="QCOW2", created=tx.now, **OWNER
-            )
+            template = tx.insert(tables.template, uuid=cloud.ids.uuid(), name="t", format="QCOW2", created=tx.now, **OWNER)
             tx.insert(tables.template_copy, template_id=template, zone_id=row.zone_id, created=tx.now)
-            _, part = snapshots.new(
-                tx, cloud.ids, row, "t", snapshots.TEMPLATE, template_id=template, source_id=snapshot.id
-            )
+            _, part = snapshots.new(tx, cloud.ids, row, "t", snapshots.TEMPLATE, template_id=template, source_id=snapshot.id)
             return template, open_job(tx, part)
 
         template, job = await cloud.store.run(start)

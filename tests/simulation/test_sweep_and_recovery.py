@@ -182,9 +182,7 @@ def test_a_read_only_server_does_no_turn_of_any_kind():
         async with cloud.world():
             async with cloud.running_server():
                 zone = await cloud.zone()
-                await cloud.until(
-                    lambda tx: len([r for r in tx.rows(tables.machine, "1 = 1") if running(r.id)(tx)]) == 2
-                )
+                await cloud.until(lambda tx: len([r for r in tx.rows(tables.machine, "1 = 1") if running(r.id)(tx)]) == 2)
                 await cloud.clock.sleep(5)
             await cloud.store.run(lambda tx: tx.sql("update cloud set read_only = :yes", yes=True))
             await cloud.store.run(lambda tx: _wants(tx, cloud, zone))
@@ -220,14 +218,10 @@ def _listen(host, asked: list[str]) -> None:
 def _wants(tx: Tx, cloud: Cloud, zone: int) -> None:
     """Work of every kind."""
     life = {"created": tx.now}
-    template = tx.insert(
-        tables.template, uuid=cloud.ids.uuid(), name="t", format="QCOW2", url="http://x/t", **life, **OWNER
-    )
+    template = tx.insert(tables.template, uuid=cloud.ids.uuid(), name="t", format="QCOW2", url="http://x/t", **life, **OWNER)
     templates.want_copy(tx, template, zone)
     (host,) = tx.rows(tables.host, "1 = 1")
-    pool = tx.insert(
-        tables.storage_pool, uuid=cloud.ids.uuid(), zone_id=zone, host_id=host.id, name="p", path="/p", **life
-    )
+    pool = tx.insert(tables.storage_pool, uuid=cloud.ids.uuid(), zone_id=zone, host_id=host.id, name="p", path="/p", **life)
     image = tx.insert(
         tables.pool_image,
         pool_id=pool,

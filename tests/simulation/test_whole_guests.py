@@ -15,8 +15,7 @@ from tests.simulation.loop import run
 from tests.simulation.volume_life import a_volume, host_of, open_job, over
 
 POINTS = tuple(
-    f"vmsnapshot {what}"
-    for what in ("claimed", "before release", "released", "before keep", "before revert", "before forget")
+    f"vmsnapshot {what}" for what in ("claimed", "before release", "released", "before keep", "before revert", "before forget")
 )
 
 

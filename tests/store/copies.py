@@ -1,7 +1,7 @@
 """Databases in memory that start as copies: all migrations take half a second, and thousands of tests want an empty one.
 
-    store = copied(empty_database(), clock)
-    whole = contents(store)                       # as it is now, for another copy
+store = copied(empty_database(), clock)
+whole = contents(store)                       # as it is now, for another copy
 """
 
 import functools

@@ -127,9 +127,7 @@ async def test_a_sqlite_file_that_is_full_or_locked_is_away_and_comes_back(tmp_p
     ((pages,),) = await store.read(lambda tx: tx.sql("select page_count from pragma_page_count"))
     await store.run(lambda tx: tx.sql(f"pragma max_page_count={pages}"))
     with pytest.raises(DatabaseAway, match="full"):
-        await store.run(
-            lambda tx: [tx.insert(tables.zone, uuid=str(n), name="z" * 500, created=0.0) for n in range(500)]
-        )
+        await store.run(lambda tx: [tx.insert(tables.zone, uuid=str(n), name="z" * 500, created=0.0) for n in range(500)])
     await store.run(lambda tx: tx.sql("pragma max_page_count=1000000"))
     assert 0 == await store.read(lambda tx: len(tx.all(sa.select(tables.zone.c.id))))
     await store.run(add)

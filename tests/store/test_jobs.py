@@ -16,9 +16,7 @@ from tests.store.conftest import Stage
 
 async def sown(stage: Stage) -> None:
     """Jobs belong to somebody."""
-    await stage.store.run(
-        lambda tx: seed.sow(tx, SystemIds(), Vault(b"k" * 32), version="test", admin_password_hash=seed.LOCKED)
-    )
+    await stage.store.run(lambda tx: seed.sow(tx, SystemIds(), Vault(b"k" * 32), version="test", admin_password_hash=seed.LOCKED))
 
 
 async def open_job(stage: Stage, *parts: Part, **more: object) -> str:

@@ -187,7 +187,6 @@ async def test_values_come_back_as_they_went(stage: Stage):
     assert again is not None and ({"c": "%"}, 2.0) == (again.details, again.removed)
     assert [(2**40,)] == await stage.store.run(
         lambda tx: (
-            tx.sql("update cloud set epoch = :big returning epoch", big=2**40)
-            or tx.sql("select :big + 0 as big", big=2**40)
+            tx.sql("update cloud set epoch = :big returning epoch", big=2**40) or tx.sql("select :big + 0 as big", big=2**40)
         )
     )

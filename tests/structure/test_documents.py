@@ -48,9 +48,7 @@ def test_modules_that_are_named_exist(document: Path):
     """Also those that are named without their folder."""
     named = {word for word in words_of_code(document) if re.fullmatch(r"[a-z_]+\.(py|jsonl|toml)", word)}
     assert [
-        name
-        for name in sorted(named - FORBIDDEN)
-        if not any(ROOT.glob(f"[!.]*/**/{name}")) and not (ROOT / name).exists()
+        name for name in sorted(named - FORBIDDEN) if not any(ROOT.glob(f"[!.]*/**/{name}")) and not (ROOT / name).exists()
     ] == []
 
 

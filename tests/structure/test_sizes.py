@@ -60,21 +60,13 @@ def test_files_are_small():
 
 
 def test_every_module_says_what_it_is_for():
-    without = [
-        str(path.relative_to(ROOT))
-        for path in modules("sysvm", "bench", "docs")
-        if ast.get_docstring(tree(path)) is None
-    ]
+    without = [str(path.relative_to(ROOT)) for path in modules("sysvm", "bench", "docs") if ast.get_docstring(tree(path)) is None]
     assert without == []
 
 
 def test_nothing_is_left_for_later():
     here = Path(__file__)
-    texts = {
-        path: path.read_text(errors="replace")
-        for path in files()
-        if path != here and path.suffix not in (".svg", ".png")
-    }
+    texts = {path: path.read_text(errors="replace") for path in files() if path != here and path.suffix not in (".svg", ".png")}
     assert [str(path.relative_to(ROOT)) for path, text in texts.items() if MARK.search(text)] == []
 
 

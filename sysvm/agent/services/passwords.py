@@ -65,9 +65,7 @@ def _keep(path: Path, mark: str) -> None:
 
 def response(body: bytes) -> bytes:
     """A whole HTTP answer."""
-    head = (
-        f"HTTP/1.0 200 OK\r\nServer: Password Server\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"HTTP/1.0 200 OK\r\nServer: Password Server\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -41,9 +41,7 @@ def domain(row: Row, parent: Row | None, *, has_child: bool, standings: Mapping[
     return answer | limits(standings)
 
 
-def account(
-    row: Row, users: Sequence[dict[str, Any]], standings: Mapping[Kind, Standing], running: int
-) -> dict[str, Any]:
+def account(row: Row, users: Sequence[dict[str, Any]], standings: Mapping[Kind, Standing], running: int) -> dict[str, Any]:
     """An account; the row carries role and domain."""
     answer: dict[str, Any] = {
         "id": row.uuid, "name": row.name, "accounttype": row.type, "roleid": row.role_uuid, "roletype": row.role_type,
@@ -92,9 +90,7 @@ def role_permission(row: Row, of: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def project(
-    row: Row, tags: Sequence[dict[str, Any]], standings: Mapping[Kind, Standing], running: int
-) -> dict[str, Any]:
+def project(row: Row, tags: Sequence[dict[str, Any]], standings: Mapping[Kind, Standing], running: int) -> dict[str, Any]:
     """A project; the row carries owner, domain and the name of the project's own account."""
     answer: dict[str, Any] = {
         "id": row.uuid, "name": row.name, "displaytext": row.display_text, "state": row.state,

@@ -46,9 +46,7 @@ def internal(row: Row, guests: Sequence[Row], tags: Tags) -> dict[str, Any]:
         "sourceipaddress": unpack_address(row.source_address),
         "sourceipaddressnetworkid": row.network_uuid,
         "fordisplay": bool(row.for_display),
-        "loadbalancerrule": [
-            {"sourceport": row.first_port, "instanceport": row.private_first_port, "state": row.state}
-        ],
+        "loadbalancerrule": [{"sourceport": row.first_port, "instanceport": row.private_first_port, "state": row.state}],
         "loadbalancerinstance": [
             {
                 "id": guest.uuid,

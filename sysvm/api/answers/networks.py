@@ -110,8 +110,7 @@ def services(offered: dict[str, Any]) -> list[dict[str, Any]]:
                 "name": name,
                 "provider": [{"name": provider}],
                 "capability": [
-                    {"name": key, "value": str(value), "canchooseservicecapability": False}
-                    for key, value in capabilities.items()
+                    {"name": key, "value": str(value), "canchooseservicecapability": False} for key, value in capabilities.items()
                 ],
             }
         )

@@ -168,8 +168,6 @@ def vpc_offering(row: Row, places: Places) -> dict[str, Any]:
 
 def _services(rows: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, Any]]:
     return [
-        service(
-            name, [{"name": who} for who in chosen.get("providers") or [chosen["provider"]]], chosen.get("capabilities")
-        )
+        service(name, [{"name": who} for who in chosen.get("providers") or [chosen["provider"]]], chosen.get("capabilities"))
         for name, chosen in (rows or {}).items()
     ]

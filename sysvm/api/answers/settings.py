@@ -25,9 +25,7 @@ def configuration(setting: Setting, stored: str | None, scope: str = "") -> dict
         answer["options"] = ",".join(setting.options)
     if not setting.hidden:
         value = stored if stored is not None else setting.default
-        answer |= {
-            name: text for name, text in (("value", value), ("defaultvalue", setting.default)) if text is not None
-        }
+        answer |= {name: text for name, text in (("value", value), ("defaultvalue", setting.default)) if text is not None}
     return answer
 
 

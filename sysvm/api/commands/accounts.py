@@ -77,9 +77,7 @@ def create_account(call: Call) -> Reply:
 
 def new_user(call: Call) -> NewUser:
     """The user that createAccount and createUser describe; the hash was made before the transaction."""
-    return NewUser(
-        call["username"], call.extra, call["firstname"], call["lastname"], call["email"], call.get("timezone", "")
-    )
+    return NewUser(call["username"], call.extra, call["firstname"], call["lastname"], call["email"], call.get("timezone", ""))
 
 
 def check_password(call: Call, domain_id: int) -> None:

@@ -30,9 +30,7 @@ def list_alerts(call: Call) -> Rows:
     def answer(_tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
         return [alert(row) for row in rows]
 
-    return list_rows(
-        call, statement, table, answer, equal={"name": table.c.name}, keyword=(table.c.subject, table.c.name)
-    )
+    return list_rows(call, statement, table, answer, equal={"name": table.c.name}, keyword=(table.c.subject, table.c.name))
 
 
 def _type(call: Call, name: str) -> AlertType:

@@ -30,9 +30,7 @@ MOST_DAYS = 825
 PERIOD = "ca.framework.cert.validity.period"
 SEALED = "sealed_certificate"
 
-_dns = re.compile(
-    r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE
-)
+_dns = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 
 
 def _check_provider(call: Call) -> None:
@@ -132,9 +130,7 @@ def revoke_certificate(call: Call) -> Reply:
     host = call.tx.get(tables.host, row.host_id)
     assert host is not None
     if call.get("cn") and call["cn"] not in (host.uuid, host.name):
-        raise Refused(
-            f"The certificate with serial {call['serial']} is host {host.name}'s ({host.uuid}), not {call['cn']}'s"
-        )
+        raise Refused(f"The certificate with serial {call['serial']} is host {host.name}'s ({host.uuid}), not {call['cn']}'s")
     if row.revoked is None:
         call.tx.update(tables.host_certificate, row.id, revoked=call.now)
         _cut(call, host)

@@ -58,9 +58,7 @@ def _server(call: Call) -> str:
         certificate, restored = pem.read_certificate(call["certificate"])
         key, also = pem.read_key(call["privatekey"])
     except Refused as refused:
-        raise Refused(
-            f"{FAILED}Certificate validation failed due to exception for domain: {domain}: {refused.text}"
-        ) from None
+        raise Refused(f"{FAILED}Certificate validation failed due to exception for domain: {domain}: {refused.text}") from None
     leaf = certificates.Leaf(pem.certificate_pem(certificate), pem.key_pem(key), domain)
     if found := certificates.problems(leaf, certificates.members(call.tx), call.now):
         what = f"Invalid parameter found in (certificate, key, domainSuffix) tuple for domain: {domain}"
@@ -109,9 +107,7 @@ def _member(call: Call) -> str:
     if not wrong:
         return _sentence(UPDATED, LIVE if certificates.is_served(call.tx) else "", restored)
     _complain(call.tx, "; ".join(wrong))
-    return _sentence(
-        UPDATED, f"the last good chain stays live, for what is stored does not fit yet: {wrong[0]}", restored
-    )
+    return _sentence(UPDATED, f"the last good chain stays live, for what is stored does not fit yet: {wrong[0]}", restored)
 
 
 def _complain(tx: Tx, why: str) -> None:

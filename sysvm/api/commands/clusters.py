@@ -124,9 +124,7 @@ def _other_hypervisor(call: Call, cluster: Row) -> str:
     wanted = places.hypervisor(call["hypervisor"], simulated=cluster.hypervisor == "VMware")
     hosts = zones.living(call.tx, tables.host, tables.host.c.cluster_id == cluster.id)
     if wanted != cluster.hypervisor and hosts:
-        raise Refused(
-            f"The cluster {cluster.name} has {hosts} hosts of {cluster.hypervisor}; its hypervisor can't change"
-        )
+        raise Refused(f"The cluster {cluster.name} has {hosts} hosts of {cluster.hypervisor}; its hypervisor can't change")
     return wanted
 
 

@@ -37,9 +37,7 @@ def running(row: Row) -> Row:
     """The machine, if its agent can be asked. Raises Refused."""
     state = machine_rows.state_of(row)
     if state != "Running":
-        raise Refused(
-            f"Unable to execute diagnostics on {row.name}: it is {state}, it must be Running", Why.UNAVAILABLE
-        )
+        raise Refused(f"Unable to execute diagnostics on {row.name}: it is {state}, it must be Running", Why.UNAVAILABLE)
     return row
 
 

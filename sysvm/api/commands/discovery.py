@@ -44,17 +44,13 @@ def _described(name: str) -> dict[str, Any]:
 
 def _related(command: Command) -> str:
     """Other commands that answer the same object."""
-    same = (
-        other.name for other in catalogue.commands().values() if other.shape == command.shape and other is not command
-    )
+    same = (other.name for other in catalogue.commands().values() if other.shape == command.shape and other is not command)
     return "" if command.shape in ("", "success") else ",".join(sorted(handlers.names() & set(same)))
 
 
 def _param(param: Param) -> dict[str, Any]:
     name = param.name.lower()
-    about = PARAMS.get(name) or (
-        f"the UUID of the {name.removesuffix('id')}" if param.type == "uuid" else f"the {name}"
-    )
+    about = PARAMS.get(name) or (f"the UUID of the {name.removesuffix('id')}" if param.type == "uuid" else f"the {name}")
     return {
         "name": param.name, "description": about, "type": param.type, "length": param.length, "required": param.required,
     }  # fmt: skip

@@ -28,9 +28,7 @@ def domain_answers(tx: Tx, rows: Sequence[Row], *, with_limits: bool = True) -> 
     with_children = accounts.domains_with_children(tx, [row.id for row in rows])
     standings = limits.standings_of_domains(tx, [(row.id, row.id_path) for row in rows]) if with_limits else {}
     return [
-        answers.domain(
-            row, by_id.get(row.parent_id), has_child=row.id in with_children, standings=standings.get(row.id, {})
-        )
+        answers.domain(row, by_id.get(row.parent_id), has_child=row.id in with_children, standings=standings.get(row.id, {}))
         for row in rows
     ]
 

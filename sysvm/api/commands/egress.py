@@ -17,9 +17,7 @@ def create_egress_firewall_rule(call: Call) -> Reply:
     network = usable_network(call, call["networkid"], "networkid")
     call.check_access(tables.network, network)
     if network.guest_type != "Isolated":
-        raise Refused(
-            f"Egress firewall rules are supported on isolated networks only; {network.name} is {network.guest_type}"
-        )
+        raise Refused(f"Egress firewall rules are supported on isolated networks only; {network.name} is {network.guest_type}")
     rule_lists.need_service(call.tx, network.id, "Firewall")
     match = rule_lists.match_of(call, firewall.EGRESS_PROTOCOLS)
     sources = firewall.egress_sources(call.get("cidrlist", ()), network.cidr)

@@ -32,9 +32,7 @@ def create_ipv6_firewall_rule(call: Call) -> Reply:
     return rule_lists.changed(call, row, f"Creating ipv6 firewall rule for network {network.uuid}")
 
 
-def _refuse_conflict(
-    tx: Tx, network_id: int, way: str, match: Match, ends: firewall6.Ends, but: int | None = None
-) -> None:
+def _refuse_conflict(tx: Tx, network_id: int, way: str, match: Match, ends: firewall6.Ends, but: int | None = None) -> None:
     standing = [
         rule_lists.standing(row)
         for row in rules6.of_network(tx, network_id, way)

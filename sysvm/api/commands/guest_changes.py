@@ -51,9 +51,7 @@ def _tell_routers(tx: Tx, machine_id: int) -> tuple[Part, ...]:
 
 
 def _one(call: Call, row: Row, text: str) -> One:
-    return One(
-        answer(call.tx, row.id, admin=is_admin(call.caller)), call.about(ABOUT, row), f"{text} Vm Id: {row.uuid}"
-    )
+    return One(answer(call.tx, row.id, admin=is_admin(call.caller)), call.about(ABOUT, row), f"{text} Vm Id: {row.uuid}")
 
 
 # ---------------------------------------------------------------- update
@@ -115,9 +113,7 @@ def scale_virtual_machine(call: Call) -> Reply:
     """The same as a job. A running guest is refused: no host driver changes one while it runs."""
     row = the_guest(call)
     if machine_rows.state_of(row) == "Running":
-        raise Refused(
-            "Dynamically scaling virtual machines is disabled for this zone, please stop the vm and scale it then"
-        )
+        raise Refused("Dynamically scaling virtual machines is disabled for this zone, please stop the vm and scale it then")
     _change_offering(call, row)
     return Accepted((), call.about(ABOUT, row), f"upgrading Vm Id: {row.uuid}")
 
@@ -223,9 +219,7 @@ def reset_ssh_key_for_virtual_machine(call: Call) -> Reply:
     call.tx.update(tables.machine, row.id, **held, **password)
     parts = _tell_routers(call.tx, row.id)
     secret = guest_keys.secret_params(password.get("password"))
-    return Accepted(
-        parts, call.about(ABOUT, row), f"resetting SSH keys of Vm Id: {row.uuid}", secret, secret=bool(secret)
-    )
+    return Accepted(parts, call.about(ABOUT, row), f"resetting SSH keys of Vm Id: {row.uuid}", secret, secret=bool(secret))
 
 
 @handler("getVMPassword")

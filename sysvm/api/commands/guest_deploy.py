@@ -161,9 +161,7 @@ def _hypervisor(call: Call, image: Row) -> str:
     return found
 
 
-def _disks(
-    call: Call, image: Row, offering: Row, disk: Row | None, details: dict[str, str]
-) -> tuple[NewDisk, ...]:
+def _disks(call: Call, image: Row, offering: Row, disk: Row | None, details: dict[str, str]) -> tuple[NewDisk, ...]:
     if image.is_iso:
         if disk is None:
             raise Refused("Installing from ISO requires a disk offering to be specified for the root disk.")

@@ -42,9 +42,7 @@ def keys(call: Call, owner: Owner) -> Keys:
     public = []
     for name in names:
         found = call.tx.value(
-            sa.select(table.public_key).where(
-                table.name == name, table.account_id == owner.account_id, table.removed.is_(None)
-            )
+            sa.select(table.public_key).where(table.name == name, table.account_id == owner.account_id, table.removed.is_(None))
         )
         if found is None:
             raise Refused(f"A key pair with name '{name}' does not exist for the account of the vm")

@@ -40,9 +40,7 @@ def chosen(call: Call, zone: Row, owner: Owner) -> list[Plug]:
     else:
         plugs = [Plug(_default(call, zone, owner))]
     if not listed:
-        plugs[0] = Plug(
-            plugs[0].network, call.get("ipaddress") or None, _mac(call), call.get("ip6address") or None
-        )
+        plugs[0] = Plug(plugs[0].network, call.get("ipaddress") or None, _mac(call), call.get("ip6address") or None)
     for plug in plugs:
         check(call, plug.network, zone, owner)
     if len({plug.network.id for plug in plugs}) < len(plugs):

@@ -28,9 +28,7 @@ def create_guest_network_ipv6_prefix(call: Call) -> Reply:
     zone = call.need(tables.zone, "zoneid")
     cidr = ranges6.prefix(call["prefix"])
     public_ranges6.free_of_others(call.tx, cidr)
-    id_ = call.tx.insert(
-        tables.guest_prefix6, uuid=call.ids.uuid(), zone_id=zone.id, cidr=str(cidr), created=call.now
-    )
+    id_ = call.tx.insert(tables.guest_prefix6, uuid=call.ids.uuid(), zone_id=zone.id, cidr=str(cidr), created=call.now)
     row = call.tx.get(tables.guest_prefix6, id_)
     assert row is not None
     return Accepted((), call.about(ABOUT, row), f"Creating guest IPv6 prefix {cidr} for zone={zone.name}")

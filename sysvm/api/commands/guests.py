@@ -120,9 +120,7 @@ def _around(call: Call) -> list[sa.ColumnElement[bool]]:
         on = sa.select(nic.machine_id).where(nic.network_id == network.id, nic.removed.is_(None))
         found.append(machine.id.in_(on))
     if (pool := call.row(tables.storage_pool, "storageid")) is not None:
-        found.append(
-            machine.id.in_(sa.select(volume.machine_id).where(volume.pool_id == pool.id, volume.removed.is_(None)))
-        )
+        found.append(machine.id.in_(sa.select(volume.machine_id).where(volume.pool_id == pool.id, volume.removed.is_(None))))
     for name, column in (("templateid", machine.template_id), ("isoid", machine.iso_id)):
         if (image := call.row(tables.template, name, check=False)) is not None:
             found.append(column == image.id)
@@ -226,9 +224,7 @@ def expunge_virtual_machine(call: Call) -> Reply:
     """A destroyed guest is gone for good."""
     row = the_guest(call, destroyed=True)
     if not _may_expunge(call):
-        raise Refused(
-            "Expunging a vm is allowed to administrators only (allow.user.expunge.recover.vm)", Why.NOT_ALLOWED
-        )
+        raise Refused("Expunging a vm is allowed to administrators only (allow.user.expunge.recover.vm)", Why.NOT_ALLOWED)
     if row.destroyed is None:
         raise Refused("Please destroy vm with specified vmId before expunge")
     return _accepted(call, row, "expunging", guests.expunge(call.tx, row))
@@ -239,9 +235,7 @@ def recover_virtual_machine(call: Call) -> Reply:
     """A destroyed guest is a stopped one again."""
     row = the_guest(call, destroyed=True)
     if not _may_expunge(call):
-        raise Refused(
-            "Recovering a vm is allowed to administrators only (allow.user.expunge.recover.vm)", Why.NOT_ALLOWED
-        )
+        raise Refused("Recovering a vm is allowed to administrators only (allow.user.expunge.recover.vm)", Why.NOT_ALLOWED)
     if row.destroyed is None:
         raise Refused(f"Vm {row.display_name} is not destroyed, so it can't be recovered")
     call.tx.update(tables.machine, row.id, destroyed=None)

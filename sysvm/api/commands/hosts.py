@@ -81,9 +81,7 @@ def add_host(call: Call) -> Reply:
     turns.wish(call.tx, "host", host_id, host=host_id)
     zones.changed(call.tx, zone.id)
     about = About("Host", host_id, answer["id"], address)
-    events.record(
-        call.tx, "HOST.ADD", f"Added host {address} to cluster {cluster.name}", actor=call.caller.actor, about=about
-    )
+    events.record(call.tx, "HOST.ADD", f"Added host {address} to cluster {cluster.name}", actor=call.caller.actor, about=about)
     return Rows([answer], 1)
 
 
@@ -234,9 +232,7 @@ def _management_address(held: Sequence[nics.NicRow]) -> str | None:
 def list_host_tags(call: Call) -> Reply:
     """Every tag of every host."""
     word = (call.get("keyword") or "").lower()
-    rows = [
-        {"id": f"{id_}-{tag}", "hostid": id_, "name": tag} for id_, tag in hosts.tags(call.tx) if word in tag.lower()
-    ]
+    rows = [{"id": f"{id_}-{tag}", "hostid": id_, "name": tag} for id_, tag in hosts.tags(call.tx) if word in tag.lower()]
     return slice_rows(call, rows)
 
 

@@ -39,9 +39,7 @@ def _extract(call: Call, row: Row, what: str) -> Reply:
     copy, store = found[0]
     machine = image_links.door(call.tx, copy.zone_id)
     if machine is None:
-        raise Refused(
-            "No secondary storage VM of the zone serves its public address now; try again later", Why.UNAVAILABLE
-        )
+        raise Refused("No secondary storage VM of the zone serves its public address now; try again later", Why.UNAVAILABLE)
     key = keys.ticket_key(call.tx, call.vault, call.ids)
     url = image_links.link(call.tx, key, image_links.of_template(row, copy, store), machine)
     params = {"url": call.vault.seal(url), "zone": copy.zone_id, "image": row.id}

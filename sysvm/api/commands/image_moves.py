@@ -51,9 +51,7 @@ def _check(source: Row, target: Row) -> None:
     if target.zone_id != source.zone_id:
         raise Refused(f"Image store {target.name} is in another zone than {source.name}: images move within a zone")
     if target.read_only:
-        raise Refused(
-            f"Image store {target.name} is read-only: make it writable with updateImageStore, or name another one"
-        )
+        raise Refused(f"Image store {target.name} is read-only: make it writable with updateImageStore, or name another one")
 
 
 def _leave(call: Call, source: Row, images: Sequence[Row]) -> None:

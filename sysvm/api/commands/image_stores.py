@@ -60,9 +60,7 @@ def add_image_store(call: Call) -> Reply:
     zones.changed(call.tx, zone.id)
     row = call.tx.get(store, store_id)
     assert row is not None
-    return One(
-        _answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}"
-    )
+    return One(_answer(call.tx, store_id), call.about("ImageStore", row), f"Added image store {name} to zone {zone.name}")
 
 
 def _can_be_added(call: Call, zone: Row, url: rules.ImageStoreUrl) -> None:
@@ -134,9 +132,7 @@ def delete_image_store(call: Call) -> Reply:
     """Removes a store on which nothing is that anybody wants. Nothing in its directory is deleted."""
     store = call.need(tables.image_store, "id")
     if count := storage_pools.snapshots_on(call.tx, store.id):
-        raise Refused(
-            f"Cannot delete image store {store.name}: there are {count} snapshots on it; delete them first", Why.IN_USE
-        )
+        raise Refused(f"Cannot delete image store {store.name}: there are {count} snapshots on it; delete them first", Why.IN_USE)
     if count := storage_pools.copies_on(call.tx, store.id):
         raise Refused(
             f"Cannot delete image store {store.name}: there are {count} templates or ISOs on it; delete them first",

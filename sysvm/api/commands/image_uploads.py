@@ -68,9 +68,7 @@ def the_door(call: Call, zone: Row) -> Row:
     """The secondary storage VM that an upload is sent to."""
     machine = image_links.door(call.tx, zone.id)
     if machine is None:
-        raise Refused(
-            "No secondary storage VM of the zone serves its public address now; try again later", Why.UNAVAILABLE
-        )
+        raise Refused("No secondary storage VM of the zone serves its public address now; try again later", Why.UNAVAILABLE)
     return machine
 
 

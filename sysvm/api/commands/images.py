@@ -305,9 +305,7 @@ def _account(call: Call, row: Row, name: str) -> int:
     """An account of the image's domain, which its owner may share with."""
     account = tables.account
     found: int | None = call.tx.value(
-        sa.select(account.c.id).where(
-            account.c.name == name, account.c.domain_id == row.domain_id, account.c.removed.is_(None)
-        )
+        sa.select(account.c.id).where(account.c.name == name, account.c.domain_id == row.domain_id, account.c.removed.is_(None))
     )
     if found is None:
         raise Refused(f"Unable to grant a launch permission to account {name}: there is none in the template's domain")
@@ -321,9 +319,7 @@ def permissions(call: Call, row: Row) -> Rows:
     account, project = tables.account, tables.project
     ids = row.permissions or []
     names = call.tx.all(sa.select(account.c.id, account.c.name).where(account.c.id.in_(ids)).order_by(account.c.name))
-    projects = call.tx.all(
-        sa.select(project.c.uuid, project.c.project_account_id).where(project.c.project_account_id.in_(ids))
-    )
+    projects = call.tx.all(sa.select(project.c.uuid, project.c.project_account_id).where(project.c.project_account_id.in_(ids)))
     theirs = {one.project_account_id for one in projects}
     domain = call.tx.get(tables.domain, row.domain_id)
     answer = {

@@ -25,9 +25,7 @@ ABOUT, VM = "InternalLbVmElement", "InternalLbVm"
 
 def _elements() -> sa.Select[Any]:
     provider = tables.service_provider
-    return sa.select(provider).where(
-        provider.c.name == PROVIDER, provider.c.removed.is_(None), provider.c.element_uuid != ""
-    )
+    return sa.select(provider).where(provider.c.name == PROVIDER, provider.c.removed.is_(None), provider.c.element_uuid != "")
 
 
 def _answer(row: Row) -> dict[str, Any]:

@@ -216,9 +216,7 @@ def _create_shared(call: Call, network: Row | None) -> Reply:
         if span.first <= IPv4Address(last) and IPv4Address(first) <= span.last:
             raise Refused(f"The range {span} overlaps the range {first}-{last} of this network")
         if ip_ranges.subnet(other) != span.subnet:
-            raise Refused(
-                f"The ranges of network {network.name} are of subnet {ip_ranges.subnet(other)}, not {span.subnet}"
-            )
+            raise Refused(f"The ranges of network {network.name} are of subnet {ip_ranges.subnet(other)}, not {span.subnet}")
     vlan = ranges.vlan(call.get("vlan") or (str(network.tag) if network.tag and network.isolation == "vlan" else None))
     range_id = add_range(
         call, span, "Guest", zone, vlan=vlan, network_id=network.id, physical_network_id=network.physical_network_id,
@@ -304,9 +302,7 @@ def _refill(call: Call, pool: Row, span: ranges.Span) -> None:
     outside = sa.or_(ip.c.address < first, ip.c.address > last)
     call.tx.change(sa.delete(ip).where(ip.c.ip_range_id == pool.id, outside))
     for address in ip_ranges.missing(call.tx, pool.id, first, last):
-        call.tx.insert(
-            ip, uuid=call.ids.uuid(), zone_id=pool.zone_id, ip_range_id=pool.id, address=address, created=call.now
-        )
+        call.tx.insert(ip, uuid=call.ids.uuid(), zone_id=pool.zone_id, ip_range_id=pool.id, address=address, created=call.now)
 
 
 def _vlan_range(call: Call) -> Row:
@@ -350,9 +346,7 @@ def dedicate_public_ip_range(call: Call) -> Reply:
         strangers = strangers.where(ip.c.account_id != account.id)
     if count := call.tx.value(strangers):
         raise Refused(f"{count} addresses of the range are used by others", Why.IN_USE)
-    call.tx.update(
-        tables.ip_range, pool.id, account_id=account.id if account is not None else None, domain_id=domain_id
-    )
+    call.tx.update(tables.ip_range, pool.id, account_id=account.id if account is not None else None, domain_id=domain_id)
     return _answer(call, pool.id, "Dedicated a public ip range")
 
 
@@ -374,9 +368,7 @@ def create_storage_range(call: Call) -> Reply:
     zone = call.tx.get(tables.zone, pod.zone_id)
     assert zone is not None
     if not zones.has_traffic(call.tx, zone.id, "Storage"):
-        raise Refused(
-            "No physical network of this zone carries Storage traffic; use addTrafficType(traffictype=Storage)"
-        )
+        raise Refused("No physical network of this zone carries Storage traffic; use addTrafficType(traffictype=Storage)")
     span = ranges.span(call["gateway"], call["netmask"], call["startip"], call.get("endip"))
     free_of_others(call.tx, span, "Storage", zone)
     vlan = ranges.vlan(str(call["vlan"]) if call.get("vlan") else None)

@@ -48,9 +48,7 @@ def _whose(call: Call) -> tuple[Row | None, Row | None, Row | None]:
 
 
 def _about(call: Call, account: Row | None, domain: Row | None, project: Row | None) -> dict[str, Any]:
-    place = (
-        domain if domain is not None else call.tx.get(tables.domain, account.domain_id) if account is not None else None
-    )
+    place = domain if domain is not None else call.tx.get(tables.domain, account.domain_id) if account is not None else None
     shown: dict[str, Any] = {"domainid": place.uuid, "domain": place.name} if place is not None else {}
     if project is not None:
         return {**shown, "projectid": project.uuid, "project": project.name}
@@ -111,7 +109,5 @@ def update_resource_count(call: Call) -> Reply:
         else:
             assert domain is not None
             amount = limits.used(call.tx, kind, domain_path=domain.id_path)
-        rows.append(
-            {**whose, "resourcetype": str(int(kind)), "resourcetypename": limits.NAMES[kind], "resourcecount": amount}
-        )
+        rows.append({**whose, "resourcetype": str(int(kind)), "resourcetypename": limits.NAMES[kind], "resourcecount": amount})
     return Rows(rows, len(rows))

@@ -92,9 +92,7 @@ def list_load_balancer_rule_instances(call: Call) -> Reply:
         shown[id_] = answer | ({"servicestate": state} if state and behind else {})
     if not call.get("lbvmips"):
         return slice_rows(call, list(shown.values()))
-    listed = [
-        {"lbvmipaddresses": addresses.get(id_, []), "loadbalancerruleinstance": answer} for id_, answer in shown.items()
-    ]
+    listed = [{"lbvmipaddresses": addresses.get(id_, []), "loadbalancerruleinstance": answer} for id_, answer in shown.items()]
     page = slice_rows(call, listed)
     return Rows(page.rows, page.count, LIST_KEY)
 

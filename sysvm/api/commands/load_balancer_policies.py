@@ -148,9 +148,7 @@ def create_lb_health_check_policy(call: Call) -> Reply:
         call.get("unhealthythreshold"),
     )
     if load_balancers.policies(call.tx, tables.lb_health_check, [balancer.id]):
-        raise Refused(
-            f"Failed to create HealthCheck policy: Already policy attached for the LB Rule id: {balancer.uuid}"
-        )
+        raise Refused(f"Failed to create HealthCheck policy: Already policy attached for the LB Rule id: {balancer.uuid}")
     columns = {
         "ping_path": check.path,
         "response_s": check.response_s,

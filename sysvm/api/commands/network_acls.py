@@ -162,9 +162,7 @@ def _tier(call: Call) -> Row:
 def create_network_acl(call: Call) -> Reply:
     """In force from when the routers of all tiers with the list have it."""
     home = _home(call)
-    match = judge.match(
-        call["protocol"], call.get("startport"), call.get("endport"), call.get("icmptype"), call.get("icmpcode")
-    )
+    match = judge.match(call["protocol"], call.get("startport"), call.get("endport"), call.get("icmptype"), call.get("icmpcode"))
     number = judge.number(call["number"]) if "number" in call else acls.next_number(call.tx, home.id)
     _refuse_taken(call.tx, home, number)
     id_ = call.tx.insert(

@@ -49,8 +49,7 @@ def router_offering(call: Call) -> Row | None:
         return None
     if not service.is_system or service.system_vm_type != "domainrouter":
         raise Refused(
-            f"The service offering {service.name} is not a system offering for routers (issystem=true, "
-            "systemvmtype=domainrouter)"
+            f"The service offering {service.name} is not a system offering for routers (issystem=true, systemvmtype=domainrouter)"
         )
     return service
 
@@ -182,9 +181,7 @@ def list_network_offerings(call: Call) -> Reply:
         statement = statement.where(*_instead_of(call.tx, network))
     for name, known in (("state", STATES), ("availability", AVAILABILITY), ("guestiptype", services.GUEST_TYPES)):
         if word := call.get(name):
-            column = {"state": table.c.state, "availability": table.c.availability, "guestiptype": table.c.guest_type}[
-                name
-            ]
+            column = {"state": table.c.state, "availability": table.c.availability, "guestiptype": table.c.guest_type}[name]
             statement = statement.where(column == known.get(word.strip().lower(), word))
     equal = {
         "name": table.c.name,
@@ -264,6 +261,4 @@ def delete_network_offering(call: Call) -> Reply:
             Why.IN_USE,
         )
     call.tx.update(tables.network_offering, offering.id, removed=call.now, state="Disabled")
-    return Success(
-        about=call.about("NetworkOffering", offering), description=f"Deleted network offering {offering.name}"
-    )
+    return Success(about=call.about("NetworkOffering", offering), description=f"Deleted network offering {offering.name}")

@@ -252,13 +252,9 @@ def other_offering(tx: Tx, row: Row, offering: Row) -> dict[str, Any]:
         "Vpn": ("Vpn", "WireGuard"),
     }
     for service in sorted(lost & set(needed)):
-        used = sa.select(rules.id).where(
-            rules.network_id == row.id, rules.purpose.in_(needed[service]), rules.removed.is_(None)
-        )
+        used = sa.select(rules.id).where(rules.network_id == row.id, rules.purpose.in_(needed[service]), rules.removed.is_(None))
         if tx.one(used.limit(1)) is not None:
-            raise Refused(
-                f"Network offering {offering.name} lacks {service}, but the network has such rules", Why.IN_USE
-            )
+            raise Refused(f"Network offering {offering.name} lacks {service}, but the network has such rules", Why.IN_USE)
     _check_scheme(tx, row, offering)
     return {
         "offering_id": offering.id,
@@ -316,6 +312,4 @@ def create_network_permissions(call: Call) -> Reply:
     row = call.need(tables.network, "networkid")
     if row.guest_type == "Shared":
         raise Refused("Cannot set network permissions on a shared network; it is seen by its domain")
-    raise Refused(
-        "Network permissions are not supported; put the guests of both accounts in a project", Why.UNAVAILABLE
-    )
+    raise Refused("Network permissions are not supported; put the guests of both accounts in a project", Why.UNAVAILABLE)

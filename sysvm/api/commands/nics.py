@@ -113,9 +113,7 @@ def remove_nic_from_virtual_machine(call: Call) -> Reply:
     for held in nic.addresses:
         _refuse_used(call.tx, held.text, row, nic)
     nics.remove_nic(call.tx, nic.id)
-    return Accepted(
-        _changed(call, row, [nic.network_id]), call.about(ABOUT, row), f"removing nic from Vm Id: {row.uuid}"
-    )
+    return Accepted(_changed(call, row, [nic.network_id]), call.about(ABOUT, row), f"removing nic from Vm Id: {row.uuid}")
 
 
 def _refuse_used(tx: Tx, text: str, machine: Row, nic: NicRow) -> None:
@@ -158,9 +156,7 @@ def add_ip_to_nic(call: Call) -> Reply:
     added = call.tx.get(tables.nic_address, id_)
     assert added is not None
     parts = _changed(call, machine, [])
-    return Accepted(
-        parts, About("NicSecondaryIp", id_, added.uuid, text), f"associating secondary ip to nic: {nic.uuid}"
-    )
+    return Accepted(parts, About("NicSecondaryIp", id_, added.uuid, text), f"associating secondary ip to nic: {nic.uuid}")
 
 
 def _one_more(tx: Tx, nic: NicRow, network: Row, wanted: str | None) -> tuple[str, int]:
@@ -199,9 +195,7 @@ def remove_ip_from_nic(call: Call) -> Reply:
     _refuse_used(call.tx, text, machine, nic)
     call.tx.update(tables.nic_address, row.id, removed=call.now)
     parts = _changed(call, machine, [])
-    return Accepted(
-        parts, About("NicSecondaryIp", row.id, row.uuid, text), f"disassociating secondary ip from nic: {nic.uuid}"
-    )
+    return Accepted(parts, About("NicSecondaryIp", row.id, row.uuid, text), f"disassociating secondary ip from nic: {nic.uuid}")
 
 
 @handler("updateVmNicIp")

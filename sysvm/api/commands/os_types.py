@@ -46,17 +46,13 @@ def _without_name(row: Row) -> dict[str, Any]:
 def list_os_categories(call: Call) -> Reply:
     """Families of operating systems."""
     os = tables.guest_os
-    found = (
-        sa.select(os.c.category_uuid, os.c.category).where(os.c.removed.is_(None)).distinct().order_by(os.c.category)
-    )
+    found = sa.select(os.c.category_uuid, os.c.category).where(os.c.removed.is_(None)).distinct().order_by(os.c.category)
     if (wanted := call.get("id")) and wanted != NONE_UUID:
         found = found.where(os.c.category_uuid == wanted)
     if call.get("name"):
         found = found.where(os.c.category == call["name"])
     word = (call.get("keyword") or "").lower()
-    rows = [
-        {"id": row.category_uuid, "name": row.category} for row in call.tx.all(found) if word in row.category.lower()
-    ]
+    rows = [{"id": row.category_uuid, "name": row.category} for row in call.tx.all(found) if word in row.category.lower()]
     return slice_rows(call, rows)
 
 

@@ -130,8 +130,7 @@ def get_router_rules(call: Call) -> Reply:
 def _shown(tx: Tx, job: Row) -> dict[str, Any]:
     row, found = of_task(tx, job)
     rules = [
-        {"table": each["table"], "place": each["place"], "rule": each["text"], **_rule(each)}
-        for each in found.get("rules", ())
+        {"table": each["table"], "place": each["place"], "rule": each["text"], **_rule(each)} for each in found.get("rules", ())
     ]
     return {"routerid": row.uuid, "routername": row.name, "omitted": found.get("cut", 0), "rules": rules}
 

@@ -84,9 +84,7 @@ def _free_vnet(tx: Tx, zone: Row, vnet: str, but: int | None = None) -> None:
             low, _, high = part.partition("-")
             theirs = [pair.partition("-") for pair in other.vlan.split(",") if pair]
             if any(int(low) <= int(end) and int(begin) <= int(high) for begin, _, end in theirs):
-                raise Refused(
-                    f"The vlan range {part} overlaps {other.vlan} of physical network {other.name} in this zone"
-                )
+                raise Refused(f"The vlan range {part} overlaps {other.vlan} of physical network {other.name} in this zone")
     for pool in ip_ranges.operators(tx):
         if pool.zone_id == zone.id and pool.traffic == "Public" and ranges.in_vnet(pool.vlan, vnet):
             raise Refused(f"The VLAN {pool.vlan} of a public range lies in {vnet}; guest networks must not share it")
@@ -179,8 +177,7 @@ def delete_physical_network(call: Call) -> Reply:
     for pool in pools:
         if count := ip_ranges.used(call.tx, pool):
             raise Refused(
-                f"The physical network {network.name} is not deletable because {count} addresses of its public ranges are "
-                "in use",
+                f"The physical network {network.name} is not deletable because {count} addresses of its public ranges are in use",
                 Why.IN_USE,
             )
     for pool in pools:

@@ -120,9 +120,7 @@ def create_management_range(call: Call) -> Reply:
     span = ranges.span(call["gateway"], call["netmask"], call["startip"], call.get("endip"))
     free_of_others(call.tx, span, "Management", zone)
     reserved = bool(call.get("forsystemvms"))
-    add_range(
-        call, span, "Management", zone, pod_id=pod.id, vlan=ranges.vlan(call.get("vlan")), for_system_vms=reserved
-    )
+    add_range(call, span, "Management", zone, pod_id=pod.id, vlan=ranges.vlan(call.get("vlan")), for_system_vms=reserved)
     zones.changed(call.tx, pod.zone_id)
     return Accepted((), call.about("Pod", pod), f"Creating management ip range {span} for pod {pod.name}")
 

@@ -27,9 +27,7 @@ def project_answers(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     running = accounts.running_guests(tx, owners)
     tags = tags_of(tx, TAGGED, [row.id for row in rows])
     return [
-        answers.project(
-            row, tags.get(row.id, []), standings[row.project_account_id], running.get(row.project_account_id, 0)
-        )
+        answers.project(row, tags.get(row.id, []), standings[row.project_account_id], running.get(row.project_account_id, 0))
         for row in rows
     ]
 
@@ -51,9 +49,7 @@ def list_projects(call: Call) -> Rows:
         seats = project_members.seats()
         statement = statement.join(seats, seats.c.project_id == project.c.id)
         owned = Owned(seats.c.account_id, project.c.domain_id, project.c.domain_path)
-    return list_rows(
-        call, statement, project, project_answers, equal=equal, keyword=words, tagged=TAGGED, owned=owned
-    )
+    return list_rows(call, statement, project, project_answers, equal=equal, keyword=words, tagged=TAGGED, owned=owned)
 
 
 def _of_one_account(call: Call) -> bool:
@@ -127,8 +123,6 @@ def delete_project(call: Call) -> Reply:
     used = limits.used(call.tx, Kind.GUESTS, account_id=row.project_account_id)
     used += limits.used(call.tx, Kind.NETWORKS, account_id=row.project_account_id)
     if used and not call.get("cleanup"):
-        raise Refused(
-            f"The project {row.name} still has guests or networks; delete them or pass cleanup=true", Why.IN_USE
-        )
+        raise Refused(f"The project {row.name} still has guests or networks; delete them or pass cleanup=true", Why.IN_USE)
     parts = tuple(accounts.withdraw_account(call.tx, row.project_account_id))
     return Accepted(parts, call.about("Project", row), f"Deleting project: {row.uuid}")

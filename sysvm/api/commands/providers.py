@@ -87,9 +87,7 @@ def delete_provider(call: Call) -> Reply:
     provider = call.need(tables.service_provider, "id")
     network = tables.network
     if count := zones.living(call.tx, network, network.c.physical_network_id == provider.physical_network_id):
-        raise Refused(
-            f"Provider is not deletable because there are {count} networks on its physical network", Why.IN_USE
-        )
+        raise Refused(f"Provider is not deletable because there are {count} networks on its physical network", Why.IN_USE)
     call.tx.update(tables.service_provider, provider.id, removed=call.now, state="Shutdown")
     return Accepted((), call.about("NetworkServiceProvider", provider), f"Deleting provider {provider.name}")
 

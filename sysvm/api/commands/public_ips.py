@@ -30,9 +30,7 @@ def the_address(call: Call, name: str, *, network: bool = True) -> Row:
     """The allocated address that a parameter names; with a network behind it unless said otherwise."""
     row = call.need(tables.public_ip, name)
     if row.state != "Allocated" or row.system:
-        raise Refused(
-            f"Unable to use ip address {tables.unpack_address(row.address)}: it is {row.state}, not allocated"
-        )
+        raise Refused(f"Unable to use ip address {tables.unpack_address(row.address)}: it is {row.state}, not allocated")
     if network and row.vpc_id is not None:
         return vpc_tiers.serve_tier(call, row)
     if network and row.network_id is None:

@@ -155,9 +155,7 @@ def _check_unused(call: Call, row: Row) -> None:
 # ---------------------------------------------------------------- rules
 def _rules(call: Call, role_id: int) -> list[Row]:
     table = tables.role_permission
-    return list(
-        call.tx.all(sa.select(table).where(table.c.role_id == role_id).order_by(table.c.sort_order, table.c.id))
-    )
+    return list(call.tx.all(sa.select(table).where(table.c.role_id == role_id).order_by(table.c.sort_order, table.c.id)))
 
 
 @handler("listRolePermissions")
@@ -206,9 +204,7 @@ def update_role_permission(call: Call) -> Reply:
     known = {row.uuid: row for row in _rules(call, role.id)}
     if "ruleorder" in call:
         if sorted(call["ruleorder"]) != sorted(known):
-            raise Refused(
-                "The order must name every rule of the role once; somebody may have changed them, list them again"
-            )
+            raise Refused("The order must name every rule of the role once; somebody may have changed them, list them again")
         for at, uuid in enumerate(call["ruleorder"]):
             call.tx.update(tables.role_permission, known[uuid].id, sort_order=at)
     else:

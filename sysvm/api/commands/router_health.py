@@ -47,12 +47,7 @@ async def make_them(before: Before) -> str | None:
 def _order(tx: Tx, uuid: str) -> int | None:
     """A task for the router's agent; None for what is no running router (the handler says so)."""
     row = tx.one(sa.select(tables.machine).where(tables.machine.c.uuid == uuid, tables.machine.c.removed.is_(None)))
-    if (
-        row is None
-        or row.kind != "router"
-        or machine_rows.state_of(row) != "Running"
-        or not router_health.is_enabled(tx)
-    ):
+    if row is None or row.kind != "router" or machine_rows.state_of(row) != "Running" or not router_health.is_enabled(tx):
         return None
     task = tx.insert(
         tables.task,

@@ -30,10 +30,7 @@ def views(tx: Tx, rows: Sequence[Row]) -> list[GroupView]:
         account, account.c.id == group.c.account_id
     )
     others = {other.id: (other.name, other.account_name) for other in tx.all(named.where(group.c.id.in_(spoken_of)))}
-    return [
-        GroupView(row, [rule for rule in found if rule.group_id == row.id], others, guests.get(row.id, []))
-        for row in rows
-    ]
+    return [GroupView(row, [rule for rule in found if rule.group_id == row.id], others, guests.get(row.id, [])) for row in rows]
 
 
 def answer(tx: Tx, group_id: int) -> dict[str, Any]:

@@ -177,10 +177,6 @@ def delete_service_offering(call: Call) -> Reply:
         raise Refused("Default service offerings cannot be deleted.")
     network = tables.network_offering
     if count := offerings.uses(call.tx, network, network.c.service_offering_id == offering.id):
-        raise Refused(
-            f"{count} network offerings make their routers with {offering.name}; delete them first", Why.IN_USE
-        )
+        raise Refused(f"{count} network offerings make their routers with {offering.name}; delete them first", Why.IN_USE)
     call.tx.update(tables.service_offering, offering.id, removed=call.now, state="Inactive")
-    return Success(
-        about=call.about("ServiceOffering", offering), description=f"Deleted service offering {offering.name}"
-    )
+    return Success(about=call.about("ServiceOffering", offering), description=f"Deleted service offering {offering.name}")

@@ -138,6 +138,4 @@ def _changed(call: Call, setting: Setting, text: str | None, scope: str, scope_i
     shown = "****" if setting.hidden else text
     where = "" if scope == GLOBAL else f" of {scope} {scope_id}"
     answer = configuration(setting, None if setting.hidden else text, "" if scope == GLOBAL else scope)
-    return One(
-        answer, About("Configuration", None, "", setting.name), f"Name: {setting.name}{where} New Value: {shown}"
-    )
+    return One(answer, About("Configuration", None, "", setting.name), f"Name: {setting.name}{where} New Value: {shown}")

@@ -179,9 +179,7 @@ def create_template(call: Call) -> Reply:
     template = _template(call, owner, volume, size)
     call.tx.insert(tables.template_copy, template_id=template.id, zone_id=zone.id, created=call.now)
     source = {"source_id": snapshot.id, "zone_id": zone.id} if snapshot is not None else {}
-    _, part = snapshots.new(
-        call.tx, call.ids, volume, template.name, snapshots.TEMPLATE, template_id=template.id, **source
-    )
+    _, part = snapshots.new(call.tx, call.ids, volume, template.name, snapshots.TEMPLATE, template_id=template.id, **source)
     return Accepted((part,), call.about("Template", template), f"creating template: {template.name}")
 
 

@@ -19,9 +19,7 @@ ABOUT = "SslCert"
 def upload_ssl_cert(call: Call) -> Reply:
     """Kept when certificate, key and chain fit together."""
     owner = call.owner()
-    checked = judge.check(
-        call["certificate"], call["privatekey"], call.get("certchain"), call.get("password"), call.now
-    )
+    checked = judge.check(call["certificate"], call["privatekey"], call.get("certchain"), call.get("password"), call.now)
     id_ = call.tx.insert(
         tables.ssl_certificate,
         uuid=call.ids.uuid(),
@@ -79,9 +77,7 @@ def assign_cert_to_load_balancer(call: Call) -> Reply:
     """The rule ends TLS with it."""
     rule, certificate = the_rule(call, "lbruleid"), call.need(tables.ssl_certificate, "certid")
     if rule.carried != Carried.SSL:
-        raise Refused(
-            f"Can't assign a certificate to load balancer {rule.uuid}: its protocol is {rule.carried}, not ssl"
-        )
+        raise Refused(f"Can't assign a certificate to load balancer {rule.uuid}: its protocol is {rule.carried}, not ssl")
     if certificate.account_id != rule.account_id:
         raise Refused("Certificate and load balancer are not of the same account")
     if rule.certificate_id is not None:

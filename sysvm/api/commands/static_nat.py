@@ -27,9 +27,7 @@ def enable_static_nat(call: Call) -> Reply:
     rule_lists.need_service(call.tx, network.id, "StaticNat")
     address = guest_address(call.tx, guest, network, call.get("vmguestip"))
     _refuse_taken(call.tx, ip, guest, address)
-    call.tx.update(
-        tables.public_ip, ip.id, static_nat=True, machine_id=guest.id, guest_address=address, network_id=network.id
-    )
+    call.tx.update(tables.public_ip, ip.id, static_nat=True, machine_id=guest.id, guest_address=address, network_id=network.id)
     machines.need_reachable_router(call.tx, network.id)
     machines.wish_documents(call.tx, network.id)
     return Success(about=call.about(ABOUT, ip), description=f"enabling static nat for ip {ip.uuid} to vm {guest.uuid}")
@@ -89,9 +87,7 @@ def disable_static_nat(call: Call) -> Reply:
     """The address leads nowhere; the rules on it go with it."""
     ip = the_address(call, "ipaddressid")
     if not ip.static_nat:
-        raise Refused(
-            f"Specified IP address {tables.unpack_address(ip.address)} is not associated with any vm: no static nat"
-        )
+        raise Refused(f"Specified IP address {tables.unpack_address(ip.address)} is not associated with any vm: no static nat")
     rules.remove_of_address(call.tx, ip.id)
     call.tx.update(tables.public_ip, ip.id, static_nat=False, machine_id=None, guest_address=None)
     machines.need_reachable_router(call.tx, ip.network_id)
@@ -131,9 +127,7 @@ def list_ip_forwarding_rules(call: Call) -> Reply:
 
 def _as_forward(row: dict[str, object]) -> dict[str, object]:
     first, last = row.get("startport"), row.get("endport")
-    kept = {
-        name: row[name] for name in row if name not in ("startport", "endport", "icmptype", "icmpcode", "traffictype")
-    }
+    kept = {name: row[name] for name in row if name not in ("startport", "endport", "icmptype", "icmpcode", "traffictype")}
     ports = {"publicport": first, "publicendport": last, "privateport": first, "privateendport": last}
     return kept | {name: str(value) for name, value in ports.items() if value is not None}
 

@@ -198,9 +198,7 @@ def delete_storage_pool(call: Call) -> Reply:
     if count := storage_pools.volumes_on(call.tx, pool.id):
         raise Refused(f"Cannot delete pool {pool.name} as there are {count} volumes on it", Why.IN_USE)
     if pool.state != "Maintenance" and not call.get("forced"):
-        raise Refused(
-            f"Unable to delete storage {pool.name} due to it is not in Maintenance state; use enableStorageMaintenance"
-        )
+        raise Refused(f"Unable to delete storage {pool.name} due to it is not in Maintenance state; use enableStorageMaintenance")
     call.tx.update(tables.storage_pool, pool.id, removed=call.now)
     cluster = call.tx.get(tables.cluster, pool.cluster_id) if pool.cluster_id is not None else None
     host = call.tx.get(tables.host, pool.host_id) if pool.host_id is not None else None

@@ -218,9 +218,7 @@ def migrate_system_vm(call: Call) -> Reply:
 def other_host(tx: Tx, row: Row) -> Row:
     """The host of the machine's zone with the fewest machines that is not its own; refused when there is none."""
     host, machine = tables.host, tables.machine
-    busy = (
-        sa.select(sa.func.count()).where(machine.c.host_id == host.c.id, machine.c.removed.is_(None)).scalar_subquery()
-    )
+    busy = sa.select(sa.func.count()).where(machine.c.host_id == host.c.id, machine.c.removed.is_(None)).scalar_subquery()
     found = tx.one(
         sa.select(host)
         .where(

@@ -65,9 +65,7 @@ def create_tags(call: Call) -> Reply:
     given = pairs(call["tags"])
     for key, value in given.items():
         if not key.strip() or len(key) > LONGEST or len(value) > LONGEST:
-            raise Refused(
-                f"Invalid tag {key[:64]!r}: key and value have at most {LONGEST} characters, the key at least one"
-            )
+            raise Refused(f"Invalid tag {key[:64]!r}: key and value have at most {LONGEST} characters, the key at least one")
     things = _things(call, table)
     for row in things:
         for key, value in given.items():

@@ -38,9 +38,7 @@ def create_load_balancer(call: Call) -> Reply:
     id_ = common.insert_rule(call, network, source, inside, network_id=network.id, sources=[])
     words = {"name": call["name"], "description": call.get("description") or ""}
     where = {"source_address": pack_address(address)}
-    call.tx.insert(
-        tables.load_balancer, rule_id=id_, algorithm=algorithm.value, protocol=Carried.TCP.value, **words, **where
-    )
+    call.tx.insert(tables.load_balancer, rule_id=id_, algorithm=algorithm.value, protocol=Carried.TCP.value, **words, **where)
     row = load_balancers.one(call.tx, id_)
     assert row is not None
     return common.changed(call, row, f"creating load balancer: {row.name}")

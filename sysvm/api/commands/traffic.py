@@ -22,9 +22,7 @@ IMPLEMENTORS = {
 def _type(text: str) -> str:
     found = TYPES.get(text.strip().lower())
     if found is None:
-        raise Refused(
-            f"Unable to resolve Traffic Type '{text}' to a supported value; they are {', '.join(TYPES.values())}"
-        )
+        raise Refused(f"Unable to resolve Traffic Type '{text}' to a supported value; they are {', '.join(TYPES.values())}")
     return found
 
 
@@ -87,9 +85,7 @@ def delete_traffic_type(call: Call) -> Reply:
     assert network is not None
     guest = tables.network
     if row.traffic_type == "Guest" and zones.living(call.tx, guest, guest.c.physical_network_id == network.id):
-        raise Refused(
-            "The Traffic Type is not deletable because there are existing networks with this traffic type", Why.IN_USE
-        )
+        raise Refused("The Traffic Type is not deletable because there are existing networks with this traffic type", Why.IN_USE)
     if row.traffic_type == "Public":
         for pool in physical_networks.ranges_of(call.tx, network.id):
             if pool.traffic == "Public" and ip_ranges.used(call.tx, pool):

@@ -23,9 +23,7 @@ def list_usage_records(call: Call) -> Reply:
     """Periods that lie between the two dates; a last day without a time of day counts whole."""
     first, last = _between(call)
     table = tables.usage_interval
-    query = sa.select(table).where(
-        table.c.usage_type.in_((SENT, RECEIVED)), table.c.ended > first, table.c.began < last
-    )
+    query = sa.select(table).where(table.c.usage_type.in_((SENT, RECEIVED)), table.c.ended > first, table.c.began < last)
     if call.get("type") is not None:
         query = query.where(table.c.usage_type == call["type"])
     if call.get("usageid"):

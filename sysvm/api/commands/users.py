@@ -98,9 +98,7 @@ async def passwords_of_update(before: Before) -> tuple[str | None, bool]:
 
     def stored(tx: Tx) -> str | None:
         table = tables.user
-        found: str | None = tx.value(
-            sa.select(table.c.password_hash).where(table.c.uuid == uuid, table.c.removed.is_(None))
-        )
+        found: str | None = tx.value(sa.select(table.c.password_hash).where(table.c.uuid == uuid, table.c.removed.is_(None)))
         return found
 
     return new, await before.passwords.matches(await before.store.read(stored), current)
@@ -110,9 +108,7 @@ async def passwords_of_update(before: Before) -> tuple[str | None, bool]:
 def update_user(call: Call) -> Reply:
     """Names, password, keys."""
     row = _changeable(call)
-    changes: dict[str, Any] = {
-        name: call[name] for name in ("firstname", "lastname", "email", "timezone") if call.get(name)
-    }
+    changes: dict[str, Any] = {name: call[name] for name in ("firstname", "lastname", "email", "timezone") if call.get(name)}
     if call.get("username") and call["username"] != row.username:
         account = call.tx.get(tables.account, row.account_id)
         assert account is not None

@@ -103,9 +103,7 @@ def _check(call: Call, guest: Row) -> Sequence[Row]:
         raise Refused("The volume of a container is a folder of its host and remembers nothing", Why.UNAVAILABLE)
     there = vm_snapshots.of_machine(call.tx, guest.id)
     if len(there) >= (most := int(settings.value(call.tx, "vmsnapshot.max"))):
-        raise Refused(
-            f"Creating vm snapshot failed due to a VM can just have : {most} VM snapshots. Please delete old ones"
-        )
+        raise Refused(f"Creating vm snapshot failed due to a VM can just have : {most} VM snapshots. Please delete old ones")
     if any(row.state in vm_snapshots.UNDER_WAY for row in there):
         raise Refused("There is other active vm snapshot tasks on the instance, please try again later", Why.IN_USE)
     disks = volumes.of_machine(call.tx, guest.id)

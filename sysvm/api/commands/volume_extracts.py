@@ -50,9 +50,7 @@ def _check(call: Call, volume: Row) -> None:
         )
     template = call.tx.get(tables.template, volume.template_id) if volume.template_id is not None else None
     if template is not None and not template.is_extractable and not call.caller.is_root:
-        raise Refused(
-            f"Volume {volume.name} was made of template {template.name}, which is not extractable", Why.NOT_ALLOWED
-        )
+        raise Refused(f"Volume {volume.name} was made of template {template.name}, which is not extractable", Why.NOT_ALLOWED)
 
 
 @result("extractVolume")
@@ -61,9 +59,7 @@ def _extracted(tx: Tx, job: Row) -> dict[str, Any]:
     assert volume is not None
     zone, account = tx.get(tables.zone, volume.zone_id), tx.get(tables.account, volume.account_id)
     machine = image_links.door(tx, volume.zone_id) or tx.get(tables.machine, job.params["machine"])
-    found = (
-        _captured(tx, volume, job.params["capture"]) if "capture" in job.params else volume_images.stored(tx, volume)
-    )
+    found = _captured(tx, volume, job.params["capture"]) if "capture" in job.params else volume_images.stored(tx, volume)
     assert zone is not None and machine is not None and found is not None
     url = image_links.link(tx, results.ticket_key(tx), found, machine)
     return extract("VOLUME", volume, account, zone, url, job.created)

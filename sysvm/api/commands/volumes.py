@@ -144,15 +144,11 @@ def _zone_of(call: Call, snapshot: Row | None) -> Row:
 
 
 def _size(call: Call, offering: Row | None, snapshot: Row | None) -> int:
-    asked = (
-        guest_rules.disk_bytes(offering, call.get("size")) if offering is not None and _says_size(call, offering) else 0
-    )
+    asked = guest_rules.disk_bytes(offering, call.get("size")) if offering is not None and _says_size(call, offering) else 0
     if snapshot is None:
         return asked
     if offering is not None and asked and asked < snapshot.virtual_bytes:
-        raise Refused(
-            f"The volume would have {asked} bytes and the snapshot has {snapshot.virtual_bytes}: give a larger size"
-        )
+        raise Refused(f"The volume would have {asked} bytes and the snapshot has {snapshot.virtual_bytes}: give a larger size")
     return int(max(asked, snapshot.virtual_bytes))
 
 

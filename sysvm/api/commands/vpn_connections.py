@@ -42,9 +42,7 @@ def _refuse(call: Call, near: Row, far: Row) -> None:
         raise Refused("VPN connection can only be established between same account's VPN gateway and customer gateway!")
     there = vpn_sites.of_gateway(call.tx, near.id)
     if any(row.customer_id == far.id for row in there):
-        raise Refused(
-            f"The vpn connection with customer gateway {far.name} and vpn gateway {near.uuid} already existed!"
-        )
+        raise Refused(f"The vpn connection with customer gateway {far.name} and vpn gateway {near.uuid} already existed!")
     vpc = call.tx.get(tables.vpc, near.vpc_id)
     assert vpc is not None
     judge.refuse_overlap(far.name, far.cidrs or (), vpc.cidr, [cidr for row in there for cidr in row.far_cidrs or ()])

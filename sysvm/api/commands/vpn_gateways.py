@@ -89,9 +89,7 @@ def create_vpn_customer_gateway(call: Call) -> Reply:
     owner = call.owner()
     words = _words(call)
     name = _free_name(call.tx, owner.account_id, call.get("name") or f"VPN-{words['gateway']}")
-    id_ = call.tx.insert(
-        tables.vpn_customer_gateway, uuid=call.ids.uuid(), name=name, created=call.now, **words, **owner.columns
-    )
+    id_ = call.tx.insert(tables.vpn_customer_gateway, uuid=call.ids.uuid(), name=name, created=call.now, **words, **owner.columns)
     row = call.tx.get(tables.vpn_customer_gateway, id_)
     assert row is not None
     return Accepted((), call.about(CUSTOMER, row), f"creating VPN customer gateway {name}", secret=True)
@@ -153,9 +151,7 @@ def update_vpn_customer_gateway(call: Call) -> Reply:
     connections = vpn_sites.of_customer(call.tx, row.id)
     for connection in connections:
         if connection.state == vpn_sites.PENDING:
-            raise Refused(
-                f"Unable to update customer gateway {row.name}: its VPN connection {connection.uuid} is pending"
-            )
+            raise Refused(f"Unable to update customer gateway {row.name}: its VPN connection {connection.uuid} is pending")
         _refuse_overlap(call.tx, connection, name, words["cidrs"])
         vpn_sites.need_reachable_router(call.tx, connection.vpc_id)
     call.tx.update(tables.vpn_customer_gateway, row.id, name=name, **words)
@@ -178,8 +174,6 @@ def delete_vpn_customer_gateway(call: Call) -> Reply:
     """Refused while it has connections."""
     row = call.need(tables.vpn_customer_gateway, "id")
     if vpn_sites.of_customer(call.tx, row.id):
-        raise Refused(
-            f"Unable to delete VPN customer gateway {row.name} because there is still related VPN connections!"
-        )
+        raise Refused(f"Unable to delete VPN customer gateway {row.name} because there is still related VPN connections!")
     call.tx.update(tables.vpn_customer_gateway, row.id, removed=call.now, preshared_key="")
     return Accepted((), call.about(CUSTOMER, row), f"deleting VPN customer gateway {row.name}")

@@ -115,9 +115,7 @@ def list_zones(call: Call) -> Reply:
         return [answers.zone(row, admin=admin) for row in rows]
 
     equal: dict[str, sa.ColumnElement[Any]] = {"name": zone.c.name}
-    return list_rows(
-        call, statement, zone, answer, equal=equal, keyword=(zone.c.name, zone.c.description), tagged="Zone"
-    )
+    return list_rows(call, statement, zone, answer, equal=equal, keyword=(zone.c.name, zone.c.description), tagged="Zone")
 
 
 def _dedicated_to_caller(call: Call) -> sa.ColumnElement[bool]:

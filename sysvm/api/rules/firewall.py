@@ -55,9 +55,7 @@ def match(
         return Match(name, icmp_type=icmp("type", icmp_type), icmp_code=icmp("code", icmp_code))
     if name == "all":
         if first is not None or last is not None:
-            raise Refused(
-                "Do not pass ports to protocol ALL, protocol ALL does not need them. Unable to create firewall rule"
-            )
+            raise Refused("Do not pass ports to protocol ALL, protocol ALL does not need them. Unable to create firewall rule")
         return Match(name)
     if first is None and last is None:
         return Match(name)
@@ -146,9 +144,7 @@ def refuse_conflict(new: Standing, standing: Iterable[Standing]) -> None:
     """Raises when the new rule cannot stand beside the others of its address (or, egress, of its network)."""
     for rule in standing:
         if new.network_id is not None and rule.network_id not in (None, new.network_id):
-            raise Refused(
-                f"New rule is for a different network than what's specified in rule {rule.uuid}", Why.RULE_CONFLICT
-            )
+            raise Refused(f"New rule is for a different network than what's specified in rule {rule.uuid}", Why.RULE_CONFLICT)
         if (rule.purpose == "Firewall") != (new.purpose == "Firewall"):
             continue
         if new.purpose == "Firewall":

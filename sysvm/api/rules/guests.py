@@ -35,15 +35,11 @@ def size(offering: Any, details: Mapping[str, str]) -> Size:
     given = {name: value for name, value in details.items() if name in SIZES}
     if not offering.customized:
         if given:
-            raise Refused(
-                f"Service offering {offering.name} is not a custom one: {', '.join(given)} can't be specified"
-            )
+            raise Refused(f"Service offering {offering.name} is not a custom one: {', '.join(given)} can't be specified")
         return Size()
     return Size(
         cpus=None if offering.cpus else _number(given, "cpuNumber", "CPU cores", 1),
-        cpu_mhz=None
-        if offering.cpu_mhz
-        else (_number(given, "cpuSpeed", "CPU speed", 1) if "cpuSpeed" in given else 500),
+        cpu_mhz=None if offering.cpu_mhz else (_number(given, "cpuSpeed", "CPU speed", 1) if "cpuSpeed" in given else 500),
         memory_mb=None if offering.memory_mb else _number(given, "memory", "memory", 32),
     )
 

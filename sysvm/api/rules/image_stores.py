@@ -67,9 +67,7 @@ def kind_of(provider: str) -> StoreKind:
     """The kind that a provider's name stands for."""
     name = provider.strip().lower()
     if name in OTHERS:
-        raise Refused(
-            f"Image stores of provider {provider} are not supported yet; use NFS, S3, or Filesystem with a directory"
-        )
+        raise Refused(f"Image stores of provider {provider} are not supported yet; use NFS, S3, or Filesystem with a directory")
     if name not in KINDS:
         raise Refused(f"There is no image store provider {provider!r}; use NFS, S3 or Filesystem")
     return KINDS[name]

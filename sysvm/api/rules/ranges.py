@@ -96,9 +96,7 @@ def span(gateway: str, netmask: str, first: str, last: str | None) -> Span:
         raise Refused(f"The start address {begin} comes after the end address {end}")
     if int(end) - int(begin) + 1 > LARGEST_RANGE:
         size = int(end) - int(begin) + 1
-        raise Refused(
-            f"The range {begin}-{end} holds {size} addresses; at most {LARGEST_RANGE} are possible in one range"
-        )
+        raise Refused(f"The range {begin}-{end} holds {size} addresses; at most {LARGEST_RANGE} are possible in one range")
     at = ipv4(gateway, "gateway")
     if begin <= at <= end:
         raise Refused(f"The gateway {gateway} shouldn't be in the range {begin}-{end}")
@@ -166,9 +164,7 @@ def guest_cidr(text: str) -> str:
     except ValueError:
         raise Refused(f"Please enter a valid guest cidr such as 10.1.1.0/24; {text!r} is none") from None
     if not network.is_private:
-        raise Refused(
-            f"The guest cidr {network} is not a private one; use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
-        )
+        raise Refused(f"The guest cidr {network} is not a private one; use a part of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16")
     if network.prefixlen > 29:
         raise Refused(f"The guest cidr {network} is too small; at most /29")
     return str(network)

@@ -231,9 +231,7 @@ def _choose(rows: dict[str, dict[str, Any]], entry: Mapping[str, str]) -> None:
     if allowed is None:
         raise Refused(f"Capability {entry['capabilitytype']} of service {name} can't be chosen")
     if value not in allowed:
-        raise Refused(
-            f"Capability {entry['capabilitytype']} of service {name} can be {' or '.join(allowed)}, not {value}"
-        )
+        raise Refused(f"Capability {entry['capabilitytype']} of service {name} can be {' or '.join(allowed)}, not {value}")
     rows[name]["capabilities"][_proper.get(kind, entry["capabilitytype"])] = value
 
 

@@ -129,6 +129,4 @@ def _day(instant: float) -> str:
 
 
 def _days(certificate: x509.Certificate) -> str:
-    return " to ".join(
-        each.strftime("%Y-%m-%d") for each in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
-    )
+    return " to ".join(each.strftime("%Y-%m-%d") for each in (certificate.not_valid_before_utc, certificate.not_valid_after_utc))

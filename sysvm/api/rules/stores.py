@@ -62,9 +62,7 @@ def primary(url: str) -> Directory:
             "url=file://<host>/<path> with scope HOST or CLUSTER"
         )
     if scheme not in DIRECTORY_SCHEMES:
-        raise Refused(
-            f"The url {url!r} is not understood; primary storage is a directory of a host: file://<host>/<path>"
-        )
+        raise Refused(f"The url {url!r} is not understood; primary storage is a directory of a host: file://<host>/<path>")
     _no_credentials(parts.username, parts.password)
     host = "" if (parts.hostname or "") in ("localhost", "127.0.0.1") else parts.hostname or ""
     return Directory(host, _path(unquote(parts.path)))
@@ -86,9 +84,7 @@ def shared_directory(url: str) -> str:
     if parts.scheme.lower() not in ("", "file") or (not parts.scheme and not url.startswith("/")):
         raise Refused(f"The url of a Filesystem image store must be file:///path or a path; {url!r} is neither")
     if parts.hostname not in (None, "localhost"):
-        raise Refused(
-            "A Filesystem image store is a directory that every host of the zone has: file:///path without a host"
-        )
+        raise Refused("A Filesystem image store is a directory that every host of the zone has: file:///path without a host")
     return _path(unquote(parts.path))
 
 

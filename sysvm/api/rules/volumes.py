@@ -21,9 +21,7 @@ def device(wanted: int | None, used: Collection[int]) -> int:
     if wanted is None:
         free = next((number for number in DEVICES if number not in used), None)
         if free is None:
-            raise Refused(
-                f"The specified VM already has the maximum number of data disks ({MOST_DATA_DISKS}) attached."
-            )
+            raise Refused(f"The specified VM already has the maximum number of data disks ({MOST_DATA_DISKS}) attached.")
         return free
     if wanted not in DEVICES:
         raise Refused(f"deviceId should be one of {', '.join(map(str, DEVICES))}: 0 is the root disk, 3 the drive")

@@ -27,12 +27,7 @@ def gateway(text: str) -> str:
         found = IPv4Address(given)
     except AddressValueError:
         labels = given.lower().split(".")
-        if (
-            len(given) <= 253
-            and len(labels) > 1
-            and not _NUMBERS.fullmatch(given)
-            and all(map(_LABEL.fullmatch, labels))
-        ):
+        if len(given) <= 253 and len(labels) > 1 and not _NUMBERS.fullmatch(given) and all(map(_LABEL.fullmatch, labels)):
             return given
         raise Refused(f"The customer gateway ip/Domain {text} is invalid!") from None
     if found.is_unspecified or found.is_loopback or found.is_multicast or int(found) == (1 << 32) - 1:
@@ -50,9 +45,7 @@ def cidrs(text: str, most: int, far: str) -> tuple[str, ...]:
         raise Refused(f"Too many subnets of customer gateway! The limit is {most}")
     for one, other in combinations(given, 2):
         if overlap(one, other):
-            raise Refused(
-                f"The subnet of customer gateway {one} is overlapped with another subnet {other} of customer gateway!"
-            )
+            raise Refused(f"The subnet of customer gateway {one} is overlapped with another subnet {other} of customer gateway!")
     if _NUMBERS.fullmatch(far) and any(overlap(f"{far}/32", each) for each in given):
         raise Refused(f"The customer gateway {far} is inside of its own cidr list {text}: nobody could reach it")
     return given
@@ -91,13 +84,9 @@ def lifetime(kind: str, seconds: int | None, default: int) -> int:
     if seconds is None:
         return default
     if seconds > LONGEST_S:
-        raise Refused(
-            f"The {kind} lifetime {seconds} of vpn customer gateway is too long! It should be less than {LONGEST_S}"
-        )
+        raise Refused(f"The {kind} lifetime {seconds} of vpn customer gateway is too long! It should be less than {LONGEST_S}")
     if seconds < SHORTEST_S:
-        raise Refused(
-            f"The {kind} lifetime {seconds} of vpn customer gateway is too short: give {SHORTEST_S} seconds at least"
-        )
+        raise Refused(f"The {kind} lifetime {seconds} of vpn customer gateway is too short: give {SHORTEST_S} seconds at least")
     return seconds
 
 
@@ -105,9 +94,7 @@ def version(text: str | None) -> str:
     """Which IKE is spoken."""
     given = (text or VERSIONS[0]).lower()
     if given not in VERSIONS:
-        raise Refused(
-            f"The IKE version {text} of the customer gateway is invalid; valid values are ike, ikev1, and ikev2"
-        )
+        raise Refused(f"The IKE version {text} of the customer gateway is invalid; valid values are ike, ikev1, and ikev2")
     return given
 
 
@@ -123,9 +110,7 @@ def refuse_overlap(customer: str, far: Iterable[str], near: str, others: Iterabl
     there = tuple(others)
     for cidr in far:
         if overlap(cidr, near):
-            raise Refused(
-                f"The subnets of customer gateway {customer} subnet {cidr} is overlapped with VPC cidr {near}!"
-            )
+            raise Refused(f"The subnets of customer gateway {customer} subnet {cidr} is overlapped with VPC cidr {near}!")
         for other in there:
             if overlap(cidr, other):
                 raise Refused(

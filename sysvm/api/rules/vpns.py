@@ -47,9 +47,7 @@ def _may_be_clients(first: IPv4Address, last: IPv4Address) -> bool:
 def name(text: str) -> str:
     """The name of a user."""
     if not _NAME.fullmatch(text):
-        raise Refused(
-            "Username has to begin with a letter or digit, and has 3-64 characters: letters, digits and the set '@.-_'"
-        )
+        raise Refused("Username has to begin with a letter or digit, and has 3-64 characters: letters, digits and the set '@.-_'")
     return text
 
 

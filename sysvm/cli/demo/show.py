@@ -56,9 +56,7 @@ def _links(places: Places, client: Client, facts: Json) -> Table:
     shown.add_column(overflow="fold")
     shown.add_column(overflow="fold")
     shown.add_row("API", places.endpoint)
-    shown.add_row(
-        "admin login", f"admin / see {_relative(places.folder / 'server' / 'admin-password')} (only root reads it)"
-    )
+    shown.add_row("admin login", f"admin / see {_relative(places.folder / 'server' / 'admin-password')} (only root reads it)")
     shown.add_row("for cs and cmk", _relative(places.folder / "cloudstack.ini"))
     if facts.get("said"):
         shown.add_row("guest one's page, from outside", f"{facts['page']} says: {str(facts['said']).strip()[:120]}")

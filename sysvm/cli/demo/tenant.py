@@ -79,9 +79,7 @@ def guests_run(client: Client) -> list[Json]:
 
 def let_world_in(client: Client, network: str, guest: str) -> str:
     """Port 80 of the network's address leads to the guest; the address. Guests may go out."""
-    (address,) = client.rows(
-        "listPublicIpAddresses", "publicipaddress", associatednetworkid=network, issourcenat="true"
-    )
+    (address,) = client.rows("listPublicIpAddresses", "publicipaddress", associatednetworkid=network, issourcenat="true")
     if not client.rows("listPortForwardingRules", "portforwardingrule", ipaddressid=address["id"]):
         client.job(
             "createPortForwardingRule",

@@ -57,9 +57,7 @@ def make_pod(client: Client, zone: str, places: Places) -> Json:
     if found is not None:
         return found
     gateway, first, last = places.pod
-    made = client.call(
-        "createPod", name="demo", zoneid=zone, gateway=gateway, netmask=NETMASK, startip=first, endip=last
-    )
+    made = client.call("createPod", name="demo", zoneid=zone, gateway=gateway, netmask=NETMASK, startip=first, endip=last)
     return dict(made["pod"])
 
 

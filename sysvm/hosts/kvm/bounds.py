@@ -5,7 +5,6 @@ started by an earlier release, or came from another host, when it is next told t
 machine runs without and the log says so.
 """
 
-
 from sysvm.basics.log import get_logger
 from sysvm.hosts import facts, limits
 from sysvm.hosts.kvm.domain import domain_name

@@ -90,8 +90,7 @@ def configuration(layout: Layout) -> dict[str, str]:
             'stdio_handler = "logd"\nclear_emulator_capabilities = 1\nseccomp_sandbox = 1\nmax_core = 0\n'
         ),
         "virtlogd.conf": (
-            'log_outputs = "3:file:/var/log/libvirt/virtlogd.log"\n'
-            f"max_size = {_LOG_BYTES}\nmax_backups = 1\nmax_age_days = 7\n"
+            f'log_outputs = "3:file:/var/log/libvirt/virtlogd.log"\nmax_size = {_LOG_BYTES}\nmax_backups = 1\nmax_age_days = 7\n'
         ),
     }
 

@@ -27,9 +27,7 @@ GUEST_AGENT_PORT = "org.qemu.guest_agent.0"
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 DRIVE = "hdc"
 # Said on all its ports: switches learn where it is.
-ANNOUNCE = (
-    '{"execute": "announce-self", "arguments": {"initial": 50, "max": 550, "rounds": 5, "step": 100}}'
-)
+ANNOUNCE = '{"execute": "announce-self", "arguments": {"initial": 50, "max": 550, "rounds": 5, "step": 100}}'
 # A processor that is emulated beside others may miss the ticks by which a kernel tests its timer, and panics then.
 # acpi=noirq: setting up an interrupt link costs 0.2 s for each PCI device under emulation, and we have seven.
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check acpi=noirq"
@@ -128,9 +126,7 @@ def label_of_name(name: str) -> Label | None:
 
 
 # ---------------------------------------------------------------- the domain
-def domain_xml(
-    spec: MachineSpec, places: Places, *, host: str, accelerated: bool, owner: str = "", uuid: str = ""
-) -> str:
+def domain_xml(spec: MachineSpec, places: Places, *, host: str, accelerated: bool, owner: str = "", uuid: str = "") -> str:
     """The domain of one incarnation; `host` is the hash that tells this host from others on the machine, `owner` as whom its
     QEMU runs, `uuid` what libvirt knows it by already."""
     domain = Element("domain", type="kvm" if accelerated else "qemu")

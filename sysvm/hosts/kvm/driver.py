@@ -46,9 +46,7 @@ _POLL = 0.2
 class KvmDriver:
     """Runs QEMU machines below one state folder."""
 
-    def __init__(
-        self, layout: Layout, network: HostNetwork, clock: Clock | None = None, ids: Ids | None = None
-    ) -> None:
+    def __init__(self, layout: Layout, network: HostNetwork, clock: Clock | None = None, ids: Ids | None = None) -> None:
         self._layout = layout
         self._network = network
         self._ids = ids or Ids(layout.host / "ids.json", layout.hash8)
@@ -144,9 +142,7 @@ class KvmDriver:
     async def _end_move(self, spec: MachineSpec) -> None:
         key = (spec.machine, spec.incarnation)
         await self._libvirt.call(
-            lambda connection: moving.end(
-                connection, domain.domain_name(*key), sent=self.marks.leaving(key) is not None
-            ),
+            lambda connection: moving.end(connection, domain.domain_name(*key), sent=self.marks.leaving(key) is not None),
             seconds=_START_S,
         )
         if key in self.marks.sending:
@@ -197,9 +193,7 @@ class KvmDriver:
         """Ports are those of `spec` in their rights; a router's are shut while another incarnation serves. A NIC more or less
         needs the machine to be stopped."""
         ports = {nic.device: self._layout.port(spec.machine, spec.incarnation, nic.device) for nic in spec.nics}
-        await self._network.ensure_ports(
-            [_port(spec, nic, ports[nic.device]) for nic in spec.nics]
-        )
+        await self._network.ensure_ports([_port(spec, nic, ports[nic.device]) for nic in spec.nics])
 
     async def ensure_disks(self, spec: MachineSpec) -> None:
         """Disks and drive are those of `spec`, as far as a running machine can be changed; it says so of itself then."""
@@ -217,9 +211,7 @@ class KvmDriver:
             return
         iso = self._places(spec).iso
         try:
-            await self._domain(
-                spec.machine, spec.incarnation, lambda one: disks.apply(one, spec.disks, iso), seconds=_START_S
-            )
+            await self._domain(spec.machine, spec.incarnation, lambda one: disks.apply(one, spec.disks, iso), seconds=_START_S)
         except load().libvirtError as error:
             raise NotYet(2, f"{spec.name}: {error}") from error
 
@@ -290,9 +282,7 @@ class KvmDriver:
         def define(connection: Any) -> None:
             known = find(connection, domain.domain_name(spec.machine, spec.incarnation))
             uuid = known.UUIDString() if known is not None else ""  # that of the host which it has come from
-            made = domain.domain_xml(
-                spec, places, host=self._layout.hash8, accelerated=accelerated, owner=owner.label, uuid=uuid
-            )
+            made = domain.domain_xml(spec, places, host=self._layout.hash8, accelerated=accelerated, owner=owner.label, uuid=uuid)
             connection.defineXML(made)
 
         await self._libvirt.call(define)
@@ -415,9 +405,7 @@ class KvmDriver:
         seen = [one for one in await self.look(machine) if one.incarnation == incarnation]
         return seen[0].power if seen else Power.ABSENT
 
-    async def _domain(
-        self, machine: str, incarnation: int, act: Callable[[Any], None], *, seconds: float = 20.0
-    ) -> None:
+    async def _domain(self, machine: str, incarnation: int, act: Callable[[Any], None], *, seconds: float = 20.0) -> None:
         """Does `act` to the domain; nothing when there is none."""
         name = domain.domain_name(machine, incarnation)
 
@@ -434,11 +422,7 @@ class KvmDriver:
         everyone = sorted(folder.iterdir()) if machine is None and folder.is_dir() else []
         folders = everyone if machine is None else [folder / machine]
         numbers = (
-            (one.name, int(entry.name))
-            for one in folders
-            if one.is_dir()
-            for entry in one.iterdir()
-            if entry.name.isdigit()
+            (one.name, int(entry.name)) for one in folders if one.is_dir() for entry in one.iterdir() if entry.name.isdigit()
         )
         found = (self._spec(name, number) for name, number in sorted(numbers))
         return tuple(spec for spec in found if spec is not None)

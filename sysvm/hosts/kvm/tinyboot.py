@@ -39,9 +39,7 @@ def program() -> bytes:
     body = _machine_code(code_at + len(_machine_code(0))) + _TEXT
     size = _ELF_HEADER + _PROGRAM_HEADER + len(body)
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
-    header = struct.pack(
-        "<HHIQQQIHHHHHH", 2, 62, 1, code_at, _ELF_HEADER, 0, 0, _ELF_HEADER, _PROGRAM_HEADER, 1, 0, 0, 0
-    )
+    header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, code_at, _ELF_HEADER, 0, 0, _ELF_HEADER, _PROGRAM_HEADER, 1, 0, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)
     return ident + header + segment + body
 

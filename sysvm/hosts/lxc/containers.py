@@ -100,9 +100,7 @@ class Containers:
         if not (Path(self._path) / name / "config").exists():
             return Power.ABSENT, None
         outcome = await attempt("lxc-info", "-P", self._path, "-n", name, "-s", "-p")
-        answers = {
-            key.strip(): value.strip() for key, _, value in (line.partition(":") for line in outcome.out.splitlines())
-        }
+        answers = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in outcome.out.splitlines())}
         if outcome.code or answers.get("State") not in _POWER:
             raise DriverUnavailable(f"lxc-info {name}: {outcome.last_words}")
         pid = int(answers.get("PID", "0"))

@@ -293,9 +293,7 @@ class LxcDriver:
 
     def _specs(self, machine: str) -> tuple[MachineSpec, ...]:
         folder = self._layout.machine(machine)
-        numbers = (
-            sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()) if folder.is_dir() else []
-        )
+        numbers = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()) if folder.is_dir() else []
         found = (self._spec(machine, number) for number in numbers)
         return tuple(spec for spec in found if spec is not None)
 

@@ -20,9 +20,7 @@ class Ids:
     def __init__(self, table: Path, seed: str) -> None:
         self._table = table
         self._start = FIRST + int(seed, 16) % (LAST - FIRST)
-        self._slots: dict[str, int] = (
-            msgspec.json.decode(table.read_bytes(), type=dict[str, int]) if table.exists() else {}
-        )
+        self._slots: dict[str, int] = msgspec.json.decode(table.read_bytes(), type=dict[str, int]) if table.exists() else {}
 
     def base(self, machine: str) -> int:
         """The first id of the machine, the same at each call."""

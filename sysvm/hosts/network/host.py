@@ -113,9 +113,7 @@ class HostNetwork:
         parts = [guard.base_ruleset(), *(guard.trunk_ruleset(trunk) for trunk in trunks if trunk is not None)]
         parts += [guard.port_ruleset(port.name, port.nic) for port in ports]
         parts.append(
-            guard.switch(
-                [port.name for port in ports if port.shut is False], [port.name for port in ports if port.shut]
-            )
+            guard.switch([port.name for port in ports if port.shut is False], [port.name for port in ports if port.shut])
         )
         parts += [security_groups.port_ruleset(port.name) for port in ports if port.nic.filtered]
         bridges = plans.addressed_bridges(self._layout, segments, links)
@@ -225,9 +223,7 @@ class HostNetwork:
         if name is None or name in await self.links():
             return
         if (await attempt("ip", "link", "show", "dev", name)).code:
-            raise Refused(
-                f"interface {name} exists neither on this machine nor in the host's namespace", Why.UNAVAILABLE
-            )
+            raise Refused(f"interface {name} exists neither on this machine nor in the host's namespace", Why.UNAVAILABLE)
         await run("ip", "link", "set", name, "netns", self._layout.namespace)
         await self.namespace.ip("link", "set", name, "up")
 

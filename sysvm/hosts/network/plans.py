@@ -110,9 +110,7 @@ def trunk_of(layout: Layout, segment: Segment, uplink: str | None) -> str | None
             return None
 
 
-def plan_trunk(
-    layout: Layout, segment: Segment, links: dict[str, Link], underlay: str, uplink: str | None
-) -> list[str]:
+def plan_trunk(layout: Layout, segment: Segment, links: dict[str, Link], underlay: str, uplink: str | None) -> list[str]:
     """What the segment's trunk lacks. Raises Refused with the reason why there can be none."""
     trunk = trunk_of(layout, segment, uplink)
     if trunk is None:

@@ -173,8 +173,7 @@ def _of_group(
             cidrs.setdefault((_match(rule), network.version), []).append(network)
         elif rule.group in groups:
             texts += [
-                f"{_ip(family)} {end} @{_members_name(rule.group, family)}{_match(rule)} {verdict}"
-                for family in _families(rule)
+                f"{_ip(family)} {end} @{_members_name(rule.group, family)}{_match(rule)} {verdict}" for family in _families(rule)
             ]
     sets = {}
     for (match, family), networks in cidrs.items():

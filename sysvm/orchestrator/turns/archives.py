@@ -111,9 +111,7 @@ def _keeper(tx: Tx, task: Row) -> tuple[int, int]:
 
 
 def _age(tx: Tx) -> tuple[float, bool]:
-    return float(settings.value(tx, "diagnostics.data.max.file.age")), bool(
-        settings.value(tx, "diagnostics.data.gc.enable")
-    )
+    return float(settings.value(tx, "diagnostics.data.max.file.age")), bool(settings.value(tx, "diagnostics.data.gc.enable"))
 
 
 def failed(tx: Tx, turn: Turn, why: str) -> None:

@@ -19,9 +19,7 @@ from sysvm.wire.machines import OperationSeen, OperationState
 T = TypeVar("T")
 
 
-async def ask(
-    context: Context, turn: Turn, machine_id: int, name: str, body: channel.TaskBody, answer: type[T]
-) -> T | None:
+async def ask(context: Context, turn: Turn, machine_id: int, name: str, body: channel.TaskBody, answer: type[T]) -> T | None:
     """The answer; None while it is not there. Raises Refused with the agent's words."""
     seen = await asked(context, turn, machine_id, name, body)
     if seen.state is OperationState.FAILED:

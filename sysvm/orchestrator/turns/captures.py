@@ -127,9 +127,7 @@ def body(context: Context, what: Taking) -> link.HostTaskBody:
 # ---------------------------------------------------------------- after
 def became_template(tx: Tx, row: Row) -> None:
     """The store has the bytes under the template's name. If nobody wants it any more, its own turn deletes them."""
-    tx.update(
-        tables.template, row.template_id, size_bytes=row.size_bytes, virtual_bytes=row.virtual_bytes, sha256=row.sha256
-    )
+    tx.update(tables.template, row.template_id, size_bytes=row.size_bytes, virtual_bytes=row.virtual_bytes, sha256=row.sha256)
     for copy in _copies(tx, row):
         tx.update(
             tables.template_copy, copy.id, state="DOWNLOADED", progress=100.0, error="", size_bytes=row.size_bytes,
@@ -183,11 +181,7 @@ def deleting(tx: Tx, row: Row) -> Deleting | None:
     chosen = least_loaded(fleets.members(tx, [machine for machine in here if machine.wanted == "running"]))
     machine = tx.get(tables.machine, chosen.id) if chosen is not None else None
     where = "machine_id = :machine and incarnation = :incarnation and removed is null"
-    placed = (
-        tx.rows(tables.placement, where, machine=machine.id, incarnation=machine.incarnation)
-        if machine is not None
-        else ()
-    )
+    placed = tx.rows(tables.placement, where, machine=machine.id, incarnation=machine.incarnation) if machine is not None else ()
     if machine is None or not placed:
         raise NotYet(2, "no secondary storage VM of the zone is up yet")
     return Deleting(placed[0].host_id, machine.uuid, machine.incarnation, store.uuid)

@@ -42,9 +42,7 @@ class Words:
 
 ANOTHER = "destroy it with destroySystemVm: the zone makes a new one"
 WORDS = {
-    Kind.ROUTER: Words(
-        "ROUTER", "DomainRouter", "Router", "restart its network with cleanup=true, or stop it with stopRouter"
-    ),
+    Kind.ROUTER: Words("ROUTER", "DomainRouter", "Router", "restart its network with cleanup=true, or stop it with stopRouter"),
     Kind.CONSOLE_PROXY: Words("PROXY", "ConsoleProxy", "Console proxy", ANOTHER),
     Kind.SECONDARY_STORAGE: Words("SSVM", "SecondaryStorageVm", "Secondary Storage Vm", ANOTHER),
     Kind.GUEST: Words("VM", "VirtualMachine", "Virtual machine", "stop it with stopVirtualMachine"),

@@ -105,9 +105,7 @@ def order(
     if placement.wanted == "incoming":
         sender = tx.get(tables.host, machine.host_id)
         assert sender is not None
-        return link.EnsureLanding(
-            spec=spec, attempt=machine.migration, sender=sender.uuid, copied=copied(tx, machine.id, host)
-        )
+        return link.EnsureLanding(spec=spec, attempt=machine.migration, sender=sender.uuid, copied=copied(tx, machine.id, host))
     return _sending(tx, machine, spec)
 
 

@@ -157,9 +157,7 @@ def _source_nat(tx: Tx, network: Row, actor: Actor) -> Row:
     for row in addresses.of_network(tx, network.id):
         if row.source_nat:
             return row
-    return addresses.take_public_ip(
-        tx, network.zone_id, system=False, actor=actor, network_id=network.id, source_nat=True
-    )
+    return addresses.take_public_ip(tx, network.zone_id, system=False, actor=actor, network_id=network.id, source_nat=True)
 
 
 def _join(tx: Tx, id_: int) -> None:
@@ -239,9 +237,7 @@ def _remove(tx: Tx, network: Row) -> None:
         else:
             addresses.give_public_ip(tx, row.id)
     tx.change(
-        sa.update(rule)
-        .where(rule.c.network_id == network.id, rule.c.removed.is_(None))
-        .values(state="Deleting", removed=tx.now)
+        sa.update(rule).where(rule.c.network_id == network.id, rule.c.removed.is_(None)).values(state="Deleting", removed=tx.now)
     )
     for gateway in private_gateways.of_network(tx, network.id):
         private_gateways.doom(tx, gateway)  # its network goes with its account

@@ -247,9 +247,7 @@ def _order(job: Job, act: PlacementAct) -> link.ActBody:
         case plans.Stop(grace_s):
             return link.EnsureStopped(incarnation=incarnation, grace_s=grace_s)
         case plans.Remove(keep_network):
-            return link.EnsureRemoved(
-                incarnation=incarnation, kept_network=keep_network, withdrawn=job.withdrawn
-            )
+            return link.EnsureRemoved(incarnation=incarnation, kept_network=keep_network, withdrawn=job.withdrawn)
     assert job.spec is not None
     match act:
         case plans.TakeIn() | plans.Send():
@@ -265,9 +263,7 @@ def _order(job: Job, act: PlacementAct) -> link.ActBody:
     raise AssertionError(f"{act} is no order")
 
 
-async def _configure(
-    context: Context, turn: Turn, job: Job, seen: MachineSeen | None
-) -> tuple[MachineSeen | None, float, str]:
+async def _configure(context: Context, turn: Turn, job: Job, seen: MachineSeen | None) -> tuple[MachineSeen | None, float, str]:
     assert job.document is not None and seen is not None
     order = link.ToAgent(
         machine=job.machine,
@@ -287,9 +283,7 @@ async def _configure(
 
 
 # ---------------------------------------------------------------- what was seen
-def record(
-    tx: Tx, job: Job, before: MachineSeen | None, seen: MachineSeen | None, act: PlacementAct, note: str
-) -> None:
+def record(tx: Tx, job: Job, before: MachineSeen | None, seen: MachineSeen | None, act: PlacementAct, note: str) -> None:
     """Writes transitions, and lets the machine's turn know of them. A death that the act has mended is one too."""
     old = tx.get(tables.placement, job.placement.id)
     assert old is not None

@@ -77,9 +77,7 @@ def has_room_beside(tx: Tx, machine: Row, host_id: int) -> bool:
     return not isinstance(choose_host(_demand(tx, machine), (_seen(tx, machine, host),)), str)
 
 
-def place(
-    tx: Tx, context: Context, machine_id: int, beside: int | None = None, apart: int | None = None
-) -> int:
+def place(tx: Tx, context: Context, machine_id: int, beside: int | None = None, apart: int | None = None) -> int:
     """Chooses a host (`beside`: this one; `apart`: this one, while another one has the machine) and writes the placement, with
     what it needs of the host; the placement's id."""
     machine = tx.get(tables.machine, machine_id)

@@ -79,9 +79,7 @@ def _volume_steps(tx: Tx, volume: Row, machine: Row, host: Row) -> list[Step]:
         raise NotYet(10, f"volume {volume.name} has no primary storage yet")
     template = tx.get(tables.template, volume.template_id) if volume.template_id is not None else None
     form = "dir" if machine.runtime == Runtime.CONTAINER else "qcow2"
-    make = Make(
-        volume.id, volume.uuid, pool.path, volume.size_bytes, form, template.sha256 if template is not None else None
-    )
+    make = Make(volume.id, volume.uuid, pool.path, volume.size_bytes, form, template.sha256 if template is not None else None)
     if template is None:
         return [make]
     if not template.sha256:
@@ -94,9 +92,7 @@ def fetch(tx: Tx, template: Row, pool: Row, host: Row) -> Fetch | None:
     """What brings the image to the pool; None when it is there."""
     table = tables.pool_image
     image = tx.one(
-        sa.select(table).where(
-            table.c.host_id == host.id, table.c.pool_id == pool.id, table.c.sha256 == template.sha256
-        )
+        sa.select(table).where(table.c.host_id == host.id, table.c.pool_id == pool.id, table.c.sha256 == template.sha256)
     )
     if image is not None and image.state == "ready":
         return None

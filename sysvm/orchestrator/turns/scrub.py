@@ -42,9 +42,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
     try:
         found = await asking.ask(context, turn, machine, f"scrub-{store.uuid}", body, Scrubbed)
     except Refused as refused:
-        raise NotYet(
-            LONGEST_SLEEP_S, f"image store {store.name} could not be read through: {refused.text}"
-        ) from refused
+        raise NotYet(LONGEST_SLEEP_S, f"image store {store.name} could not be read through: {refused.text}") from refused
     if found is None:
         return Result(LOOK_S)
     return Result(0.0, lambda tx: _done(tx, store, found))

@@ -55,9 +55,7 @@ def _step(tx: Tx, row: Row) -> preparation.Fetch | None:
 
 
 def _note(tx: Tx, id_: int, note: str, progress: float = 0.0) -> None:
-    not_ready = (
-        "update pool_image set note = :note, progress = :progress where id = :id and state not in ('ready', 'fetched')"
-    )
+    not_ready = "update pool_image set note = :note, progress = :progress where id = :id and state not in ('ready', 'fetched')"
     tx.sql(not_ready, note=note, progress=progress, id=id_)
 
 

@@ -253,9 +253,7 @@ def _postpone(tx: Tx, turn: Turn, job: Job, why: str, pause: float) -> None:
     """The next try is by whichever secondary storage VM is the best one then."""
     tries, most = job.copy.tries + 1, len(secstorage.RETRY_PAUSES_S) + 1
     error = f"try {tries} of {most} failed, the next is in {pause:.0f} s: {why}"
-    tx.update(
-        tables.template_copy, turn.id, state="NOT_DOWNLOADED", progress=0.0, error=error, tries=tries, machine_id=None
-    )
+    tx.update(tables.template_copy, turn.id, state="NOT_DOWNLOADED", progress=0.0, error=error, tries=tries, machine_id=None)
     volume_images.follow(tx, job.template, turn.id)
     _say(tx, job, "FAILED", "WARN", f"{job.title} could not be downloaded yet: {error}")
 

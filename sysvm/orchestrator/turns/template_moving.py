@@ -88,9 +88,7 @@ def _has_room(tx: Tx, job: Job) -> None:
 
 
 def _moved(tx: Tx, turn: Turn, job: Job, target: Row) -> None:
-    tx.update(
-        tables.template_copy, turn.id, store_id=target.id, wanted_store_id=None, left_store_id=job.store.id, error=""
-    )
+    tx.update(tables.template_copy, turn.id, store_id=target.id, wanted_store_id=None, left_store_id=job.store.id, error="")
     turns.look_again(tx, "template", turn.id)
 
 

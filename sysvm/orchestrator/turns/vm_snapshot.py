@@ -131,9 +131,7 @@ async def _clear(context: Context, turn: Turn, row: Row) -> Outcome:
     log.warning("vm_snapshot_failed", snapshot=row.uuid, tries=row.tries + 1, why=why)
     pause = PAUSES_S[min(row.tries, len(PAUSES_S) - 1)]
     note = f"try {row.tries + 1} of {TRIES} failed: {why}"
-    return Result(
-        pause, lambda tx: tx.update(tables.vm_snapshot, turn.id, state="Allocated", tries=row.tries + 1, note=note)
-    )
+    return Result(pause, lambda tx: tx.update(tables.vm_snapshot, turn.id, state="Allocated", tries=row.tries + 1, note=note))
 
 
 def _give_up(tx: Tx, turn: Turn, row: Row, why: str) -> None:

@@ -91,9 +91,7 @@ def _source_nat(tx: Tx, vpc: Row, actor: Actor) -> Row:
     if has is not None:
         return has
     wanted = vpc.source_nat_ip or None
-    return addresses.take_public_ip(
-        tx, vpc.zone_id, system=False, actor=actor, vpc_id=vpc.id, source_nat=True, wanted=wanted
-    )
+    return addresses.take_public_ip(tx, vpc.zone_id, system=False, actor=actor, vpc_id=vpc.id, source_nat=True, wanted=wanted)
 
 
 def _remove_router(tx: Tx, id_: int) -> None:

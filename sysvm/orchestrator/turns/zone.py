@@ -36,9 +36,7 @@ async def work(context: Context, turn: Turn) -> Outcome:
 
 def _interval_s(tx: Tx) -> float:
     """The shorter one of the two fleets'."""
-    return (
-        min(int(settings.value(tx, f"{name}.capacityscan.interval")) for name in ("consoleproxy", "secstorage")) / 1000
-    )
+    return min(int(settings.value(tx, f"{name}.capacityscan.interval")) for name in ("consoleproxy", "secstorage")) / 1000
 
 
 async def _scan(context: Context, turn: Turn, kind: Kind) -> None:
@@ -85,9 +83,7 @@ def _waits_for(tx: Tx, zone: Row, kind: Kind) -> str:
     if tx.one(up) is None:
         return "no host is up"
     traffic = "Guest" if zone.network_type == zones.BASIC else "Public"
-    public = sa.select(ranges.c.id).where(
-        ranges.c.zone_id == zone.id, ranges.c.traffic == traffic, ranges.c.removed.is_(None)
-    )
+    public = sa.select(ranges.c.id).where(ranges.c.zone_id == zone.id, ranges.c.traffic == traffic, ranges.c.removed.is_(None))
     if tx.one(public) is None:
         return f"there is no {traffic.lower()} address range"
     if kind is Kind.SECONDARY_STORAGE:

@@ -222,9 +222,7 @@ def withdraw_account(tx: Tx, account_id: int) -> list[Part]:
     parts = [*_guests_gone(tx, account_id), *_networks_gone(tx, account_id), *_vpcs_gone(tx, account_id)]
     parts += _data_gone(tx, account_id)
     template = tables.template
-    for row in tx.all(
-        sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))
-    ):
+    for row in tx.all(sa.select(template.c.id).where(template.c.account_id == account_id, template.c.removed.is_(None))):
         parts += templates.drop_copies(tx, row.id)
     certificate = tables.ssl_certificate
     tx.change(sa.update(certificate).where(certificate.c.account_id == account_id).values(private_key=""))
@@ -282,8 +280,13 @@ def _data_gone(tx: Tx, account_id: int) -> list[Part]:
     dropped = [snapshots.drop(tx, row) for row in tx.rows(tables.snapshot, mine, account=account_id)]
     for row in tx.rows(tables.volume, f"{mine} and type != 'ROOT'", account=account_id):
         volumes.remove(tx, row)
-    for group in (tables.security_group, tables.affinity_group, tables.instance_group, tables.guest_vlan_range,
-                  tables.project_member):
+    for group in (
+        tables.security_group,
+        tables.affinity_group,
+        tables.instance_group,
+        tables.guest_vlan_range,
+        tables.project_member,
+    ):
         living = (group.c.account_id == account_id, group.c.removed.is_(None))
         tx.change(sa.update(group).where(*living).values(removed=tx.now))
     return dropped
@@ -303,9 +306,7 @@ def in_domain(tx: Tx, row: Row) -> tuple[int, int]:
         sa.select(sa.func.count()).where(below, domain.c.id != row.id, domain.c.removed.is_(None)).select_from(domain)
     )
     inside = account.c.domain_path.startswith(row.id_path, autoescape=True)
-    accounts_there = tx.value(
-        sa.select(sa.func.count()).where(inside, account.c.removed.is_(None)).select_from(account)
-    )
+    accounts_there = tx.value(sa.select(sa.func.count()).where(inside, account.c.removed.is_(None)).select_from(account))
     return int(domains), int(accounts_there)
 
 

@@ -424,8 +424,7 @@ PRIVATE_TAKEN = (
 )  # fmt: skip
 CONTROL_TAKEN = "select count(*) from control_ip where host_id = :book and address >= :first and address <= :last"
 GUEST_TAKEN = (
-    "select count(*) from nic_address where network_id = :book and removed is null"
-    " and address >= :first and address <= :last"
+    "select count(*) from nic_address where network_id = :book and removed is null and address >= :first and address <= :last"
 )
 
 

@@ -21,9 +21,7 @@ def facts(
     tx: Tx, network: Row, vault: Vault, *, public: str | None, guest: str | None, control: str | None
 ) -> BalancerFacts | None:
     """What the network's rules are, and where the statistics page may be; None where there is no rule."""
-    return of_rules(
-        tx, network, load_balancers.of_network(tx, network.id), vault, public=public, guest=guest, control=control
-    )
+    return of_rules(tx, network, load_balancers.of_network(tx, network.id), vault, public=public, guest=guest, control=control)
 
 
 def of_rules(

@@ -122,8 +122,7 @@ def _storage(tx: Tx, place: Place) -> list[Amount]:
 def _private(tx: Tx, place: Place) -> Amount:
     filled, id_ = _filled(RANGES, place)
     total = sum(
-        int.from_bytes(bytes(last), "big") - int.from_bytes(bytes(first), "big") + 1
-        for first, last in tx.sql(filled, id=id_)
+        int.from_bytes(bytes(last), "big") - int.from_bytes(bytes(first), "big") + 1 for first, last in tx.sql(filled, id=id_)
     )
     return Amount(Capacity.PRIVATE_IP, total, _numbers(tx, PRIVATE, place)[0])
 

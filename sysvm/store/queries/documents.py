@@ -411,9 +411,7 @@ def _ports(first: int | None, last: int | None) -> Ports | None:
 def _static_nats(tx: Tx, network_id: int) -> Iterator[StaticNat]:
     for row in addresses.of_network(tx, network_id):
         if row.static_nat and row.guest_address is not None:
-            yield StaticNat(
-                rule=row.uuid, public=unpack_address(row.address), private=unpack_address(row.guest_address)
-            )
+            yield StaticNat(rule=row.uuid, public=unpack_address(row.address), private=unpack_address(row.guest_address))
 
 
 def _port_forwards(rules: _Rules) -> Iterator[PortForward]:

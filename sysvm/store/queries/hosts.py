@@ -117,9 +117,7 @@ def forget(tx: Tx, host: Row) -> None:
 def can(tx: Tx, zone_id: int, feature: str) -> bool | None:
     """Whether some host of the zone has a kernel feature; None while no host has told what it can."""
     host = tables.host
-    facts = [
-        row.facts for row in tx.all(sa.select(host.c.facts).where(host.c.zone_id == zone_id, host.c.removed.is_(None)))
-    ]
+    facts = [row.facts for row in tx.all(sa.select(host.c.facts).where(host.c.zone_id == zone_id, host.c.removed.is_(None)))]
     told = [fact for fact in facts if fact]
     return any(feature in (fact.get("features") or ()) for fact in told) if told else None
 
@@ -198,7 +196,5 @@ def stir_machines(tx: Tx, host_id: int) -> None:
 def tags(tx: Tx) -> list[tuple[int, str]]:
     """Every tag of every host."""
     host = tables.host
-    rows = tx.all(
-        sa.select(host.c.id, host.c.tags).where(host.c.removed.is_(None), host.c.tags != "").order_by(host.c.id)
-    )
+    rows = tx.all(sa.select(host.c.id, host.c.tags).where(host.c.removed.is_(None), host.c.tags != "").order_by(host.c.id))
     return [(row.id, tag) for row in rows for tag in row.tags.split(",")]

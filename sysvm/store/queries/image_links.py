@@ -46,9 +46,7 @@ def stored(tx: Tx, template_id: int, zone_id: int | None = None) -> list[tuple[R
     )  # fmt: skip
     if zone_id is not None:
         query = query.where(copy.c.zone_id == zone_id)
-    found = [
-        (row, tx.get(store, row.store_id)) for row in tx.all(query.order_by(copy.c.id)) if row.store_id is not None
-    ]
+    found = [(row, tx.get(store, row.store_id)) for row in tx.all(query.order_by(copy.c.id)) if row.store_id is not None]
     return [(row, kept) for row, kept in found if kept is not None and kept.removed is None]
 
 

@@ -28,7 +28,6 @@ OWN_KERNEL = ("KVM",)  # hypervisors whose machines have one
 SIMULATED = ("Simulator",)
 
 
-
 def directories() -> sa.ColumnElement[Any]:
     """A condition on `image_store`: the host hands it over."""
     return tables.image_store.c.protocol.in_((DIRECTORY, S3))

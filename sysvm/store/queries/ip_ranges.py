@@ -101,9 +101,7 @@ def outside(tx: Tx, pool: Row, first: bytes, last: bytes) -> int:
     else:
         table, mine = tables.private_ip, sa.true()
     lost = sa.or_(table.c.address < first, table.c.address > last)
-    count: int = tx.value(
-        sa.select(sa.func.count()).select_from(table).where(table.c.ip_range_id == pool.id, mine, lost)
-    )
+    count: int = tx.value(sa.select(sa.func.count()).select_from(table).where(table.c.ip_range_id == pool.id, mine, lost))
     return count
 
 

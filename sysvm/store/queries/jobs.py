@@ -100,9 +100,7 @@ def open_job(tx: Tx, new: NewJob) -> str:
             error="",
         )
     if start is not None:
-        events.record(
-            tx, new.event_type, new.description, actor=new.actor, about=new.about, state="Started", parent=start
-        )
+        events.record(tx, new.event_type, new.description, actor=new.actor, about=new.about, state="Started", parent=start)
     _finish_if_over(tx, job)
     return uuid
 

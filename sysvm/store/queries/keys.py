@@ -107,8 +107,6 @@ def machine_certificate(tx: Tx, keys: Keys, machine: Row, addresses: tuple[str, 
     if row is not None:
         tx.change(sa.delete(tables.certificate).where(tables.certificate.c.id == row.id))
     (cloud,) = tx.all(sa.select(tables.cloud))
-    issued, key = keys.authority.issue(
-        machine.uuid, f"sysvm://{cloud.uuid}/machine/{machine.uuid}", tx.now, addresses=addresses
-    )
+    issued, key = keys.authority.issue(machine.uuid, f"sysvm://{cloud.uuid}/machine/{machine.uuid}", tx.now, addresses=addresses)
     _keep(tx, name, issued.chain, keys.vault.seal(key))
     return Certificate(chain=issued.chain, key=key)

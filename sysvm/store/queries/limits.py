@@ -82,9 +82,7 @@ _STORED = (
 )
 COUNTS = {
     Kind.GUESTS: Count("count(*)", _GUESTS),
-    Kind.PUBLIC_IPS: Count(
-        "count(*)", "public_ip t where t.state <> 'Free' and not t.system and t.account_id is not null"
-    ),
+    Kind.PUBLIC_IPS: Count("count(*)", "public_ip t where t.state <> 'Free' and not t.system and t.account_id is not null"),
     Kind.VOLUMES: Count("count(*)", _VOLUMES),
     Kind.TEMPLATES: Count("count(*)", _TEMPLATES),
     Kind.PROJECTS: Count("count(*)", "project t where t.removed is null"),
@@ -143,9 +141,7 @@ def _default(tx: Tx, who: str, kind: Kind) -> int:
 
 def _own(tx: Tx, kind: Kind, column: str, id_: int) -> int | None:
     assert column in ("account_id", "domain_id")
-    rows = tx.sql(
-        f"select max from resource_limit where resource_type = :kind and {column} = :id", kind=int(kind), id=id_
-    )
+    rows = tx.sql(f"select max from resource_limit where resource_type = :kind and {column} = :id", kind=int(kind), id=id_)
     return int(rows[0][0]) if rows else None
 
 

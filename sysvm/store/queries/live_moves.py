@@ -53,9 +53,7 @@ def _can_send(host: Row) -> bool:
 def why_not_to(tx: Tx, machine: Row, host: Row) -> str:
     """Why this guest can't move to this host; empty when it can."""
     if host.id == machine.host_id:
-        return (
-            "Cannot migrate VM, VM is already present on this host, please specify valid destination host to migrate the VM"
-        )
+        return "Cannot migrate VM, VM is already present on this host, please specify valid destination host to migrate the VM"
     here = tx.get(tables.host, machine.host_id) if machine.host_id is not None else None
     if here is not None and here.cluster_id != host.cluster_id:
         return f"Cannot migrate VM, host {host.name} is in another cluster than the VM's"

@@ -56,11 +56,7 @@ def facts_of(machine: Row) -> StateFacts:
         destroyed=machine.destroyed is not None,
         removed=machine.removed is not None,
         moving=machine.migrate_host_id is not None
-        or (
-            machine.wanted_host_id is not None
-            and machine.host_id is not None
-            and machine.wanted_host_id != machine.host_id
-        ),
+        or (machine.wanted_host_id is not None and machine.host_id is not None and machine.wanted_host_id != machine.host_id),
     )
 
 

@@ -211,9 +211,7 @@ def take_tag(tx: Tx, isolation: str, ranges: Iterable[tuple[int, int]]) -> int:
 def tag_in_use(tx: Tx, isolation: str, tag: int) -> bool:
     """Whether a living network has the tag."""
     network = tables.network
-    found = sa.select(network.c.id).where(
-        network.c.isolation == isolation, network.c.tag == tag, network.c.removed.is_(None)
-    )
+    found = sa.select(network.c.id).where(network.c.isolation == isolation, network.c.tag == tag, network.c.removed.is_(None))
     return tx.one(found) is not None
 
 

@@ -144,9 +144,7 @@ def _mask_of(prefix: int) -> str:
     return str(ipaddress.ip_network(f"0.0.0.0/{prefix}").netmask)
 
 
-def add_address(
-    tx: Tx, nic_id: int, text: str, prefix: int, *, network_id: int | None = None, is_primary: bool = False
-) -> int:
+def add_address(tx: Tx, nic_id: int, text: str, prefix: int, *, network_id: int | None = None, is_primary: bool = False) -> int:
     """One more address on a NIC; its id."""
     return tx.insert(
         tables.nic_address,

@@ -51,9 +51,7 @@ def providers() -> sa.Select[Any]:
 def of_zone(tx: Tx, zone_id: int) -> Sequence[Row]:
     """The physical networks of a zone, oldest first."""
     network = tables.physical_network
-    return tx.all(
-        sa.select(network).where(network.c.zone_id == zone_id, network.c.removed.is_(None)).order_by(network.c.id)
-    )
+    return tx.all(sa.select(network).where(network.c.zone_id == zone_id, network.c.removed.is_(None)).order_by(network.c.id))
 
 
 def carrying(tx: Tx, zone_id: int, traffic_type: str) -> Sequence[Row]:

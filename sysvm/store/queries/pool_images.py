@@ -47,9 +47,7 @@ def want(tx: Tx, template: Row, zone_id: int, host_id: int | None = None) -> Non
 def _want_at(tx: Tx, template: Row, host_id: int, pool_id: int) -> None:
     table = tables.pool_image
     name_ = template.sha256 or f"of-{template.id}"  # until the bytes have a name
-    there = tx.one(
-        sa.select(table).where(table.c.host_id == host_id, table.c.pool_id == pool_id, table.c.sha256 == name_)
-    )
+    there = tx.one(sa.select(table).where(table.c.host_id == host_id, table.c.pool_id == pool_id, table.c.sha256 == name_))
     if there is None:
         id_ = tx.insert(
             table, template_id=template.id, pool_id=pool_id, host_id=host_id, sha256=name_, created=tx.now

@@ -88,9 +88,7 @@ def leave(tx: Tx, ip: Row) -> None:
         addresses.give_public_ip(tx, ip.id)
         return
     rules.remove_of_address(tx, ip.id)
-    tx.update(
-        tables.public_ip, ip.id, network_id=None, vpc_id=None, static_nat=False, machine_id=None, guest_address=None
-    )
+    tx.update(tables.public_ip, ip.id, network_id=None, vpc_id=None, static_nat=False, machine_id=None, guest_address=None)
 
 
 def give_unused(tx: Tx, account_id: int) -> None:

@@ -101,9 +101,7 @@ def heard(tx: Tx, uuid: str, report: HealthReport) -> None:
     if now - before:
         _tell(tx, row, now)
     elif before and not now:
-        events.record(
-            tx, EVENT, f"Router {row.name} has no failing checks any more", actor=_actor(row), about=_about(row)
-        )
+        events.record(tx, EVENT, f"Router {row.name} has no failing checks any more", actor=_actor(row), about=_about(row))
     if before != now:
         _alert(tx, row, before, now)
     if (now - before) & _names(tx, "router.health.checks.failures.to.recreate.vr", row.zone_id):

@@ -26,4 +26,3 @@ def need_young_enough(tx: Tx, running: Sequence[Row]) -> None:
         if row.template_version not in UNKNOWN and is_older(row.template_version, oldest):
             text = f"Unable to send command. Router requires upgrade: {row.name} runs {row.template_version}, {oldest} is"
             raise Refused(f"{text} the oldest that may be; use upgradeRouterTemplate", Why.UNAVAILABLE)
-

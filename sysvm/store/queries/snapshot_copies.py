@@ -161,9 +161,7 @@ def states(tx: Tx, places: Iterable[Place]) -> dict[Place, str]:
         return {}
     snapshot = tables.snapshot
     volumes = sa.select(snapshot.c.volume_id).where(snapshot.c.id.in_({id_ for id_, _ in asked}))
-    family = tx.all(
-        sa.select(snapshot.c.id, snapshot.c.uuid, snapshot.c.parent_id).where(snapshot.c.volume_id.in_(volumes))
-    )
+    family = tx.all(sa.select(snapshot.c.id, snapshot.c.uuid, snapshot.c.parent_id).where(snapshot.c.volume_id.in_(volumes)))
     by_id = {row.id: row for row in family}
     files = _file_states(tx, {zone for _, zone in asked}, [row.uuid for row in family])
     return {(id_, zone): _state([files.get((uuid, zone)) for uuid in _chain(by_id, id_)]) for id_, zone in asked}

@@ -111,9 +111,7 @@ def new(tx: Tx, ids: Ids, volume: Row, name: str, kind: str, **more: Any) -> tup
     """A snapshot shall be taken of the volume; it is its owner's unless said."""
     owner = {name_: getattr(volume, name_) for name_ in ("account_id", "domain_id", "domain_path")}
     columns = {"zone_id": volume.zone_id, "virtual_bytes": volume.size_bytes, **owner, **more}
-    id_ = tx.insert(
-        tables.snapshot, uuid=ids.uuid(), name=name, kind=kind, volume_id=volume.id, created=tx.now, **columns
-    )
+    id_ = tx.insert(tables.snapshot, uuid=ids.uuid(), name=name, kind=kind, volume_id=volume.id, created=tx.now, **columns)
     return id_, Part("snapshot", id_, turns.wish(tx, "snapshot", id_), "ready")
 
 
@@ -176,6 +174,4 @@ def stir_parents(tx: Tx, row: Row) -> None:
 
 def kept_by_policy(tx: Tx, policy_id: int) -> Sequence[Row]:
     """What a policy has made and nobody has deleted, oldest first."""
-    return tx.rows(
-        tables.snapshot, "policy_id = :id and state = 'BackedUp' and removed is null order by taken, id", id=policy_id
-    )
+    return tx.rows(tables.snapshot, "policy_id = :id and state = 'BackedUp' and removed is null order by taken, id", id=policy_id)

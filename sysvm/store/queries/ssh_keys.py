@@ -23,6 +23,4 @@ def named(tx: Tx, account_id: int, name: str) -> Row | None:
 def same_key(tx: Tx, account_id: int, fingerprint: str) -> Row | None:
     """An account's key pair with that key."""
     key = tables.ssh_key_pair
-    return tx.one(
-        sa.select(key).where(key.c.account_id == account_id, key.c.fingerprint == fingerprint, key.c.removed.is_(None))
-    )
+    return tx.one(sa.select(key).where(key.c.account_id == account_id, key.c.fingerprint == fingerprint, key.c.removed.is_(None)))

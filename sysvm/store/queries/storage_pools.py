@@ -98,9 +98,7 @@ def copies_on(tx: Tx, store_id: int) -> int:
     copy = tables.template_copy
     here = sa.or_(copy.c.store_id == store_id, copy.c.wanted_store_id == store_id, copy.c.left_store_id == store_id)
     count: int = tx.value(
-        sa.select(sa.func.count())
-        .select_from(copy)
-        .where(here, copy.c.wanted.is_(True), copy.c.removed.is_(None))
+        sa.select(sa.func.count()).select_from(copy).where(here, copy.c.wanted.is_(True), copy.c.removed.is_(None))
     )
     return count
 

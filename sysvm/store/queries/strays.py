@@ -149,9 +149,7 @@ def _to_do(tx: Tx, host: Row, found: list[MachineSeen]) -> Strays:
     free = [(one, row) for one, row in mine if not row.kept and one.power is not Power.UNKNOWN]
     return Strays(
         stop=tuple(one for one, _ in free if one.power is not Power.STOPPED),
-        remove=tuple(
-            one for one, row in free if one.power is Power.STOPPED and (row.doomed or row.found + grace <= tx.now)
-        ),
+        remove=tuple(one for one, row in free if one.power is Power.STOPPED and (row.doomed or row.found + grace <= tx.now)),
     )
 
 
@@ -229,8 +227,7 @@ def _placed(tx: Tx, host: Row, machine: Row, seen: MachineSeen) -> int:
 
 def _adopted(tx: Tx, host: Row, epoch: int) -> None:
     tx.sql(
-        "insert into adoption (host_id, epoch) values (:host, :epoch)"
-        " on conflict (host_id) do update set epoch = :epoch",
+        "insert into adoption (host_id, epoch) values (:host, :epoch) on conflict (host_id) do update set epoch = :epoch",
         host=host.id,
         epoch=epoch,
     )

@@ -106,9 +106,7 @@ def chosen(tx: Tx, machine: Row, host: Row, own: tuple[str, ...], runtime: str) 
 def _registered(tx: Tx, hypervisor: str, zone_id: int) -> list[Row]:
     """Registered templates of system VMs that the zone has, the newest first."""
     given = {"hypervisor": hypervisor, "zone": zone_id}
-    ids = tx.once(
-        (REGISTERED, hypervisor, zone_id), lambda: tx.sql(REGISTERED, **given), tables.template, tables.template_copy
-    )
+    ids = tx.once((REGISTERED, hypervisor, zone_id), lambda: tx.sql(REGISTERED, **given), tables.template, tables.template_copy)
     found = [tx.get(tables.template, id_) for (id_,) in ids]
     return [row for row in found if row is not None]
 

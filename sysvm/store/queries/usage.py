@@ -5,7 +5,6 @@ late changes nothing: only what it has grown by since the last one counts. What 
 report and the loss of its machine is not known to anybody.
 """
 
-
 from sysvm.store import tables
 from sysvm.store.queries import settings, vpcs
 from sysvm.store.queries.machines import machine_by_uuid

@@ -24,8 +24,6 @@ def used_by(tx: Tx, user_data_id: int) -> int:
     """How many living guests have it."""
     machine = tables.machine
     count: int = tx.value(
-        sa.select(sa.func.count())
-        .select_from(machine)
-        .where(machine.c.user_data_id == user_data_id, machine.c.removed.is_(None))
+        sa.select(sa.func.count()).select_from(machine).where(machine.c.user_data_id == user_data_id, machine.c.removed.is_(None))
     )
     return count

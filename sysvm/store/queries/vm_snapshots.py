@@ -88,9 +88,7 @@ def drop(tx: Tx, row: Row) -> Part:
 def places(tx: Tx, row: Row) -> tuple[int, list[tuple[str, str]]] | None:
     """The host, and pools and volumes, that it is in; None when they are no more."""
     found = [tx.get(tables.volume, id_) for id_ in row.volumes or ()]
-    living = [
-        volume for volume in found if volume is not None and volume.removed is None and volume.host_id is not None
-    ]
+    living = [volume for volume in found if volume is not None and volume.removed is None and volume.host_id is not None]
     host = tx.get(tables.host, living[0].host_id) if living else None
     if host is None or host.removed is not None:
         return None

@@ -18,8 +18,7 @@ from sysvm.store.store import Row, Tx
 
 # Its bytes are being made of a snapshot, of what was uploaded, or at another host: no guest may have it until they are.
 RESTORING = (
-    "(revert_id is not null or state = 'Migrating'"
-    " or (state = 'Creating' and (snapshot_id is not null or image_id is not null)))"
+    "(revert_id is not null or state = 'Migrating' or (state = 'Creating' and (snapshot_id is not null or image_id is not null)))"
 )
 STANDS_STILL = """
 select 1 from vm_snapshot where machine_id = :machine and removed is null
@@ -117,9 +116,7 @@ def pool_on(tx: Tx, host: Row) -> Row | None:
 
 def place_of(tx: Tx, machine: Row) -> Row | None:
     """The host that a guest's volumes are on, or will be; None while it has none."""
-    bound = tx.rows(
-        tables.volume, "machine_id = :id and removed is null and host_id is not null order by id", id=machine.id
-    )
+    bound = tx.rows(tables.volume, "machine_id = :id and removed is null and host_id is not null order by id", id=machine.id)
     host_id = bound[0].host_id if bound else machine.host_id if machines.placements_of(tx, machine.id) else None
     return tx.get(tables.host, host_id) if host_id is not None else None
 
@@ -200,9 +197,7 @@ def move(tx: Tx, ids: Ids, volume: Row, host: Row, pool: Row) -> Part:
 
 def captured(tx: Tx, volume: Row) -> Row | None:
     """What moves; None while it is not on the image store."""
-    found = tx.rows(
-        tables.snapshot, "volume_id = :id and kind = 'MOVE' and state = 'BackedUp' and removed is null", id=volume.id
-    )
+    found = tx.rows(tables.snapshot, "volume_id = :id and kind = 'MOVE' and state = 'BackedUp' and removed is null", id=volume.id)
     return found[0] if found else None
 
 

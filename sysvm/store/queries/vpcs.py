@@ -103,11 +103,7 @@ def routes_statement() -> sa.Select[Any]:
     joined = route.join(vpc, vpc.c.id == route.c.vpc_id)
     joined = joined.outerjoin(gateway, gateway.c.id == route.c.private_gateway_id)
     names = (vpc.c.uuid.label("vpc_uuid"), gateway.c.uuid.label("gateway_uuid"), *owned.names())
-    return (
-        sa.select(route, *names)
-        .select_from(owned.joined(joined, route))
-        .where(route.c.removed.is_(None))
-    )
+    return sa.select(route, *names).select_from(owned.joined(joined, route)).where(route.c.removed.is_(None))
 
 
 def routes_of(tx: Tx, vpc_id: int) -> Sequence[Row]:

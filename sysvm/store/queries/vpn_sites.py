@@ -80,9 +80,7 @@ def connection(tx: Tx, connection_id: int) -> Row | None:
 
 def of_gateway(tx: Tx, gateway_id: int) -> Sequence[Row]:
     """The living connections of a VPC's gateway."""
-    return tx.all(
-        connections().where(tables.vpn_connection.c.gateway_id == gateway_id).order_by(tables.vpn_connection.c.id)
-    )
+    return tx.all(connections().where(tables.vpn_connection.c.gateway_id == gateway_id).order_by(tables.vpn_connection.c.id))
 
 
 def of_customer(tx: Tx, customer_id: int) -> Sequence[Row]:
@@ -207,6 +205,4 @@ def has_router(tx: Tx, vpc_ids: Sequence[int]) -> set[int]:
 
 def need_reachable_router(tx: Tx, vpc_id: int) -> None:
     """As for rules: raises Refused when the VPC's router cannot be told anything."""
-    machines.need_reachable(
-        tx, tx.rows(tables.machine, "kind = 'router' and vpc_id = :vpc and removed is null", vpc=vpc_id)
-    )
+    machines.need_reachable(tx, tx.rows(tables.machine, "kind = 'router' and vpc_id = :vpc and removed is null", vpc=vpc_id))

@@ -122,7 +122,5 @@ def _facts(tx: Tx, vpn: Row, vault: Vault, cidr: str, dns: tuple[str, ...]) -> R
         last=unpack_address(vpn.last),
         networks=(cidr,),
         dns=dns,
-        users=tuple(
-            VpnUser(name=row.name, password=vault.open(row.password)) for row in users_of(tx, vpn.account_id)
-        ),
+        users=tuple(VpnUser(name=row.name, password=vault.open(row.password)) for row in users_of(tx, vpn.account_id)),
     )

@@ -138,6 +138,4 @@ ssh_key_pair = sa.Table(
     *life(),
 )
 
-user_data = sa.Table(
-    "user_data", metadata, key(), uuid(), text("name"), text("userdata"), text("params"), *owner(), *life()
-)
+user_data = sa.Table("user_data", metadata, key(), uuid(), text("name"), text("userdata"), text("params"), *owner(), *life())

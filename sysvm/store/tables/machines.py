@@ -171,12 +171,8 @@ volume = sa.Table(
     flag("display", True),
     number("snapshot_id", null=True, default=None),  # what it was made from
     number("revert_id", null=True, default=None),  # the snapshot that it shall hold again
-    number(
-        "image_id", null=True, default=None
-    ),  # uploaded: the template of kind VOLUME that has its bytes until a host has
-    number(
-        "move_host_id", null=True, default=None
-    ),  # Migrating: where it goes; else: where bytes of it are yet to be removed
+    number("image_id", null=True, default=None),  # uploaded: the template of kind VOLUME that has its bytes until a host has
+    number("move_host_id", null=True, default=None),  # Migrating: where it goes; else: where bytes of it are yet to be removed
     number("move_pool_id", null=True, default=None),
     instant("attached"),
     *owner(),

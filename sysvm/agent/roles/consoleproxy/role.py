@@ -99,9 +99,7 @@ class ConsoleProxyRole(Role):
         faults = [*self._trust_relays(document), *await self._open_doors(document)]
         faults += await self._open_status(document)
         if gone := pages.missing():
-            faults.append(
-                _fault("page", f"the console page is not whole: {gone}", "run web/build, then build the template")
-            )
+            faults.append(_fault("page", f"the console page is not whole: {gone}", "run web/build, then build the template"))
         self._faults = tuple(faults)
         if not faults:
             self._live = document

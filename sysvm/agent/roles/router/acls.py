@@ -51,8 +51,7 @@ def leaving(document: RouterDocument) -> tuple[str, ...]:
     if vpc is None:
         return ()
     return tuple(
-        f'oifname "{device(each.device, "vpc")}" ip saddr {network(vpc.cidr, "vpc")} snat ip to'
-        f" {address(each.leaves_as, 'vpc')}"
+        f'oifname "{device(each.device, "vpc")}" ip saddr {network(vpc.cidr, "vpc")} snat ip to {address(each.leaves_as, "vpc")}'
         for each in vpc.gateways
         if each.leaves_as
     )

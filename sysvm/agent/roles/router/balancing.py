@@ -79,9 +79,7 @@ class Section(msgspec.Struct, frozen=True):
         """As HAProxy reads it."""
         head = [f"listen {self.name}", *(f"    {line}" for line in self.lines)]
         cookie = {name: f" cookie {_cookie(self.rule, name)}" if self.cookies else "" for name, _ in self.members}
-        return "\n".join(
-            [*head, *(f"    server {name} {at} {self.options}{cookie[name]}" for name, at in self.members), ""]
-        )
+        return "\n".join([*head, *(f"    server {name} {at} {self.options}{cookie[name]}" for name, at in self.members), ""])
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -94,9 +92,7 @@ class Config(msgspec.Struct, frozen=True):
     @property
     def frame(self) -> str:
         """Names everything that only a reload changes."""
-        return digest(
-            (_COMMON, self.most, [section.frame for section in self.sections], [name for name, _ in self.files])
-        )[:32]
+        return digest((_COMMON, self.most, [section.frame for section in self.sections], [name for name, _ in self.files]))[:32]
 
     def text(self, folder: str, threads: int) -> str:
         """As HAProxy reads it."""

@@ -19,9 +19,7 @@ from sysvm.basics.clock import Clock
 MOMENT_S = 0.05  # between a ring and the look: what else belongs to the change comes along
 
 
-async def rings(
-    clock: Clock, news: Callable[[], socket.socket] = netlink.ruleset_news
-) -> AsyncGenerator[None, None]:
+async def rings(clock: Clock, news: Callable[[], socket.socket] = netlink.ruleset_news) -> AsyncGenerator[None, None]:
     """One item for each time that something was changed since the last one; ends at once where the kernel does not tell."""
     try:
         handle = news()

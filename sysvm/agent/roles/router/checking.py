@@ -23,9 +23,7 @@ _PAUSE_S = 3.0  # longer than the watch takes
 class Checking:
     """Of one router. `serving` gives the document while this incarnation serves, `looks` what the role knows (blocking)."""
 
-    def __init__(
-        self, context: Context, serving: Callable[[], RouterDocument | None], looks: Callable[[], Looks]
-    ) -> None:
+    def __init__(self, context: Context, serving: Callable[[], RouterDocument | None], looks: Callable[[], Looks]) -> None:
         self._context = context
         self._serving = serving
         self._looks = looks
@@ -67,9 +65,7 @@ class Checking:
             kept = {name: one for name, one in self._found.items() if one.kind not in kinds}
             self._found = {**kept, **{one.name: one for one in made}}
 
-    def _run(
-        self, document: RouterDocument, kinds: list[Checks], only: frozenset[str] | None = None
-    ) -> tuple[Checked, ...]:
+    def _run(self, document: RouterDocument, kinds: list[Checks], only: frozenset[str] | None = None) -> tuple[Checked, ...]:
         wanted, now = document.health, self._context.clock.now()
         if wanted is None:
             return ()

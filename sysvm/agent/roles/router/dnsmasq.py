@@ -217,11 +217,7 @@ class Dnsmasq:
         if not self._supervision.pid(self.name):
             return "dnsmasq does not run"
         if rendering.probe:
-            return (
-                ""
-                if asked(rendering.probe, self._mark(rendering))
-                else "dnsmasq does not answer with what it was given"
-            )
+            return "" if asked(rendering.probe, self._mark(rendering)) else "dnsmasq does not answer with what it was given"
         return "" if self._read("loaded") == self._note(rendering) else "dnsmasq has not read its files again"
 
     def fingerprint(self) -> Hashable:

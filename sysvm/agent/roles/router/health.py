@@ -195,9 +195,7 @@ def _answers(device: str, gateway: str) -> bool:
 
 def _names(server: str, domain: str, names: list[tuple[str, str]]) -> tuple[bool, str]:
     asked = names[:: -(-len(names) // _NAMES)]  # some of many, over the whole list
-    wrong = [
-        f"{name} ({found or 'no answer'})" for name, address, found in _told(server, domain, asked) if found != address
-    ]
+    wrong = [f"{name} ({found or 'no answer'})" for name, address, found in _told(server, domain, asked) if found != address]
     if wrong:
         return False, f"{server} answers wrongly for {', '.join(wrong[:3])}"
     return True, f"{server} knows {len(asked)} of {len(names)} names that were asked for"

@@ -104,9 +104,7 @@ def steps(wanted: tuple[Wanted, ...], seen: dict[str, Seen]) -> tuple[str, ...]:
         if now.addresses and each.addresses and now.addresses[0] != each.addresses[0]:
             kept = ()  # the primary address is the first one: all of them are written anew, in order
         removed += [
-            f"address del {text} dev {each.device}"
-            for text in now.addresses
-            if text not in kept or text not in each.addresses
+            f"address del {text} dev {each.device}" for text in now.addresses if text not in kept or text not in each.addresses
         ]
         if now.mtu != each.mtu or not now.up:
             added.append(f"link set dev {each.device} mtu {each.mtu} up")
@@ -114,14 +112,10 @@ def steps(wanted: tuple[Wanted, ...], seen: dict[str, Seen]) -> tuple[str, ...]:
         added += [f"address add {text} dev {each.device}{nodad[text]}" for text in each.addresses if text not in kept]
     for each in wanted:
         now = seen.get(each.device, Seen(0, False, (), ()))
-        removed += [
-            f"route del default via {text} dev {each.device}" for text in now.gateways if text not in each.gateways
-        ]
+        removed += [f"route del default via {text} dev {each.device}" for text in now.gateways if text not in each.gateways]
         lost = bool(removed) or not now.up  # an address that goes takes its routes along
         added += [
-            f"route replace default via {text} dev {each.device}"
-            for text in each.gateways
-            if lost or text not in now.gateways
+            f"route replace default via {text} dev {each.device}" for text in each.gateways if lost or text not in now.gateways
         ]
     return (*removed, *added)
 
@@ -143,9 +137,7 @@ class Interfaces:
         there = links()
         missing = [each for each in rendering if each.mac not in there]
         if missing:
-            raise CommandFailed(
-                "ip", ", ".join(f"no interface has the MAC {each.mac} ({each.device})" for each in missing)
-            )
+            raise CommandFailed("ip", ", ".join(f"no interface has the MAC {each.mac} ({each.device})" for each in missing))
         lines = renames({each.mac: each.device for each in rendering}, there)
         if lines:
             _batch(lines)
@@ -171,12 +163,7 @@ class Interfaces:
         fresh, self._fresh = self._fresh, None
         seen = fresh[1] if fresh is not None and fresh[0] == self.fingerprint() else _look(rendering)
         lines = steps(rendering, seen)
-        settings = [
-            f"{path} is not {value}"
-            for each in rendering
-            for path, value in _settings(each)
-            if not _is(path, value)
-        ]
+        settings = [f"{path} is not {value}" for each in rendering for path, value in _settings(each) if not _is(path, value)]
         return "; ".join((*(f"needed: ip {line}" for line in lines[:3]), *settings[:1]))
 
     def fingerprint(self) -> Hashable:

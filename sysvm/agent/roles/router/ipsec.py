@@ -36,13 +36,10 @@ from sysvm.wire.vpn import TunnelSeen
 
 DEVICE = "ipsec0"
 MTU = 1400
-_METRIC = (
-    "100"  # of our routes: kernel-libipsec adds and removes one of its own while a tunnel stands, in front of ours
-)
+_METRIC = "100"  # of our routes: kernel-libipsec adds and removes one of its own while a tunnel stands, in front of ours
 _ATTEMPTS, _PAUSE = 250, 0.02
 _PLUGINS = (
-    "random nonce aes sha1 sha2 md5 hmac gcm kdf openssl pem x509 pkcs1 pubkey socket-default vici eap-identity"
-    " eap-mschapv2"
+    "random nonce aes sha1 sha2 md5 hmac gcm kdf openssl pem x509 pkcs1 pubkey socket-default vici eap-identity eap-mschapv2"
 )
 _NOBODY = "(unnamed)"  # somebody who has not said yet who it is
 # Who gives no answer is given up after 26 s instead of 165 s.

@@ -61,9 +61,7 @@ class Access(msgspec.Struct, frozen=True):
 
     def keys(self) -> dict[str, Message]:
         """Secrets by name; the user is the rest of the name, so that a key that goes says whose it was."""
-        found: dict[str, Message] = {
-            f"psk-{digest(self.preshared_key)[:16]}": {"type": "IKE", "data": self.preshared_key}
-        }
+        found: dict[str, Message] = {f"psk-{digest(self.preshared_key)[:16]}": {"type": "IKE", "data": self.preshared_key}}
         for user in self.users:
             name = f"user-{digest(user)[:16]}-{user.name}"
             found[name] = {"type": "EAP", "data": user.password, "owners": (user.name,)}

@@ -37,9 +37,7 @@ class Try:
             for answer, words in self._charon.arrived():
                 if answer:
                     self.close()
-                    return (
-                        "" if words.get("success") == "yes" else reason(self._lines, words.get("errmsg", "it failed"))
-                    )
+                    return "" if words.get("success") == "yes" else reason(self._lines, words.get("errmsg", "it failed"))
                 self._lines = [*self._lines, str(words.get("msg", ""))][-_LINES:]
         except NoAnswer as error:
             self.close()

@@ -184,9 +184,7 @@ class Redundant:
         changed = write_if_changed(self._folder / "conntrackd.conf", text.encode())
         before = self._supervision.pid(SYNC)
         lock = f"{self._folder}/conntrackd.lock {self._folder}/conntrackd.ctl"
-        self._supervision.ensure(
-            Daemon(SYNC, f"#!/bin/sh\nrm -f {lock}\nexec conntrackd -C {self._folder}/conntrackd.conf\n")
-        )
+        self._supervision.ensure(Daemon(SYNC, f"#!/bin/sh\nrm -f {lock}\nexec conntrackd -C {self._folder}/conntrackd.conf\n"))
         if changed and before:
             self._supervision.restart(SYNC)
 

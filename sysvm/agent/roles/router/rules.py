@@ -61,9 +61,7 @@ def render(document: RouterDocument) -> Ruleset:
     collections = (
         Collection("public", "ipv4_addr", dict.fromkeys(public, "")),
         Collection("open", "ipv4_addr . inet_proto . inet_service", dict.fromkeys(opened, "")),
-        Collection(
-            "restricted", "ipv4_addr : verdict", {name: f"jump {chain_name('fw', name)}" for name in restricted}
-        ),
+        Collection("restricted", "ipv4_addr : verdict", {name: f"jump {chain_name('fw', name)}" for name in restricted}),
         *forward_maps(document.port_forwards),
         *static_maps(document),
         Collection(
@@ -208,9 +206,7 @@ def static_maps(document: RouterDocument) -> tuple[Collection, Collection]:
         if public in inward or private in outward:
             raise Wrong(f"{where}: {public} or {private} has another static NAT", "remove one of them")
         inward[public], outward[private] = private, public
-    return Collection("static_in", "ipv4_addr : ipv4_addr", inward), Collection(
-        "static_out", "ipv4_addr : ipv4_addr", outward
-    )
+    return Collection("static_in", "ipv4_addr : ipv4_addr", inward), Collection("static_out", "ipv4_addr : ipv4_addr", outward)
 
 
 def _inward_rules() -> tuple[str, ...]:
@@ -247,9 +243,7 @@ def _input_rules(
             rules += [f"iifname {_names(guests)} ip saddr {askers} {name} dport 53 accept" for name in ("udp", "tcp")]
     if document.metadata is not None and guests:
         ports = f"iifname {_names(guests)} tcp dport {{ 80, 8080 }}"
-        rules.append(
-            f"{ports} ct state new update @askers {{ ip saddr limit rate over 100/second burst 200 packets }} drop"
-        )
+        rules.append(f"{ports} ct state new update @askers {{ ip saddr limit rate over 100/second burst 200 packets }} drop")
         rules.append(f"{ports} accept")
     return (*rules, *pages)
 
@@ -290,9 +284,7 @@ def _outward_rules(document: RouterDocument, guests: tuple[str, ...], outside: t
                 if ":" not in text:
                     # A guest that uses a public address of its own network gets its answer by way of the router.
                     home = interface(text, each.device).network
-                    rules.append(
-                        f'ct status dnat oifname "{device(each.device, "interfaces")}" ip saddr {home} masquerade'
-                    )
+                    rules.append(f'ct status dnat oifname "{device(each.device, "interfaces")}" ip saddr {home} masquerade')
     if outside:
         rules.append(f"oifname {_names(outside)} snat ip to ip saddr map @static_out")
     for nat in document.source_nat:
@@ -304,15 +296,11 @@ def _outward_rules(document: RouterDocument, guests: tuple[str, ...], outside: t
 # ---------------------------------------------------------------- parts of rules
 def _span(ports: Ports, where: str) -> tuple[int, int]:
     if not 1 <= ports.first <= ports.last <= 65535:
-        raise Wrong(
-            f"{where}: {ports.first}-{ports.last} is no range of ports", "give ports from 1 to 65535, the lower first"
-        )
+        raise Wrong(f"{where}: {ports.first}-{ports.last} is no range of ports", "give ports from 1 to 65535, the lower first")
     return ports.first, ports.last
 
 
-def _service_match(
-    protocol: Protocol, ports: Ports | None, icmp_type: int | None, icmp_code: int | None, where: str
-) -> str:
+def _service_match(protocol: Protocol, ports: Ports | None, icmp_type: int | None, icmp_code: int | None, where: str) -> str:
     if protocol in NUMBER:
         if ports is None:
             return f"meta l4proto {protocol.value}"

@@ -127,8 +127,7 @@ def _declared_chain(chain: Chain) -> str:
         return f"add chain {TABLE} {chain.name}"
     base = chain.base
     return (
-        f"add chain {TABLE} {chain.name} "
-        f"{{ type {base.type} hook {base.hook} priority {base.priority}; policy {base.policy}; }}"
+        f"add chain {TABLE} {chain.name} {{ type {base.type} hook {base.hook} priority {base.priority}; policy {base.policy}; }}"
     )
 
 

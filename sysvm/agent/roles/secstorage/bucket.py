@@ -142,9 +142,7 @@ class BucketStore(ImageStore):
         references = list(self._s3.entries(REFERENCES))
         loose = [one for one in references if one.since < old and one.key.rpartition("/")[2] not in images]
         wanted = {one.key.split("/")[1] for one in references if one not in loose}
-        orphans = [
-            one for one in self._s3.entries(OBJECTS) if one.since < old and one.key.removeprefix(OBJECTS) not in wanted
-        ]
+        orphans = [one for one in self._s3.entries(OBJECTS) if one.since < old and one.key.removeprefix(OBJECTS) not in wanted]
         for one in (*loose, *orphans):
             self._s3.delete(one.key)
         return (*super().sweep(now), *(one.key for one in (*uploads, *loose, *orphans)))

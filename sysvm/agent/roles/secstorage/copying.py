@@ -43,9 +43,7 @@ class Copying:
         if image is None:
             raise Refused("the image is not in the store that it shall be copied from")
         if image.sha256 != self.order.sha256:
-            raise Refused(
-                f"the store has other bytes than those known: SHA-256 {image.sha256}, not {self.order.sha256}"
-            )
+            raise Refused(f"the store has other bytes than those known: SHA-256 {image.sha256}, not {self.order.sha256}")
         return image
 
     async def _brought(self, image: Image) -> Image:

@@ -57,9 +57,7 @@ class _Judged(AbstractResolver):
     def __init__(self, addresses: list[str]) -> None:
         self._addresses = addresses
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         return [
             ResolveResult(
                 hostname=host,
@@ -124,9 +122,7 @@ def _session(addresses: list[str], way: Way) -> aiohttp.ClientSession:
     )
 
 
-async def _ask(
-    session: aiohttp.ClientSession, source: Source, headers: dict[str, str], way: Way
-) -> aiohttp.ClientResponse:
+async def _ask(session: aiohttp.ClientSession, source: Source, headers: dict[str, str], way: Way) -> aiohttp.ClientResponse:
     where = URL(source.url, encoded=True)
     try:
         async with asyncio.timeout(ANSWER_S):

@@ -24,9 +24,7 @@ async def found(store: ImageStore | None, image: str) -> Image | None:
         raise web.HTTPServiceUnavailable(text=f"{error.strerror}\n") from error
 
 
-async def handed(
-    request: web.Request, store: ImageStore, sha256: str, headers: Mapping[str, str]
-) -> web.StreamResponse:
+async def handed(request: web.Request, store: ImageStore, sha256: str, headers: Mapping[str, str]) -> web.StreamResponse:
     """The answer to a GET of these bytes."""
     if (place := store.file(sha256)) is not None:
         return web.FileResponse(place, headers=headers, chunk_size=CHUNK)

@@ -93,9 +93,7 @@ def is_news(before: tuple[StoreSeen, ...], now: tuple[StoreSeen, ...], *, up: bo
 
 def _not_mounted(store: Store, why: str) -> ServiceFault:
     if store.nfs is None:
-        return _fault(
-            store, f"{store.path} is not mounted", "look at the store's export and at the host's mount of it"
-        )
+        return _fault(store, f"{store.path} is not mounted", "look at the store's export and at the host's mount of it")
     said = f"{name_of(store)} is not mounted: {why}" if why else f"{name_of(store)} is being mounted"
     return _fault(store, said, "look at the NFS server, at its exports and at the network to it")
 

@@ -34,9 +34,7 @@ class ImageServer:
         try:
             ticket = self._ticket(request)
         except BadGrant as error:
-            log.warning(
-                "image_refused", store=request.match_info["store"], image=request.match_info["image"], why=str(error)
-            )
+            log.warning("image_refused", store=request.match_info["store"], image=request.match_info["image"], why=str(error))
             raise web.HTTPForbidden(text=f"the ticket is not good: {error}\n") from error
         return await self._image(request, ticket)
 

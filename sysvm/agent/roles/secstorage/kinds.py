@@ -1,8 +1,8 @@
 """What kind of image store a document speaks of, in one place: who keeps its bytes, and what else there is to look at.
 
-    directory   the host mounts it at `path`
-    nfs         this machine mounts it there (`mounting.py`); from then on it is a directory
-    bucket      an S3 server has the bytes; what the host mounts at `path` is where they wait until they are whole
+directory   the host mounts it at `path`
+nfs         this machine mounts it there (`mounting.py`); from then on it is a directory
+bucket      an S3 server has the bytes; what the host mounts at `path` is where they wait until they are whole
 """
 
 from collections.abc import Callable

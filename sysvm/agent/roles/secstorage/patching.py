@@ -193,9 +193,7 @@ class Patching:
                 raise SourceFailed(f"the other secondary storage VM answers {response.status}")
             await self._write(incoming, window, skip, pieces(response, self.patience))
 
-    async def _write(
-        self, incoming: Incoming, window: list[Piece], skip: int, coming: AsyncIterator[bytes] | None
-    ) -> None:
+    async def _write(self, incoming: Incoming, window: list[Piece], skip: int, coming: AsyncIterator[bytes] | None) -> None:
         batch: list[bytes] = []
         size, rest = 0, b""
         for piece in window:

@@ -84,9 +84,7 @@ def _check_alone(header: _Header) -> None:
     if header.encryption:
         raise Refused("the QCOW2 image is encrypted: nobody here has its key")
     if header.incompatible & _CORRUPT:
-        raise Refused(
-            "the QCOW2 image says of itself that it is corrupt: qemu-img check -r all mends what can be mended"
-        )
+        raise Refused("the QCOW2 image says of itself that it is corrupt: qemu-img check -r all mends what can be mended")
     if header.incompatible & ~(_DIRTY | _CORRUPT | _EXTERNAL_DATA | _COMPRESSION | _EXTENDED_L2):
         raise Refused("the QCOW2 image needs features that are not known here")
 

@@ -230,9 +230,7 @@ class SecStorageRole(Role):
     async def _open_door(self, document: SecStorageDocument) -> list[ServiceFault]:
         self._server.key = self._deliveries.key = document.ticket_key
         if document.certificate is None or not document.management_address:
-            return [
-                _fault("images", "the document brings no certificate or no address for hosts", "wait for the server")
-            ]
+            return [_fault("images", "the document brings no certificate or no address for hosts", "wait for the server")]
         try:
             context = inner_context(document.certificate)
             await self._door.open(document.management_address, document.serve_port, context)

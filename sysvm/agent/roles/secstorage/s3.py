@@ -152,9 +152,7 @@ class S3:
 
     def complete(self, key: str, upload: str, tags: list[str]) -> None:
         """The object is there, whole."""
-        parts = "".join(
-            f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>" for number, tag in enumerate(tags, 1)
-        )
+        parts = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>" for number, tag in enumerate(tags, 1))
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
         try:
             self._xml("POST", key, (("uploadId", upload),), Body.of(body))
@@ -216,9 +214,7 @@ class S3:
             time.sleep(pause)
         return self._once(method, key, query, body, headers or {})
 
-    def _once(
-        self, method: str, key: str, query: Query, body: Body, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
+    def _once(self, method: str, key: str, query: Query, body: Body, headers: dict[str, str]) -> http.client.HTTPResponse:
         where = urlsplit(self._bucket.url)
         path = sigv4.encoded(f"/{self._bucket.name}/{key}" if key else f"/{self._bucket.name}", path=True)
         when = sigv4.stamp(self._now())

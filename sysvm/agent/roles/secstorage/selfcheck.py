@@ -160,9 +160,7 @@ def clock(now: float, store: Path | None, server: float | None = None) -> Findin
     if abs(drift) > CLOCK_SECONDS:
         return Finding("clock", False, f"the clock is {drift:.0f} s away from the image store's")
     others = [*(["the server's"] if server is not None else []), *(["the image store's"] if store is not None else [])]
-    return Finding(
-        "clock", True, f"the clock agrees with {' and '.join(others)}" if others else "the clock is plausible"
-    )
+    return Finding("clock", True, f"the clock agrees with {' and '.join(others)}" if others else "the clock is plausible")
 
 
 def _drift(now: float, store: Path) -> float:

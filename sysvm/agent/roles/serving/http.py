@@ -23,9 +23,7 @@ class Site:
     """An HTTP application that can be served at several doors."""
 
     def __init__(self, app: web.Application) -> None:
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, keepalive_timeout=15, lingering_time=LINGERING_S
-        )
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=15, lingering_time=LINGERING_S)
 
     async def start(self) -> None:
         """Must be called before `accept`."""

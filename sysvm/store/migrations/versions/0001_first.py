@@ -390,9 +390,7 @@ def _network_offering() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_network_offering")),
         sa.UniqueConstraint("uuid", name=op.f("uq_network_offering_uuid")),
     )
-    op.create_index(
-        op.f("ix_network_offering_service_offering_id"), "network_offering", ["service_offering_id"], unique=False
-    )
+    op.create_index(op.f("ix_network_offering_service_offering_id"), "network_offering", ["service_offering_id"], unique=False)
 
 
 def _physical_network() -> None:
@@ -577,9 +575,7 @@ def _network() -> None:
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_network_account_id")),
         sa.ForeignKeyConstraint(["domain_id"], ["domain.id"], name=op.f("fk_network_domain_id")),
         sa.ForeignKeyConstraint(["offering_id"], ["network_offering.id"], name=op.f("fk_network_offering_id")),
-        sa.ForeignKeyConstraint(
-            ["physical_network_id"], ["physical_network.id"], name=op.f("fk_network_physical_network_id")
-        ),
+        sa.ForeignKeyConstraint(["physical_network_id"], ["physical_network.id"], name=op.f("fk_network_physical_network_id")),
         sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_network_zone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_network")),
         sa.UniqueConstraint("uuid", name=op.f("uq_network_uuid")),
@@ -645,9 +641,7 @@ def _service_provider() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service_provider")),
         sa.UniqueConstraint("uuid", name=op.f("uq_service_provider_uuid")),
     )
-    op.create_index(
-        op.f("ix_service_provider_physical_network_id"), "service_provider", ["physical_network_id"], unique=False
-    )
+    op.create_index(op.f("ix_service_provider_physical_network_id"), "service_provider", ["physical_network_id"], unique=False)
 
 
 def _ssh_key_pair() -> None:
@@ -950,9 +944,7 @@ def _ip_range() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("removed", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["network_id"], ["network.id"], name=op.f("fk_ip_range_network_id")),
-        sa.ForeignKeyConstraint(
-            ["physical_network_id"], ["physical_network.id"], name=op.f("fk_ip_range_physical_network_id")
-        ),
+        sa.ForeignKeyConstraint(["physical_network_id"], ["physical_network.id"], name=op.f("fk_ip_range_physical_network_id")),
         sa.ForeignKeyConstraint(["pod_id"], ["pod.id"], name=op.f("fk_ip_range_pod_id")),
         sa.ForeignKeyConstraint(["zone_id"], ["zone.id"], name=op.f("fk_ip_range_zone_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ip_range")),
@@ -1150,9 +1142,7 @@ def _machine() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_machine_host_id")),
         sa.ForeignKeyConstraint(["last_host_id"], ["host.id"], name=op.f("fk_machine_last_host_id")),
         sa.ForeignKeyConstraint(["network_id"], ["network.id"], name=op.f("fk_machine_network_id")),
-        sa.ForeignKeyConstraint(
-            ["service_offering_id"], ["service_offering.id"], name=op.f("fk_machine_service_offering_id")
-        ),
+        sa.ForeignKeyConstraint(["service_offering_id"], ["service_offering.id"], name=op.f("fk_machine_service_offering_id")),
         sa.ForeignKeyConstraint(["template_id"], ["template.id"], name=op.f("fk_machine_template_id")),
         sa.ForeignKeyConstraint(["user_data_id"], ["user_data.id"], name=op.f("fk_machine_user_data_id")),
         sa.ForeignKeyConstraint(["wanted_host_id"], ["host.id"], name=op.f("fk_machine_wanted_host_id")),
@@ -1407,9 +1397,7 @@ def _placement() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["host.id"], name=op.f("fk_placement_host_id")),
         sa.ForeignKeyConstraint(["machine_id"], ["machine.id"], name=op.f("fk_placement_machine_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_placement")),
-        sa.UniqueConstraint(
-            "machine_id", "incarnation", "host_id", name=op.f("uq_placement_machine_id_incarnation_host_id")
-        ),
+        sa.UniqueConstraint("machine_id", "incarnation", "host_id", name=op.f("uq_placement_machine_id_incarnation_host_id")),
         comment="what a host is asked to have",
     )
     op.create_index(op.f("ix_placement_host_id"), "placement", ["host_id"], unique=False)

@@ -59,9 +59,7 @@ def _load_balancer() -> None:
         sa.Column("algorithm", sa.Text(), nullable=False),
         sa.Column("protocol", sa.Text(), nullable=False),
         sa.Column("certificate_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["certificate_id"], ["ssl_certificate.id"], name=op.f("fk_load_balancer_certificate_id")
-        ),
+        sa.ForeignKeyConstraint(["certificate_id"], ["ssl_certificate.id"], name=op.f("fk_load_balancer_certificate_id")),
         sa.ForeignKeyConstraint(["rule_id"], ["firewall_rule.id"], name=op.f("fk_load_balancer_rule_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_load_balancer")),
         sa.UniqueConstraint("rule_id", name=op.f("uq_load_balancer_rule_id")),

@@ -56,9 +56,7 @@ def _groups() -> None:
         op.create_index(op.f(f"ix_security_group_{column}"), "security_group", [column], unique=False)
     living = sa.text("removed IS NULL")
     names = ["account_id", "name"]
-    op.create_index(
-        "uq_security_group_name", "security_group", names, unique=True, sqlite_where=living, postgresql_where=living
-    )
+    op.create_index("uq_security_group_name", "security_group", names, unique=True, sqlite_where=living, postgresql_where=living)
 
 
 def _rules() -> None:
@@ -78,9 +76,7 @@ def _rules() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("removed", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["group_id"], ["security_group.id"], name=op.f("fk_security_group_rule_group_id")),
-        sa.ForeignKeyConstraint(
-            ["other_group_id"], ["security_group.id"], name=op.f("fk_security_group_rule_other_group_id")
-        ),
+        sa.ForeignKeyConstraint(["other_group_id"], ["security_group.id"], name=op.f("fk_security_group_rule_other_group_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_security_group_rule")),
         sa.UniqueConstraint("uuid", name=op.f("uq_security_group_rule_uuid")),
     )

@@ -47,8 +47,7 @@ def _owner_and_life() -> list[sa.Column[Any]]:
 
 def _references(table: str, *targets: str) -> list[sa.ForeignKeyConstraint]:
     return [
-        sa.ForeignKeyConstraint([f"{target}_id"], [f"{target}.id"], name=op.f(f"fk_{table}_{target}_id"))
-        for target in targets
+        sa.ForeignKeyConstraint([f"{target}_id"], [f"{target}.id"], name=op.f(f"fk_{table}_{target}_id")) for target in targets
     ]
 
 

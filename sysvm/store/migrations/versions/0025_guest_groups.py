@@ -49,9 +49,7 @@ def _owned(table: str, *more: sa.Column[str]) -> None:
     )
     for column in ("account_id", "domain_id", "domain_path"):
         op.create_index(op.f(f"ix_{table}_{column}"), table, [column], unique=False)
-    op.create_index(
-        f"uq_{table}_name", table, ["account_id", "name"], unique=True, sqlite_where=LIVING, postgresql_where=LIVING
-    )
+    op.create_index(f"uq_{table}_name", table, ["account_id", "name"], unique=True, sqlite_where=LIVING, postgresql_where=LIVING)
 
 
 def _members() -> None:

@@ -204,9 +204,7 @@ def _translated(name: str, body: Any, table: Table, judged: Judged, hits: list[H
     address, port = _target(body, packet, table, hits)
     if name == "dnat":
         port = port or packet.port
-        judged.packet = replace(
-            packet, destination=address or packet.destination, port=port, status=packet.status | DNAT
-        )
+        judged.packet = replace(packet, destination=address or packet.destination, port=port, status=packet.status | DNAT)
         return f"dnat to {judged.packet.destination}{_colon(port)}"
     port = port or packet.source_port
     judged.packet = replace(packet, source=address or packet.source, source_port=port, status=packet.status | SNAT)
