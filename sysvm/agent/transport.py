@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from sysvm.agent.paths import Paths
+from sysvm.basics.transports import cut
 
 PORT = "org.sysvm.agent"
 
@@ -29,7 +30,7 @@ class Stream(msgspec.Struct, frozen=True):
 
     def end(self) -> None:
         """Closed now, with whatever could not be written: a port that a dead host left full would stay open for ever."""
-        self.writer.transport.abort()
+        cut(self.writer.transport)
 
 
 def virtio_port(paths: Paths) -> Path | None:

@@ -269,12 +269,15 @@ def explain(id_: str, source: str, destination: str, protocol: str, port: int = 
 
 def main() -> None:
     """The entry point: a refusal is a sentence and exit code 1, never a traceback."""
+    errors: tuple[BaseException, ...] = ()
     try:
         app()
     except* (Refused, NotYet) as refused:
-        for error in refused.exceptions:
-            print(f"sysvm: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        errors = refused.exceptions
+    for error in errors:  # what is raised within `except*` comes out as a group from Debian 12's Python
+        print(f"sysvm: {error}", file=sys.stderr)
+    if errors:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

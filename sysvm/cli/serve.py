@@ -77,10 +77,13 @@ def run_server(config: ServerConfig) -> None:
     """Runs until SIGTERM or SIGINT. Raises Refused."""
     configure()
     raise_open_files(OPEN_FILES)
+    why = ""
     try:
         uvloop.run(serve(config))
     except* WrongKey as wrong:
-        raise Refused(f"{wrong.exceptions[0]}; {config.state} needs the secret.key of this cloud") from None
+        why = f"{wrong.exceptions[0]}; {config.state} needs the secret.key of this cloud"
+    if why:
+        raise Refused(why)
 
 
 async def serve(config: ServerConfig) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from sysvm.basics.clock import Clock
 from sysvm.basics.errors import Refused
 from sysvm.basics.tasks import Tasks
+from sysvm.basics.transports import cut
 from sysvm.hosts import netns
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.relay_files import RelayFiles, Settings
@@ -166,7 +167,7 @@ async def _farewell(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(_HANDSHAKE_S):
             await writer.wait_closed()
-    writer.transport.abort()
+    cut(writer.transport)
 
 
 def configure_log(files: RelayFiles) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
+from sysvm.basics.transports import cut
 from sysvm.wire.envelope import Answer, Call, Envelope, Fault, FaultKind, Notice
 from sysvm.wire.frames import BadFrame, FrameReader, frame
 
@@ -114,7 +115,7 @@ class Peer:
     def abort(self) -> None:
         """The same for an end that is silent: nobody waits for its part of TLS's good-bye, which takes 30 s."""
         self.close()
-        self._writer.transport.abort()
+        cut(self._writer.transport)
 
     async def call(self, body: msgspec.Struct, answer: type[T], *, seconds: float = 20.0) -> T:
         """The answer to `body`. Raises NotYet, Refused, Stale, Broken (the other side's words) or Unreachable."""

@@ -9,6 +9,7 @@ from sysvm.agent.roles.secstorage.s3 import BucketFailed
 from sysvm.agent.roles.secstorage.store import Image, ImageStore
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
+from sysvm.basics.transports import cut
 
 CHUNK = 1024 * 1024
 log = get_logger()
@@ -48,7 +49,7 @@ async def handed(request: web.Request, store: ImageStore, sha256: str, headers: 
         except BucketFailed as error:  # who reads sees that bytes are missing, and asks for them again
             log.warning("bucket_broke_off", sha256=sha256, why=error.strerror)
             if request.transport is not None:
-                request.transport.abort()
+                cut(request.transport)
             return answer
     await answer.write_eof()
     return answer

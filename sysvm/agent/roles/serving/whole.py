@@ -15,6 +15,8 @@ from http import HTTPStatus
 from socket import socket
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from sysvm.basics.transports import cut
+
 MOST_HEAD = 16 * 1024
 MOST_FIELDS = 100
 IDLE_S = 15.0
@@ -125,7 +127,7 @@ class Pages:
     async def stop(self) -> None:
         """Ends all connections."""
         for writer in list(self._open):
-            writer.transport.abort()
+            cut(writer.transport)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
