@@ -60,12 +60,7 @@ class Redundant:
         """Both daemons do what the files say; whoever serves goes on."""
         self._pair = rendering
         if rendering is None:
-            for name in (VRRP, SYNC):
-                self._supervision.remove(name)
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._lock(shut=False)
-            if _leads_nowhere():
-                run("ip", "route", "del", *_NOWHERE)
+            self._end()
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         run("ip", "route", "replace", *_NOWHERE)
@@ -129,6 +124,17 @@ class Redundant:
         if serves:
             return RedundantState.PRIMARY
         return RedundantState.BACKUP if self._supervision.pid(VRRP) else RedundantState.FAULT
+
+    def _end(self) -> None:
+        """Nothing of a pair is left. The folder is made first and goes last: without it nothing is, and no program is asked."""
+        if not self._folder.exists() and not self._supervision.pid(VRRP):
+            return
+        for name in (VRRP, SYNC):
+            self._supervision.remove(name)
+        self._lock(shut=False)
+        if _leads_nowhere():
+            run("ip", "route", "del", *_NOWHERE)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # ------------------------------------------------------------ keepalived
     def _begin(self, pair: Pair) -> None:
