@@ -24,7 +24,7 @@ from sysvm.wire.channel import AgentCallBody
 from sysvm.wire.handover import Connections, TakeConnections, Taken, TellConnections, Which
 
 COPY_S = 30.0  # a pass for which nobody waits
-FREEZE_S = 4.0  # begun anew between the steps of the last pass
+FREEZE_S = 4.0  # begun anew between the steps of a last pass that takes longer
 LAST_COPY_S = 8.0  # the last one
 FAILURES = (NotYet, Refused, Stale, Broken, Unreachable, TimeoutError)
 log = get_logger()
@@ -75,12 +75,31 @@ async def copy_and_freeze(gates: Gates, agents: Agents, machine: str, holder: in
     await _copy(agents, machine, holder, comes, Which.CHANGED, COPY_S)
     await edge("handover.copied")
 
-    async def freeze() -> None:
-        await gates.freeze(machine, holder, FREEZE_S)
-
-    await freeze()
+    ice = _Ice(gates, machine, holder)
+    await ice.freeze()
     await edge("handover.frozen")
-    await _copy(agents, machine, holder, comes, Which.CHANGED, LAST_COPY_S, freeze)
+    await _copy(agents, machine, holder, comes, Which.CHANGED, LAST_COPY_S, ice.last)
+
+
+class _Ice:
+    """The ports of the one that goes are shut for as long as the last pass takes, a few seconds at a time."""
+
+    def __init__(self, gates: Gates, machine: str, holder: int) -> None:
+        self._gates = gates
+        self._machine = machine
+        self._holder = holder
+        self._loop = asyncio.get_running_loop()
+        self._until = 0.0
+
+    async def freeze(self) -> None:
+        """For FREEZE_S from now on."""
+        self._until = self._loop.time() + FREEZE_S
+        await self._gates.freeze(self._machine, self._holder, FREEZE_S)
+
+    async def last(self) -> None:
+        """Begins anew when half of the time is over: while nobody is heard, no program is started that need not be."""
+        if self._until - self._loop.time() < FREEZE_S / 2:
+            await self.freeze()
 
 
 async def _copy(

@@ -32,7 +32,7 @@ class PortGates:
 
     async def freeze(self, machine: str, incarnation: int, seconds: float) -> None:
         """See Gates."""
-        await self._network.switch_ports((), tuple(self._ports(machine, incarnation)), seconds)
+        await self._network.freeze_ports(tuple(self._ports(machine, incarnation)), seconds)
 
     async def serve(self, machine: str, incarnation: int) -> None:
         """See Gates."""

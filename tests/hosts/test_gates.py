@@ -1,6 +1,7 @@
 """Two routers with the same MAC and address on one real bridge: one of them is heard, whichever the gates say, and a guest sees
 the change within its next packet."""
 
+import json
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -162,8 +163,10 @@ def test_containers_have_no_gates_of_their_own(tmp_path):
 
 
 def test_what_nft_says_of_shut_ports():
-    one_for_a_while = '{"elem": {"val": "sv2", "timeout": 5, "expires": 3}}'
-    assert frozenset({"sv1", "sv2"}) == parse_shut(
-        f'{{"nftables": [{{"metainfo": {{}}}}, {{"set": {{"name": "shut", "elem": ["sv1", {one_for_a_while}]}}}}]}}'
-    )
-    assert frozenset() == parse_shut('{"nftables": [{"set": {"name": "shut"}}]}')
+    sets = [
+        {"set": {"name": "trunks", "elem": ["sv0"]}},
+        {"set": {"name": "shut", "elem": ["sv1"]}},
+        {"set": {"name": "frozen", "elem": [{"elem": {"val": "sv2", "timeout": 5, "expires": 3}}]}},
+    ]
+    assert frozenset({"sv1", "sv2"}) == parse_shut(json.dumps({"nftables": [{"metainfo": {}}, *sets]}))
+    assert frozenset() == parse_shut('{"nftables": [{"set": {"name": "shut"}}, {"set": {"name": "frozen"}}]}')

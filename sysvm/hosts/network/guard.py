@@ -23,6 +23,8 @@ from sysvm.wire.machines import Nic, Traffic
 
 TABLE = "bridge sysvm_guard"
 REASONS = ("mac", "arp", "nd", "ip", "dhcp", "ra", "type", "rate")
+SHUT, FROZEN = "shut", "frozen"  # sets of ports: for good, and for some seconds
+_FORGET = ("add", "delete")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -34,17 +36,18 @@ def base_ruleset() -> str:
             f"add table {TABLE}",
             f"add set {TABLE} trunks {{ type ifname; }}",
             f"add map {TABLE} ports {{ type ifname : verdict; }}",
-            f"add set {TABLE} shut {{ type ifname; flags timeout; }}",
+            f"add set {TABLE} {SHUT} {{ type ifname; }}",
+            f"add set {TABLE} {FROZEN} {{ type ifname; flags timeout; }}",
             f"add counter {TABLE} unguarded",
             f"add chain {TABLE} enter {{ type filter hook prerouting priority -300; policy accept; }}",
             f"flush chain {TABLE} enter",
-            f"add rule {TABLE} enter iifname @shut drop",
+            *(f"add rule {TABLE} enter iifname @{name} drop" for name in (SHUT, FROZEN)),
             f"add rule {TABLE} enter iifname vmap @ports",
             f"add rule {TABLE} enter iifname @trunks accept",
             f"add rule {TABLE} enter counter name unguarded drop",
             f"add chain {TABLE} leave {{ type filter hook postrouting priority -300; policy accept; }}",
             f"flush chain {TABLE} leave",
-            f"add rule {TABLE} leave oifname @shut drop",
+            *(f"add rule {TABLE} leave oifname @{name} drop" for name in (SHUT, FROZEN)),
             "",
         ]
     )
@@ -64,17 +67,27 @@ def port_ruleset(port: str, nic: Nic) -> str:
     return "\n".join([*head, *rules, f'add element {TABLE} ports {{ "{port}" : goto {chain} }}', ""])
 
 
-def switch(opened: Iterable[str], shut: Iterable[str], seconds: float = 0.0) -> str:
-    """Ports that are open from now on, and ports that are shut: for good, or for `seconds`."""
-    # What is not there is added before it is deleted; what is there may be shut for another time.
-    timeout = f" timeout {int(seconds * 1000)}ms" if seconds else ""
-    lines = []
-    for port in opened:
-        lines += [f'{act} element {TABLE} shut {{ "{port}" }}' for act in ("add", "delete")]
-    for port in shut:
-        lines += [f'{act} element {TABLE} shut {{ "{port}" }}' for act in ("add", "delete")]
-        lines.append(f'add element {TABLE} shut {{ "{port}"{timeout} }}')
+def switch(opened: Iterable[str], shut: Iterable[str]) -> str:
+    """Ports that are open from now on, and ports that are shut for good."""
+    lines = [line for port in opened for line in _forgotten(port)]
+    lines += [f'add element {TABLE} {SHUT} {{ "{port}" }}' for port in shut]
     return "\n".join([*lines, ""])
+
+
+def freeze(ports: Iterable[str], seconds: float) -> str:
+    """Ports that are shut for `seconds`; an error where one is frozen already (a frozen element's time cannot be changed)."""
+    timeout = f"timeout {int(seconds * 1000)}ms"
+    return "".join(f'create element {TABLE} {FROZEN} {{ "{port}" {timeout} }}\n' for port in ports)
+
+
+def thaw(ports: Iterable[str]) -> str:
+    """They are not frozen."""
+    return "".join(f'{act} element {TABLE} {FROZEN} {{ "{port}" }}\n' for port in ports for act in _FORGET)
+
+
+def _forgotten(port: str) -> Iterator[str]:
+    """It is neither shut nor frozen; harmless to repeat, because what is not there is added before it is deleted."""
+    return (f'{act} element {TABLE} {name} {{ "{port}" }}' for name in (SHUT, FROZEN) for act in _FORGET)
 
 
 def port_removal(port: str) -> str:
@@ -83,7 +96,7 @@ def port_removal(port: str) -> str:
     element = f'{TABLE} ports {{ "{port}" : goto {chain} }}'
     lines = [f"add chain {TABLE} {chain}", f"add element {element}", f"delete element {element}"]
     lines += [f"flush chain {TABLE} {chain}", f"delete chain {TABLE} {chain}"]
-    lines += [f'{act} element {TABLE} shut {{ "{port}" }}' for act in ("add", "delete")]
+    lines += _forgotten(port)
     for reason in REASONS:
         lines += [f"add counter {TABLE} {port}_{reason}", f"delete counter {TABLE} {port}_{reason}"]
     return "\n".join([*lines, ""])
@@ -108,9 +121,9 @@ def parse_ports(answer: str) -> frozenset[str]:
 
 
 def parse_shut(answer: str) -> frozenset[str]:
-    """The ports that are shut, from `nft -j list set`."""
+    """The ports that are shut or frozen, from `nft -j list sets`."""
     sets = (item["set"] for item in json.loads(answer or "{}").get("nftables", []) if "set" in item)
-    elements = (element for each in sets for element in each.get("elem", ()))
+    elements = (element for each in sets if each["name"] in (SHUT, FROZEN) for element in each.get("elem", ()))
     # One that is shut for a while is told with its time.
     return frozenset(each["elem"]["val"] if isinstance(each, dict) else each for each in elements)
 

@@ -159,20 +159,35 @@ class HostNetwork:
         """Neither bridge nor trunk is left of segments that are not the host's own and into which no machine is plugged."""
         return [] if self._own_segments is None else plans.plan_removal(self._layout, self._own_segments, links)
 
-    async def switch_ports(self, opened: Sequence[tuple[str, str]], shut: Sequence[str], seconds: float = 0.0) -> None:
-        """In one transaction some ports (with the MACs behind them) are opened and others shut, for good or for `seconds`.
+    async def switch_ports(self, opened: Sequence[tuple[str, str]], shut: Sequence[str]) -> None:
+        """In one transaction some ports (with the MACs behind them) are opened and others shut, for good.
         Frames for these MACs go to the opened ports from then on, also before anything has come from there."""
         async with self._lock:
-            await self.namespace.nft(guard.base_ruleset() + guard.switch([name for name, _ in opened], shut, seconds))
-            lines = [f"fdb replace {mac} dev {name} master dynamic" for name, mac in opened]
-            # A port that is not there yet has nothing behind it; else the first frame from there says the same.
-            await attempt("bridge", "-force", "-n", self._layout.namespace, "-batch", "-", stdin="\n".join([*lines, ""]))
+            if opened:
+                lines = [f"fdb replace {mac} dev {name} master dynamic" for name, mac in opened]
+                # A port that is not there yet has nothing behind it; else the first frame from there says the same.
+                words = ("bridge", "-force", "-n", self._layout.namespace, "-batch", "-")
+                await attempt(*words, stdin="\n".join([*lines, ""]))
+            await self._at_once(guard.switch([name for name, _ in opened], shut))
+
+    async def freeze_ports(self, ports: Sequence[str], seconds: float) -> None:
+        """They are shut for `seconds` from now on."""
+        async with self._lock:
+            frozen = guard.freeze(ports, seconds)
+            await self._at_once(frozen, guard.thaw(ports) + frozen)
+
+    async def _at_once(self, change: str, otherwise: str = "") -> None:
+        """While somebody waits: nft stays for 13 ms longer when anything is deleted, as it is to make the table sure."""
+        try:
+            await self.namespace.nft(change)
+        except NotYet:
+            await self.namespace.nft(guard.base_ruleset() + (otherwise or change))
 
     async def shut_ports(self) -> frozenset[str]:
         """The ports that nothing passes now."""
         if not self.namespace.exists():
             return frozenset()
-        answer = await self.namespace.command("nft", "-j", "list", "set", *guard.TABLE.split(), "shut")
+        answer = await self.namespace.command("nft", "-j", "list", "sets", "table", *guard.TABLE.split())
         return guard.parse_shut(answer)
 
     async def ports_of(self, note: str) -> tuple[str, ...]:
