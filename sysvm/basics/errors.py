@@ -3,6 +3,7 @@
 A `Refused` carries a kind, not an API code: which number a client sees is decided in one table of the API.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 
@@ -73,3 +74,12 @@ class DatabaseAway(Unreachable):
 
 class Broken(Exception):
     """The other side answered that something of its own is broken; its text is passed on."""
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """What went wrong, in order: tasks have tasks, and each level wraps the errors of the one below in a group."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error

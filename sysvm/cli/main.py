@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 import sysvm
 from sysvm.basics.collector import loading
-from sysvm.basics.errors import NotYet, Refused
+from sysvm.basics.errors import NotYet, Refused, leaves
 
 app = App(name="sysvm", help="A cloud manager whose system VMs look after themselves.", version=sysvm.__version__)
 agent = App(name="agent", help="The program on hosts.")
@@ -273,7 +273,7 @@ def main() -> None:
     try:
         app()
     except* (Refused, NotYet) as refused:
-        errors = refused.exceptions
+        errors = tuple(leaves(refused))
     for error in errors:  # what is raised within `except*` comes out as a group from Debian 12's Python
         print(f"sysvm: {error}", file=sys.stderr)
     if errors:

@@ -25,7 +25,7 @@ from sysvm.api.app import Apps, make_apps
 from sysvm.api.passwords import Passwords
 from sysvm.basics import collector
 from sysvm.basics.clock import SystemClock
-from sysvm.basics.errors import DatabaseAway, Refused, Why
+from sysvm.basics.errors import DatabaseAway, Refused, Why, leaves
 from sysvm.basics.ids import SystemIds
 from sysvm.basics.limits import raise_open_files
 from sysvm.basics.log import configure, get_logger
@@ -81,7 +81,7 @@ def run_server(config: ServerConfig) -> None:
     try:
         uvloop.run(serve(config))
     except* WrongKey as wrong:
-        why = f"{wrong.exceptions[0]}; {config.state} needs the secret.key of this cloud"
+        why = f"{next(leaves(wrong))}; {config.state} needs the secret.key of this cloud"
     if why:
         raise Refused(why)
 

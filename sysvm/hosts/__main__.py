@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvloop
 
-from sysvm.basics.errors import NotYet, Refused
+from sysvm.basics.errors import NotYet, Refused, leaves
 from sysvm.basics.log import configure
 from sysvm.hosts.agent import HostConfig, run_host
 from sysvm.hosts.down import remove_everything
@@ -71,7 +71,7 @@ def main() -> int:
             case "drops":
                 asyncio.run(_drops(Layout.of(words.state)))
     except* (Refused, NotYet) as errors:
-        for error in errors.exceptions:
+        for error in leaves(errors):
             print(error, file=sys.stderr)
         code = 1
     except* KeyboardInterrupt:

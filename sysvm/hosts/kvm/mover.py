@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sysvm.basics.errors import NotYet
+from sysvm.basics.errors import NotYet, leaves
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.doors import STREAMS, Doors, Guest, tunnel
@@ -114,7 +114,7 @@ class KvmMover:
             async with tunnel(sockets, order.place, order.attempt, self._layout.namespace, self._context(), owner):
                 why = await self._try(key, order, str(sockets["libvirt"]))
         except* (OSError, NotYet, DriverUnavailable) as errors:
-            why = "; ".join(map(str, errors.exceptions))
+            why = "; ".join(map(str, leaves(errors)))
         finally:
             self._driver.marks.sending.discard(key)
         if why and self._driver.marks.leaving(key) is not None:

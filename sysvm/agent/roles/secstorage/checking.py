@@ -56,10 +56,9 @@ class CheckDoor:
             self._place.unlink(missing_ok=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.closing(writer):
             writer.write(msgspec.json.encode(await self._check()))
             await writer.drain()
-        writer.close()
 
 
 # ---------------------------------------------------------------- the program
