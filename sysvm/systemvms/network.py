@@ -93,11 +93,11 @@ def plan_network(network: NetworkSeen) -> NetworkStep | PairStep:
     if doomed or (idle and network.unused_s >= network.collect_after_s):
         return _shut(network)
     served = Implemented(max(1.0, network.collect_after_s - network.unused_s) if idle else 600.0)
+    alive = [router for router in network.routers if router.wanted != "gone"]
+    if idle and not alive and (network.routed or network.state not in LIVE):
+        return Idle(600, "no guest is wanted on it")
     if not network.routed:
         return served
-    alive = [router for router in network.routers if router.wanted != "gone"]
-    if idle and not alive:
-        return Idle(600, "no guest is wanted on it")
     if network.wanted_routers > 1 and (step := _towards_pair(network, alive)) is not None:
         return step
     if len(network.routers) < network.wanted_routers:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from tests.api.rows import assert_row_matches_catalogue
+from tests.api.stage import ApiError
 from tests.orchestrator.tale import tell
 from tests.simulation.client import Client
 from tests.simulation.cloud import Cloud
@@ -42,6 +45,40 @@ async def story(cloud: Cloud) -> None:
     nouns = ("RemoteAccessVpns", "WireGuardPeers", "VirtualMachines", "Routers", "Networks", "PublicIpAddresses", "Volumes")
     for command in (f"list{noun}" for noun in nouns):
         assert [] == await ask(command, listall=True), command
+
+
+def test_a_layer_2_network_is_there_while_guests_are():
+    """It has no router, and cannot be restarted before; a persistent one is there at once."""
+    tell(lambda tale: of_layer_2(tale.cloud), guests_only=True)
+
+
+async def of_layer_2(cloud: Cloud) -> None:
+    client = Client(cloud)
+    zone = (await client.one("listZones"))["id"]
+    plain, lasting = [await a_layer_2_network(client, zone, persistent) for persistent in (False, True)]
+    await cloud.clock.sleep(1)
+    states = [(await client.one("listNetworks", id=id_))["state"] for id_ in (plain, lasting)]
+    assert ["Allocated", "Implemented"] == states
+    with pytest.raises(ApiError, match="not in the right state"):
+        await client.job("restartNetwork", id=plain, cleanup=True)
+    offering = await client.ask("createServiceOffering", name="g", displaytext="g", cpunumber=1, cpuspeed=500, memory=128)
+    template = "5b0f2f3c-0000-4000-8000-000000000001"
+    guest = await client.job(
+        "deployVirtualMachine", zoneid=zone, serviceofferingid=offering["id"], templateid=template, networkids=plain
+    )
+    assert ("Running", "Implemented") == (guest["state"], (await client.one("listNetworks", id=plain))["state"])
+    await client.job("restartNetwork", id=plain, cleanup=True)
+    assert [] == await client.ask("listRouters", listall=True)
+
+
+async def a_layer_2_network(client: Client, zone: str, persistent: bool) -> str:
+    name = f"l2-{persistent}"
+    offering = await client.ask(
+        "createNetworkOffering", name=name, displaytext=name, guestiptype="L2", traffictype="Guest", ispersistent=persistent
+    )
+    await client.ask("updateNetworkOffering", id=offering["id"], state="Enabled")
+    network = await client.ask("createNetwork", zoneid=zone, name=name, displaytext=name, networkofferingid=offering["id"])
+    return str(network["id"])
 
 
 async def expunged_by_itself(client: Client, guest: dict[str, Any]) -> None:

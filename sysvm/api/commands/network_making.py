@@ -126,7 +126,7 @@ def insert(call: Call, new: New) -> int:
         acl_list_id=new.acl_list_id,
         guest_type=new.offering.guest_type,
         acl_type=new.acl_type,
-        state="Setup" if new.offering.guest_type == "L2" else "Allocated",
+        state="Allocated",
         cidr=subnet.cidr if subnet else "",
         gateway=subnet.gateway if subnet else "",
         ip6_cidr=str(new.span6.subnet) if new.span6 else "",
