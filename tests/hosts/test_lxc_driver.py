@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sysvm.hosts.driver import TextCommand
-from sysvm.hosts.lxc import cgroups, config
+from sysvm.hosts.lxc import cgroups, config, driver
 from sysvm.wire.machines import Disk, ImageStoreMount, Kind, Power
 from tests.contract import stages
 from tests.hosts import ground
@@ -80,6 +80,14 @@ async def test_each_machine_has_ids_of_its_own_and_is_root_only_inside(stage):
     assert abs(bases[0] - bases[1]) >= 65536
     owner = (stage.layout.incarnation(one.machine, 1) / "state" / "started").stat().st_uid
     assert owner == bases[0]
+
+
+async def test_a_router_can_make_interfaces_also_where_no_udev_has_opened_the_node(stage):
+    """The kernel makes it for root alone, and a container's root is not root."""
+    driver.TUN.chmod(0o600)
+    spec = ground.spec(18)
+    await stage.driver.ensure_running(spec)
+    assert "opened" in inside(stage, spec, "exec 3<> /dev/net/tun && echo opened")
 
 
 async def test_a_system_vm_reads_its_boot_data_and_cannot_change_it(stage):

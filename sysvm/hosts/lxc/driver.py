@@ -36,6 +36,8 @@ from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
 from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
+TUN = Path("/dev/net/tun")  # a container's VPNs make their interfaces with it
+
 
 class LxcDriver:
     """Runs containers below one state folder."""
@@ -195,6 +197,7 @@ class LxcDriver:
         self._make_folders(spec, base)
         stage = roots.ensure_stage(self._layout, spec, base, pinned.user)
         await edge("lxc.staged")
+        _open_to_all(TUN)
         self._write_config(spec, stage, base, pinned)
         await edge("lxc.configured")
 
@@ -311,6 +314,12 @@ class LxcDriver:
 
     def _cgroup(self, machine: str, incarnation: int) -> str:
         return f"{self._layout.cgroup}/{_name(machine, incarnation)}"
+
+
+def _open_to_all(node: Path) -> None:
+    """As udev leaves this node. Where there is no udev it is as the kernel makes it: root's alone, which a container's is not."""
+    if node.exists() and node.stat().st_mode & 0o777 != 0o666:
+        node.chmod(0o666)
 
 
 def read_spec(layout: Layout, machine: str, incarnation: int) -> MachineSpec | None:

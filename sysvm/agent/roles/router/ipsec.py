@@ -28,6 +28,7 @@ from sysvm.agent.roles.router.ipsec_access import IF_ID, LOGINS, Access
 from sysvm.agent.roles.router.ipsec_initiating import Initiating
 from sysvm.agent.roles.router.ipsec_tunnels import Site
 from sysvm.agent.roles.router.ipsec_vici import Charon, Message, NoAnswer
+from sysvm.agent.roles.router.service import need_tun
 from sysvm.agent.supervision import Daemon, Supervision, write_if_changed
 from sysvm.basics.log import get_logger
 from sysvm.wire.channel import ServiceSeen
@@ -109,6 +110,8 @@ class Ipsec:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._kernel = _kernel_does_esp()
+        if not self._kernel and not _is_there():
+            need_tun("charon")
         rendering = self._known_ways(rendering)
         write_if_changed(self._settings, self._text().encode(), 0o600)
         self._supervision.ensure(Daemon(self.name, self._script()))

@@ -4,15 +4,18 @@
 A service that fails in `render` or `apply` has left its old state live.
 """
 
+import os
 import re
 import socket
 from collections.abc import Hashable
 from ipaddress import AddressValueError, IPv4Interface, IPv4Network, IPv6Network, NetmaskValueError
 from typing import Any, Protocol, runtime_checkable
 
+from sysvm.agent.command import CommandFailed
 from sysvm.wire.channel import ServiceSeen
 from sysvm.wire.documents import RouterDocument
 
+TUN = "/dev/net/tun"
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _DEVICE = re.compile(r"[a-z][a-z0-9._-]{0,14}")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -147,3 +150,14 @@ def network6(text: str, where: str) -> IPv6Network:
         return IPv6Network(text, strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):
         raise Wrong(f"{where}: {text!r} is no IPv6 network", "give it as 2001:db8:1:2::/64") from None
+
+
+def need_tun(program: str) -> None:
+    """It can make an interface of its own. Without this node charon dies at each start and does not say why.
+
+    Raises CommandFailed, which does.
+    """
+    try:
+        os.close(os.open(TUN, os.O_RDWR))
+    except OSError as error:
+        raise CommandFailed(program, f"cannot open {TUN}: {error.strerror}") from None

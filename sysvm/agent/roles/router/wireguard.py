@@ -25,6 +25,7 @@ import msgspec
 from sysvm.agent import netlink
 from sysvm.agent.command import CommandFailed, finish, run
 from sysvm.agent.paths import Paths
+from sysvm.agent.roles.router.service import need_tun
 from sysvm.agent.roles.router.wireguard_peers import (
     DEVICE,
     Wanted,
@@ -85,6 +86,8 @@ class Wireguard:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._kernel = _made_by_kernel()
         if not self._kernel:
+            if not _is_there():
+                need_tun("wireguard-go")
             self._supervision.ensure(Daemon(self.name, _SCRIPT))
             _wait()
         run("wg", "syncconf", DEVICE, _SAID, said=rendering.text())
