@@ -14,7 +14,7 @@ from sysvm.hosts.durable import write_durably
 from sysvm.hosts.gates import PortGates
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
-from sysvm.hosts.network.guard import parse_shut
+from sysvm.hosts.network.guard import TABLE, parse_shut
 from sysvm.hosts.network.host import note_of
 from sysvm.hosts.network.plans import Port
 from sysvm.wire.machines import Kind, MachineSpec, Runtime
@@ -151,6 +151,17 @@ async def test_a_routers_containers_have_the_same_ports_which_are_shut_for_anoth
             assert frozenset({port}) == await network.shut_ports()
             await gates.serve(spec.machine, serves)
             assert frozenset() == await network.shut_ports()
+
+
+async def test_a_guard_of_an_earlier_agent_is_made_this_ones(tmp_path):
+    """Its table outlives it: it had one set, whose elements may have times, and did not know what is frozen."""
+    async with ground.host(tmp_path) as (_, network):
+        old = f"delete table {TABLE}\nadd table {TABLE}\nadd set {TABLE} shut {{ type ifname; flags timeout; }}\n"
+        await network.namespace.nft(old)
+        await network.freeze_ports(["sv1"], 30.0)
+        await network.switch_ports((), ["sv2"])
+        await network.ensure()
+        assert frozenset({"sv1", "sv2"}) == await network.shut_ports()
 
 
 def test_containers_have_no_gates_of_their_own(tmp_path):

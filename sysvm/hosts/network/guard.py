@@ -36,8 +36,8 @@ def base_ruleset() -> str:
             f"add table {TABLE}",
             f"add set {TABLE} trunks {{ type ifname; }}",
             f"add map {TABLE} ports {{ type ifname : verdict; }}",
-            f"add set {TABLE} {SHUT} {{ type ifname; }}",
-            f"add set {TABLE} {FROZEN} {{ type ifname; flags timeout; }}",
+            # `shut` needs no times, but had them before there was `frozen`, and a set that is there cannot be declared otherwise.
+            *(f"add set {TABLE} {name} {{ type ifname; flags timeout; }}" for name in (SHUT, FROZEN)),
             f"add counter {TABLE} unguarded",
             f"add chain {TABLE} enter {{ type filter hook prerouting priority -300; policy accept; }}",
             f"flush chain {TABLE} enter",
