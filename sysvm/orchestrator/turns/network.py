@@ -32,7 +32,6 @@ from sysvm.systemvms.network import NetworkSeen, NetworkStep, PairStep, RouterSe
 from sysvm.wire.machines import Kind
 
 ROUTED = "VirtualRouter"
-LIVE = ("Implemented", "Setup")
 JOIN_S = 2.0  # until a router that becomes one of a pair, or is being replaced first, is looked at again
 CONFIRM_S = 5.0  # until who both say that they serve have to have said so again
 complain = in_note_of(tables.network)
@@ -131,7 +130,7 @@ def _make_router(tx: Tx, context: Context, network_id: int) -> None:
 
 
 def _begin(tx: Tx, context: Context, network: Row, router: Row) -> None:
-    if network.state not in LIVE:
+    if network.state not in plans.LIVE:
         tx.update(tables.network, network.id, state="Implementing")
     placing.place_at_once(tx, context, router.id)
 
@@ -181,7 +180,7 @@ def implemented(tx: Tx, turn: Turn) -> None:
     network = tx.get(tables.network, turn.id)
     assert network is not None
     unused = None if guests_wanted(tx, network.id) else (network.unused_since or tx.now)
-    begins = {} if network.state in LIVE else {"state": "Implemented", "restart_required": False}
+    begins = {} if network.state in plans.LIVE else {"state": "Implemented", "restart_required": False}
     tx.update(tables.network, network.id, unused_since=unused, note="", **begins)
     if begins:
         _stir_guests(tx, network.id)

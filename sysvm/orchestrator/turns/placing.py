@@ -30,6 +30,7 @@ from sysvm.store.queries.system_templates import Chosen
 from sysvm.store.store import Row, Tx
 from sysvm.systemvms.affinity import FREE
 from sysvm.systemvms.machine import Demand, HostSeen, choose_host
+from sysvm.systemvms.network import LIVE
 from sysvm.wire.machines import Kind, Runtime, Traffic
 
 CONTROL_PREFIX = 16
@@ -179,7 +180,7 @@ def _volumes(tx: Tx, machine: Row, host: Row) -> None:
 def _networks_first(tx: Tx, machine: Row) -> None:
     for nic in nics.of_machine(tx, machine.id):
         network = tx.get(tables.network, nic.network_id) if nic.network_id is not None else None
-        if network is not None and network.state not in ("Implemented", "Setup"):
+        if network is not None and network.state not in LIVE:
             raise NotYet(30, f"network {network.name} is being implemented: {network.note or 'its router starts'}")
 
 

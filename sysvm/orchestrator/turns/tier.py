@@ -11,7 +11,7 @@ from sysvm.store.queries import internal_lbs
 from sysvm.store.queries.turns import Turn
 from sysvm.store.store import Tx
 from sysvm.systemvms import vpc as plans
-from sysvm.systemvms.network import NetworkStep, PairStep
+from sysvm.systemvms.network import LIVE, NetworkStep, PairStep
 from sysvm.systemvms.vpc import TierSeen, TierStep
 
 
@@ -43,7 +43,7 @@ def decide(tx: Tx, id_: int) -> TierStep | NetworkStep | PairStep | None:
     return plans.plan_without_balancers(tuple(network.router_seen(row) for row in balancers)) or plans.plan_tier(
         TierSeen(
             doomed=doomed,
-            live=tier.state in network.LIVE,
+            live=tier.state in LIVE,
             routers=plugging.routers_seen(tx, tier.vpc_id, _nic_of(id_)),
         )
     )
