@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sysvm.hosts.netns import socket_in
+from sysvm.hosts.system.netns import socket_in
 
 _ETH_IP, _ETH_ALL = 0x0800, 0x0003
 _COOKIE = b"\x63\x82\x53\x63"

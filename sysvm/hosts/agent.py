@@ -26,24 +26,24 @@ from sysvm.hosts import collecting, facts
 from sysvm.hosts.agentlayer import choose_agent
 from sysvm.hosts.channels import Channels
 from sysvm.hosts.document import Document
-from sysvm.hosts.doors import Doors
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Driver, Mover
-from sysvm.hosts.gates import PortGates
-from sysvm.hosts.handover import DurableJournal
 from sysvm.hosts.identity import Identity, pinned_ca
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
 from sysvm.hosts.lxc.ids import Ids as UserIds
 from sysvm.hosts.memory import DurableMemory
+from sysvm.hosts.moves.doors import Doors
+from sysvm.hosts.moves.gates import PortGates
+from sysvm.hosts.moves.handover import DurableJournal
+from sysvm.hosts.moves.relocation_way import DoorWay
 from sysvm.hosts.network import HostNetwork, Underlay
-from sysvm.hosts.relay import keep_relay
-from sysvm.hosts.relocation_way import DoorWay
-from sysvm.hosts.runfolder import ensure_run_folder
+from sysvm.hosts.relay.process import keep_relay
 from sysvm.hosts.security_groups import SecurityGroups
 from sysvm.hosts.server_link import Address, ServerLink, join
 from sysvm.hosts.service import HostService
 from sysvm.hosts.specs import SpecsOnDisk
-from sysvm.hosts.volumes import Volumes
+from sysvm.hosts.storage.volumes import Volumes
+from sysvm.hosts.system.runfolder import ensure_run_folder
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentHello

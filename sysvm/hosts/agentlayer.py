@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sysvm.basics.errors import Refused
 from sysvm.basics.log import get_logger
-from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.system.durable import write_durably
 from sysvm.images.agentlayer import agent_layer
 
 log = get_logger()

@@ -24,9 +24,9 @@ import msgspec
 from sysvm.basics.clock import Clock
 from sysvm.basics.log import get_logger
 from sysvm.hosts import facts
-from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import RUN, Layout
 from sysvm.hosts.lxc.driver import read_spec
+from sysvm.hosts.system.durable import write_durably
 from sysvm.images import claims
 from sysvm.images.claims import AGENTS, TEMPLATES
 from sysvm.images.export import ORIGIN

@@ -6,10 +6,10 @@ Segments that are not named go with the last machine that is plugged in; until t
 import msgspec
 
 from sysvm.basics.digest import digest
-from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
-from sysvm.hosts.relay import ensure_relay
+from sysvm.hosts.relay.process import ensure_relay
+from sysvm.hosts.system.durable import write_durably
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.link import HostReport
 from sysvm.wire.machines import Segment, Traffic

@@ -16,12 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from sysvm.basics.errors import NotYet
-from sysvm.hosts import mounts
 from sysvm.hosts.kvm.down import remove_everything as remove_vms
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import cgroups
 from sysvm.hosts.network.namespace import Namespace
-from sysvm.hosts.relay import stop_relay
+from sysvm.hosts.relay.process import stop_relay
+from sysvm.hosts.system import mounts
 
 _ROUNDS = 200
 _BREATH_S = 0.05

@@ -7,8 +7,8 @@ and who may ask are the host agent's.
 "I cannot look" is `DriverUnavailable`, never an empty answer: absence is proved or not said.
 
 What else the host agent expects of its neighbours is here too, so that it is agreed in one place:
-`Storage` (pools, volumes, images: hosts/volumes.py), and by name only
-`hosts/relay.py` (`async ensure_relay(layout, document)`, `async stop_relay(layout)`) and
+`Storage` (pools, volumes, images: hosts/storage/volumes.py), and by name only
+`hosts/relay/process.py` (`async ensure_relay(layout, document)`, `async stop_relay(layout)`) and
 `hosts/kvm/down.py` (`async remove_everything(layout)`).
 """
 
@@ -154,7 +154,7 @@ class Mover(Protocol):
 
 
 class Storage(Protocol):
-    """Pools of a host (hosts/volumes.py)."""
+    """Pools of a host (hosts/storage/volumes.py)."""
 
     async def perform(self, body: HostTaskBody, progress: Progress) -> msgspec.Struct | None:
         """Does a host task from begin to end; may be repeated after a crash at any point. The task's result."""

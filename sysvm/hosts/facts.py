@@ -9,9 +9,9 @@ import re
 import shutil
 from pathlib import Path
 
-from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.system.commands import attempt
 from sysvm.images.export import ORIGIN
 from sysvm.wire.link import HostFacts
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sysvm.basics.errors import Refused, Why
 from sysvm.ca.authority import key_pem, make_request, new_key
-from sysvm.hosts.durable import write_durably
+from sysvm.hosts.system.durable import write_durably
 from sysvm.wire.link import Renewed
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sysvm.basics.clock import Clock
 from sysvm.basics.errors import Stale
-from sysvm.hosts.durable import write_durably
+from sysvm.hosts.system.durable import write_durably
 
 FORGET_S = 30 * 24 * 3600.0
 

@@ -8,9 +8,9 @@ import msgspec
 
 from sysvm.basics.digest import digest
 from sysvm.basics.log import get_logger
-from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
+from sysvm.hosts.system.durable import write_durably
 from sysvm.wire.link import HostReport
 from sysvm.wire.security_groups import SecurityGroupsDocument
 

@@ -20,11 +20,11 @@ from sysvm.basics.clock import Clock
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.basics.log import get_logger
-from sysvm.hosts.carrying import FAILURES, Gates
 from sysvm.hosts.driver import Driver, DriverUnavailable, Mover, Storage
-from sysvm.hosts.handover import Handovers, Journal
 from sysvm.hosts.memory import Memory
-from sysvm.hosts.relocation import Relocation, Way
+from sysvm.hosts.moves.carrying import FAILURES, Gates
+from sysvm.hosts.moves.handover import Handovers, Journal
+from sysvm.hosts.moves.relocation import Relocation, Way
 from sysvm.hosts.work import Work
 from sysvm.wire import link
 from sysvm.wire.channel import AgentCallBody, Apply, PowerOff

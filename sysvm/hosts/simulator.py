@@ -26,8 +26,8 @@ from sysvm.basics.digest import digest
 from sysvm.basics.edge import edge
 from sysvm.basics.errors import Refused, Unreachable
 from sysvm.basics.tasks import Tasks
-from sysvm.hosts.handover import PassingJournal
 from sysvm.hosts.memory import PassingMemory
+from sysvm.hosts.moves.handover import PassingJournal
 from sysvm.hosts.service import HostService
 from sysvm.hosts.simulated.agents import SimulatedAgents
 from sysvm.hosts.simulated.driver import SimulatedDriver

@@ -16,7 +16,7 @@ from sysvm.basics.errors import Broken, NotYet, Refused, Unreachable
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.driver import Storage
-from sysvm.hosts.durable import remove_durably, write_durably
+from sysvm.hosts.system.durable import remove_durably, write_durably
 from sysvm.wire.link import (
     FetchImage,
     FlattenSnapshot,

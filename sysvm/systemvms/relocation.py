@@ -2,9 +2,9 @@
 
 Its next incarnation has a placement on the other host. While that one is `incoming` it stands by there, with its document live
 behind shut ports. Then the one that serves is `away`: its host copies connections, shuts its ports for good, and lets the other
-host take the service (hosts/relocation.py). It is at most one of them that is heard, because the server lets the next one serve
-only when the host of the other one has said that that one is silent, and lets that one serve again only when its host has said
-that it has kept the service, or when nothing of the next one is left.
+host take the service (hosts/moves/relocation.py). It is at most one of them that is heard, because the server lets the next one
+serve only when the host of the other one has said that that one is silent, and lets that one serve again only when its host has
+said that it has kept the service, or when nothing of the next one is left.
 
     next one ready           the one that serves is given away
     sent                     the next one is the machine's, whether or not it has taken the service already

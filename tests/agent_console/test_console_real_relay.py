@@ -12,8 +12,8 @@ import pytest
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.tasks import Tasks
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.relay_files import RelayFiles, Settings
-from sysvm.hosts.relay_listener import Relay
+from sysvm.hosts.relay.files import RelayFiles, Settings
+from sysvm.hosts.relay.listener import Relay
 from sysvm.wire.grants import Grant, new_grant_key, public_grant_key, sign_grant
 from tests.agent_console.console_stage import PATIENCE, Stage, closing, echoes, open_console, stage
 

@@ -15,8 +15,8 @@ from storage_stage import KEY, Stage, noise, qcow2, stage
 
 from sysvm.basics.edge import install
 from sysvm.basics.errors import NotYet, Refused
-from sysvm.hosts.pools import staged_file
-from sysvm.hosts.sending import send_snapshot
+from sysvm.hosts.storage.pools import staged_file
+from sysvm.hosts.storage.sending import send_snapshot
 from sysvm.wire.channel import DeleteImage
 from sysvm.wire.grants import FetchTicket, KeepTicket, sign_keep_ticket, sign_ticket
 from sysvm.wire.link import SendSnapshot

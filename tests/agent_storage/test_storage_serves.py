@@ -19,7 +19,7 @@ from sysvm.agent.roles.secstorage import health, selfcheck
 from sysvm.agent.roles.secstorage.store import SWEEP_AGE_S, Image, ImageStore
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import Refused
-from sysvm.hosts.images import fetch_image
+from sysvm.hosts.storage.images import fetch_image
 from sysvm.wire.channel import CheckSelf, DeleteImage, Diagnosed
 from sysvm.wire.documents import Store
 from sysvm.wire.grants import FetchTicket, sign_ticket

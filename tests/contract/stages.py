@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sysvm.basics.clock import SystemClock, VirtualClock
-from sysvm.hosts import mounts
-from sysvm.hosts.carrying import Gates
 from sysvm.hosts.down import remove_everything
 from sysvm.hosts.driver import Driver
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver, cgroups
 from sysvm.hosts.lxc.containers import Containers
+from sysvm.hosts.moves.carrying import Gates
 from sysvm.hosts.network import HostNetwork
-from sysvm.hosts.runfolder import ensure_run_folder
 from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.hosts.simulator import SimulatedDriver, World
+from sysvm.hosts.system import mounts
+from sysvm.hosts.system.runfolder import ensure_run_folder
 from sysvm.wire.machines import MachineSpec, Power, Runtime
 from tests.hosts import ground
 from tests.hosts.progress import until

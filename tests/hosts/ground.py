@@ -11,7 +11,7 @@ from pathlib import Path
 from sysvm.hosts.down import remove_everything
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import HostNetwork
-from sysvm.hosts.runfolder import ensure_run_folder
+from sysvm.hosts.system.runfolder import ensure_run_folder
 from sysvm.images.agentlayer import layer_digest
 from sysvm.wire.machines import Kind, MachineSpec, Nic, Runtime, Segment, Traffic
 

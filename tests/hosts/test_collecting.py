@@ -8,8 +8,8 @@ import pytest
 
 from sysvm.hosts import collecting, facts
 from sysvm.hosts.collecting import GRACE_S, Thing, collect, unneeded
-from sysvm.hosts.durable import write_durably
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.system.durable import write_durably
 from sysvm.images import claims
 from sysvm.images.claims import AGENTS, TEMPLATES
 from tests.contract import stages

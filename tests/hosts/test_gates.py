@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from sysvm.basics.clock import SystemClock
-from sysvm.hosts.durable import write_durably
-from sysvm.hosts.gates import PortGates
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.moves.gates import PortGates
 from sysvm.hosts.network import HostNetwork
 from sysvm.hosts.network.guard import TABLE, parse_shut
 from sysvm.hosts.network.host import note_of
 from sysvm.hosts.network.plans import Port
+from sysvm.hosts.system.durable import write_durably
 from sysvm.wire.machines import Kind, MachineSpec, Runtime
 from tests.hosts import ground
 from tests.hosts.progress import until

@@ -11,8 +11,8 @@ from msgspec import structs
 
 from sysvm.basics.clock import SystemClock
 from sysvm.hosts.lxc import LxcDriver
-from sysvm.hosts.netns import socket_in
 from sysvm.hosts.network.guard import link_local
+from sysvm.hosts.system.netns import socket_in
 from sysvm.wire.machines import Kind, MachineSpec, Traffic
 from tests.hosts import ground
 from tests.hosts.progress import until

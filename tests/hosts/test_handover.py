@@ -9,7 +9,7 @@ from sysvm.basics import edge
 from sysvm.basics.digest import digest
 from sysvm.basics.errors import NotYet, Unreachable
 from sysvm.basics.tasks import Tasks
-from sysvm.hosts.handover import DurableJournal, Entry
+from sysvm.hosts.moves.handover import DurableJournal, Entry
 from sysvm.wire import channel, link
 from sysvm.wire.machines import MachineSeen, Power, ServiceFault
 from tests.hosts.test_simulated_host import DOCUMENT, SPEC, Stage

@@ -10,7 +10,7 @@ import pytest
 from sysvm.basics import edge
 from sysvm.basics.digest import digest
 from sysvm.basics.tasks import Tasks
-from sysvm.hosts import carrying
+from sysvm.hosts.moves import carrying
 from sysvm.hosts.simulated.agents import Inside
 from sysvm.wire import link
 from sysvm.wire.handover import TakeConnections, TellConnections

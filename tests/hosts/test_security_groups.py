@@ -11,10 +11,10 @@ import pytest
 from sysvm.basics.digest import digest, short_name
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import LxcDriver
-from sysvm.hosts.netns import socket_in
 from sysvm.hosts.network import HostNetwork, Underlay, security_groups
 from sysvm.hosts.network.generation import ruleset_generation
 from sysvm.hosts.security_groups import SecurityGroups
+from sysvm.hosts.system.netns import socket_in
 from sysvm.wire.machines import Isolation, Kind, MachineSpec, Segment, Traffic
 from sysvm.wire.security_groups import Group, GroupedPort, GroupRule, SecurityGroupsDocument
 from tests.hosts import ground

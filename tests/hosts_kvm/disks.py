@@ -3,12 +3,12 @@
 import subprocess
 from pathlib import Path
 
-from sysvm.hosts import snapshots
 from sysvm.hosts.kvm import disks
 from sysvm.hosts.layout import image_path
-from sysvm.hosts.pools import volume_file
-from sysvm.hosts.qmp import Line
-from sysvm.hosts.volumes import ensure_volume
+from sysvm.hosts.storage import snapshots
+from sysvm.hosts.storage.pools import volume_file
+from sysvm.hosts.storage.qmp import Line
+from sysvm.hosts.storage.volumes import ensure_volume
 from sysvm.wire.link import EnsureVolume, SnapshotTaken, TakeSnapshot
 from sysvm.wire.machines import Disk, Kind, MachineSpec
 from tests.hosts_kvm.stage import KvmStage

@@ -12,12 +12,12 @@ import msgspec
 
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import NotYet
-from sysvm.hosts.gates import PortGates
 from sysvm.hosts.kvm.daemon import processes_of
 from sysvm.hosts.kvm.domain import domain_name
 from sysvm.hosts.kvm.driver import KvmDriver
 from sysvm.hosts.kvm.probe import Proof
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.moves.gates import PortGates
 from sysvm.hosts.network import HostNetwork
 from sysvm.images.places import cache_folder
 from sysvm.wire.machines import MachineSpec, Power, Runtime

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sysvm.hosts import access, netns
 from sysvm.hosts.kvm import domain
 from sysvm.hosts.kvm.driver import KvmDriver
 from sysvm.hosts.layout import image_path
-from sysvm.hosts.pools import volume_file
-from sysvm.hosts.userids import GROUP
+from sysvm.hosts.storage.pools import volume_file
+from sysvm.hosts.system import access, netns
+from sysvm.hosts.system.userids import GROUP
 from sysvm.wire.machines import Iso, Kind, MachineSpec
 from tests.hosts_kvm.disks import MIB, a_disk, a_guest, live, take, write_live
 from tests.hosts_kvm.stage import KvmStage

@@ -12,12 +12,12 @@ import pytest
 
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import NotYet
-from sysvm.hosts import snapshots
 from sysvm.hosts.kvm import disks
 from sysvm.hosts.layout import image_path
-from sysvm.hosts.pools import staged_file, volume_file
-from sysvm.hosts.qmp import chain
-from sysvm.hosts.volumes import ensure_volume
+from sysvm.hosts.storage import snapshots
+from sysvm.hosts.storage.pools import staged_file, volume_file
+from sysvm.hosts.storage.qmp import chain
+from sysvm.hosts.storage.volumes import ensure_volume
 from sysvm.wire.link import DropSnapshot, EnsureVolume, TakeSnapshot
 from sysvm.wire.machines import DiskLimits, Iso, Power, spec_digest
 from tests.hosts.progress import until

@@ -11,8 +11,8 @@ import trustme
 from aiohttp import web
 
 from sysvm.basics.errors import NotYet, Refused
-from sysvm.hosts.images import fetch_image
-from sysvm.hosts.pools import image_file, list_images
+from sysvm.hosts.storage.images import fetch_image
+from sysvm.hosts.storage.pools import image_file, list_images
 from sysvm.wire.link import FetchImage
 from tests.hosts_kvm.test_volumes import make_qcow2
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from sysvm.basics.clock import SystemClock
-from sysvm.hosts import netns
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.kvm import tinyboot
 from sysvm.hosts.kvm.daemon import processes_of
 from sysvm.hosts.kvm.down import remove_everything
 from sysvm.hosts.kvm.driver import KvmDriver
 from sysvm.hosts.kvm.probe import any_kernel, boot_guest
-from sysvm.hosts.volumes import ensure_volume
+from sysvm.hosts.storage.volumes import ensure_volume
+from sysvm.hosts.system import netns
 from sysvm.wire.link import EnsureVolume
 from sysvm.wire.machines import Disk, ImageStoreMount, Kind, Power
 from tests.hosts import ground

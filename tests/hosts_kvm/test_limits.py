@@ -5,10 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sysvm.hosts import facts, limits
+from sysvm.hosts import facts
 from sysvm.hosts.kvm import bounds
-from sysvm.hosts.limits import Limits
 from sysvm.hosts.lxc import cgroups
+from sysvm.hosts.system import limits
+from sysvm.hosts.system.limits import Limits
 from sysvm.wire.machines import ImageStoreMount, Kind
 from tests.hosts import ground
 from tests.hosts_kvm.stage import KvmStage

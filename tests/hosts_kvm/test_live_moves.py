@@ -15,12 +15,12 @@ from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import NotYet
 from sysvm.basics.tasks import Tasks
 from sysvm.ca.authority import Authority
-from sysvm.hosts.doors import Doors, Guest
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.identity import Identity
 from sysvm.hosts.kvm.mover import KvmMover
-from sysvm.hosts.pools import volume_file
-from sysvm.hosts.volumes import ensure_volume
+from sysvm.hosts.moves.doors import Doors, Guest
+from sysvm.hosts.storage.pools import volume_file
+from sysvm.hosts.storage.volumes import ensure_volume
 from sysvm.wire.link import EnsureLanding, EnsureSent, EnsureVolume, Renewed
 from sysvm.wire.machines import Disk, Kind, MachineSeen, MachineSpec, Moving, Power, spec_digest
 from tests.hosts import ground

@@ -10,10 +10,10 @@ import trustme
 
 from sysvm.basics.clock import SystemClock
 from sysvm.hosts.driver import TextCommand
-from sysvm.hosts.relay import ensure_relay, ensure_relay_process, stop_relay
-from sysvm.hosts.relay_files import RelayFiles
-from sysvm.hosts.relay_session import No, serve
-from sysvm.hosts.relay_targets import UnixSocket
+from sysvm.hosts.relay.files import RelayFiles
+from sysvm.hosts.relay.process import ensure_relay, ensure_relay_process, stop_relay
+from sysvm.hosts.relay.session import No, serve
+from sysvm.hosts.relay.targets import UnixSocket
 from sysvm.wire.grants import Grant, new_grant_key, sign_grant
 from tests.hosts import ground
 from tests.hosts.progress import until

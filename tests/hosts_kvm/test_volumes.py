@@ -11,9 +11,9 @@ import pytest
 
 from sysvm.basics.edge import install
 from sysvm.basics.errors import NotYet, Refused
-from sysvm.hosts import qcow2
-from sysvm.hosts.pools import image_file, list_images, list_volumes, volume_file
-from sysvm.hosts.volumes import ensure_volume, remove_image, remove_volume
+from sysvm.hosts.storage import qcow2
+from sysvm.hosts.storage.pools import image_file, list_images, list_volumes, volume_file
+from sysvm.hosts.storage.volumes import ensure_volume, remove_image, remove_volume
 from sysvm.wire.link import EnsureVolume, RemoveImage, RemoveVolume
 
 MIB = 1024 * 1024

@@ -12,10 +12,10 @@ import pytest
 from sysvm.basics import edge
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import Broken, NotYet
-from sysvm.hosts import checkpoints
-from sysvm.hosts.pools import volume_file
-from sysvm.hosts.qmp import Line
-from sysvm.hosts.volumes import NoGuests
+from sysvm.hosts.storage import checkpoints
+from sysvm.hosts.storage.pools import volume_file
+from sysvm.hosts.storage.qmp import Line
+from sysvm.hosts.storage.volumes import NoGuests
 from sysvm.wire.link import ForgetGuest, KeepGuest, RevertGuest, VolumeAt
 from sysvm.wire.machines import Kind, MachineSpec, Power
 from tests.hosts.progress import until

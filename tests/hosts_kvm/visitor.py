@@ -8,8 +8,8 @@ from pathlib import Path
 import trustme
 
 from sysvm.basics.clock import SystemClock
-from sysvm.hosts import netns
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.system import netns
 from sysvm.wire.documents import HostDocument
 from sysvm.wire.grants import Grant, new_grant_key, public_grant_key, sign_grant
 from tests.hosts.progress import until

@@ -13,7 +13,7 @@ from sysvm.agent.roles.secstorage import formats
 from sysvm.basics.errors import Refused
 from sysvm.hosts import facts
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.volumes import Volumes
+from sysvm.hosts.storage.volumes import Volumes
 from sysvm.images import Template, export, install
 from sysvm.images.export import ENDINGS, ORIGIN, PARTS
 from sysvm.images.tree import tree_digest

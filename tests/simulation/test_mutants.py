@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from sysvm.basics.errors import Stale
 from sysvm.hosts import memory
-from sysvm.hosts.handover import Handovers
+from sysvm.hosts.moves.handover import Handovers
 from sysvm.hosts.simulated.gates import SimulatedGates
 from sysvm.orchestrator.turns import placement
 from sysvm.store import tables

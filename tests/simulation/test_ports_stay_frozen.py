@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sysvm.basics.clock import VirtualClock
-from sysvm.hosts.carrying import FREEZE_S, carry
+from sysvm.hosts.moves.carrying import FREEZE_S, carry
 from sysvm.wire.channel import AgentCallBody
 from sysvm.wire.handover import Connections, Taken, TellConnections, Which
 from tests.simulation.loop import run

@@ -3,7 +3,7 @@
 import msgspec
 import sqlalchemy as sa
 
-from sysvm.api.commands.router_upgrades import is_outdated
+from sysvm.api.commands.systemvms.router_upgrades import is_outdated
 from sysvm.store import tables
 from sysvm.store.queries import links, machines
 from sysvm.store.store import Tx

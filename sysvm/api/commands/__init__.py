@@ -1,7 +1,8 @@
-"""What the commands do, a module per noun. Importing this package imports them all, which registers their handlers."""
+"""What the commands do: a room per subject, in it a module per noun. Importing this package imports them all, which registers
+their handlers."""
 
 import importlib
 import pkgutil
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

@@ -7,11 +7,12 @@ has left for a start of ours is given all of its files then.
 from collections.abc import Iterable
 from pathlib import Path
 
-from sysvm.hosts import access, owners
 from sysvm.hosts.kvm.domain import Places
 from sysvm.hosts.layout import volume_path
-from sysvm.hosts.owners import ROOT, Owner
-from sysvm.hosts.userids import GROUP
+from sysvm.hosts.storage import owners
+from sysvm.hosts.storage.owners import ROOT, Owner
+from sysvm.hosts.system import access
+from sysvm.hosts.system.userids import GROUP
 from sysvm.wire.machines import Disk, MachineSpec
 
 KVM = Path("/dev/kvm")

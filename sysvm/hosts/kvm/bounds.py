@@ -6,10 +6,11 @@ machine runs without and the log says so.
 """
 
 from sysvm.basics.log import get_logger
-from sysvm.hosts import facts, limits
+from sysvm.hosts import facts
 from sysvm.hosts.kvm.domain import domain_name
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import cgroups
+from sysvm.hosts.system import limits
 from sysvm.wire.machines import MachineSpec
 
 log = get_logger()

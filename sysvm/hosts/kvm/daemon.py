@@ -24,11 +24,11 @@ from pathlib import Path
 
 from sysvm.basics.errors import NotYet, Refused
 from sysvm.basics.log import get_logger
-from sysvm.hosts import access
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.programs import run
-from sysvm.hosts.userids import GROUP
+from sysvm.hosts.system import access
+from sysvm.hosts.system.programs import run
+from sysvm.hosts.system.userids import GROUP
 
 LIBVIRTD = "/usr/sbin/libvirtd"
 VIRTLOGD = "/usr/sbin/virtlogd"

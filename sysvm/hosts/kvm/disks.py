@@ -15,7 +15,7 @@ from sysvm.hosts.kvm import domain
 from sysvm.hosts.kvm.belongings import give_disks
 from sysvm.hosts.kvm.connection import load
 from sysvm.hosts.layout import volume_path
-from sysvm.hosts.owners import Owner
+from sysvm.hosts.storage.owners import Owner
 from sysvm.wire.machines import Disk
 
 

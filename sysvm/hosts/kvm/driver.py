@@ -21,7 +21,6 @@ from sysvm.basics.clock import Clock, SystemClock
 from sysvm.basics.errors import NotYet, Refused, Why
 from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DialTo, DriverUnavailable, VncSocket
-from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.hosts.kvm import belongings, bounds, disks, domain, inside, media, moving, probe
 from sysvm.hosts.kvm.connection import Connection, find, load
 from sysvm.hosts.kvm.daemon import LIBVIRTD, Daemon
@@ -31,8 +30,9 @@ from sysvm.hosts.layout import Layout, image_path, volume_path
 from sysvm.hosts.lxc.ids import Ids
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
-from sysvm.hosts.owners import Owner
-from sysvm.hosts.qmp import Line
+from sysvm.hosts.storage.owners import Owner
+from sysvm.hosts.storage.qmp import Line
+from sysvm.hosts.system.durable import remove_durably, write_durably
 from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Nic, Power, Runtime, spec_digest
 
 T = TypeVar("T")

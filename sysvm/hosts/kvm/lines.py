@@ -11,7 +11,7 @@ from typing import Any
 
 from sysvm.basics.errors import NotYet
 from sysvm.hosts.kvm.connection import load
-from sysvm.hosts.qmp import read_answer
+from sysvm.hosts.storage.qmp import read_answer
 
 # Does something with the domain, in libvirt's thread.
 With = Callable[[Callable[[Any], Any]], Awaitable[Any]]

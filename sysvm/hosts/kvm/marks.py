@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
-from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.system.durable import remove_durably, write_durably
 from sysvm.wire.machines import Disk, LandingPlace, MachineSeen, Moving, Power
 
 T = TypeVar("T")

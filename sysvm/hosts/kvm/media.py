@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from sysvm.hosts.bootdata import boot_data
-from sysvm.hosts.pools import publish_file, remove
-from sysvm.hosts.programs import run
+from sysvm.hosts.storage.pools import publish_file, remove
+from sysvm.hosts.system.programs import run
 from sysvm.wire.machines import MachineSpec
 
 _STATE_BYTES = 32 * 1024 * 1024

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from sysvm.basics.errors import NotYet, leaves
 from sysvm.basics.log import get_logger
 from sysvm.basics.tasks import Tasks
-from sysvm.hosts.doors import STREAMS, Doors, Guest, tunnel
 from sysvm.hosts.driver import DriverUnavailable
 from sysvm.hosts.kvm import belongings, domain
 from sysvm.hosts.kvm.connection import load
 from sysvm.hosts.kvm.marks import Key, Landing, Leaving
 from sysvm.hosts.kvm.moved import disk_targets, moved_xml
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.moves.doors import STREAMS, Doors, Guest, tunnel
 from sysvm.wire.link import EnsureLanding, EnsureSent
 from sysvm.wire.machines import Disk, LandingPlace
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from sysvm.basics.log import get_logger
-from sysvm.hosts.durable import write_durably
 from sysvm.hosts.kvm import tinyboot
 from sysvm.hosts.kvm.domain import EMULATOR
 from sysvm.hosts.layout import Layout
+from sysvm.hosts.system.durable import write_durably
 
 DEADLINE = 5.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sysvm.hosts import limits
-from sysvm.hosts.userids import SIZE
+from sysvm.hosts.system import limits
+from sysvm.hosts.system.userids import SIZE
 from sysvm.wire.machines import Kind, MachineSpec
 
 INIT = "/usr/lib/sysvm/init"

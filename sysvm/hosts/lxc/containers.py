@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.basics.errors import NotYet
-from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import DriverUnavailable
+from sysvm.hosts.system.commands import attempt
 from sysvm.wire.machines import Power
 
 _POWER = {

@@ -23,9 +23,7 @@ from sysvm.basics.edge import edge
 from sysvm.basics.errors import NotYet
 from sysvm.hosts import facts
 from sysvm.hosts.bootdata import boot_data
-from sysvm.hosts.commands import attempt
 from sysvm.hosts.driver import Capabilities, Changed, ChannelEnd, Console, DriverUnavailable, ListenAt, TextCommand
-from sysvm.hosts.durable import remove_durably, write_durably
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.lxc import cgroups, config, roots
 from sysvm.hosts.lxc.containers import Containers
@@ -34,6 +32,8 @@ from sysvm.hosts.lxc.pinned import Pinned
 from sysvm.hosts.lxc.watch import Watch
 from sysvm.hosts.network.host import HostNetwork, note_of
 from sysvm.hosts.network.plans import Port
+from sysvm.hosts.system.commands import attempt
+from sysvm.hosts.system.durable import remove_durably, write_durably
 from sysvm.wire.machines import Kind, MachineSeen, MachineSpec, Power, Runtime, spec_digest
 
 TUN = Path("/dev/net/tun")  # a container's VPNs make their interfaces with it

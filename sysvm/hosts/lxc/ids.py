@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from sysvm.basics.errors import Refused, Why
-from sysvm.hosts.durable import write_durably
-from sysvm.hosts.userids import FIRST, LAST, SIZE
+from sysvm.hosts.system.durable import write_durably
+from sysvm.hosts.system.userids import FIRST, LAST, SIZE
 
 
 class Ids:

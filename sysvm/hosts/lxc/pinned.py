@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.basics.errors import NotYet
-from sysvm.hosts import mounts
-from sysvm.hosts.userids import SIZE
+from sysvm.hosts.system import mounts
+from sysvm.hosts.system.userids import SIZE
 
 
 @dataclass(frozen=True, slots=True)

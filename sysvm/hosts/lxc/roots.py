@@ -13,9 +13,9 @@ import shutil
 from pathlib import Path
 
 from sysvm.basics.errors import Refused, Why
-from sysvm.hosts import mounts
 from sysvm.hosts.agentlayer import chosen_agent
 from sysvm.hosts.layout import Layout, volume_path
+from sysvm.hosts.system import mounts
 from sysvm.wire.machines import Kind, MachineSpec
 
 

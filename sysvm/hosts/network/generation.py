@@ -8,7 +8,7 @@ import socket
 import struct
 
 from sysvm.basics.errors import Broken
-from sysvm.hosts.netns import socket_in
+from sysvm.hosts.system.netns import socket_in
 
 _NETFILTER = 12  # NETLINK_NETFILTER
 _HEADER = struct.Struct("=IHHII")

@@ -11,7 +11,6 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sysvm.basics.errors import Broken, NotYet, Refused, Why
-from sysvm.hosts.commands import attempt
 from sysvm.hosts.layout import Layout
 from sysvm.hosts.network import guard, plans, security_groups
 from sysvm.hosts.network.generation import ruleset_generation
@@ -20,8 +19,9 @@ from sysvm.hosts.network.namespace import Namespace
 from sysvm.hosts.network.plans import Port
 from sysvm.hosts.network.tracking import tracking_ruleset
 from sysvm.hosts.network.users import users_ruleset
-from sysvm.hosts.programs import run
-from sysvm.hosts.userids import USERS
+from sysvm.hosts.system.commands import attempt
+from sysvm.hosts.system.programs import run
+from sysvm.hosts.system.userids import USERS
 from sysvm.wire.machines import Isolation, Segment, Traffic
 from sysvm.wire.security_groups import SecurityGroupsDocument
 

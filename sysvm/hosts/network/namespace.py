@@ -7,10 +7,10 @@ guest to its host. Bridged packets never pass iptables: somebody else's rules on
 from pathlib import Path
 
 from sysvm.basics.errors import Refused, Why
-from sysvm.hosts.commands import attempt
 from sysvm.hosts.layout import Layout
-from sysvm.hosts.mounts import is_mounted
-from sysvm.hosts.programs import run
+from sysvm.hosts.system.commands import attempt
+from sysvm.hosts.system.mounts import is_mounted
+from sysvm.hosts.system.programs import run
 
 _SWITCHES = Path("/proc/sys/net/bridge")
 _SETTINGS = """

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from sysvm.basics.errors import Unreachable
-from sysvm.hosts.relocation_way import Agents, Taker
+from sysvm.hosts.moves.relocation_way import Agents, Taker
 from sysvm.hosts.simulated.world import Died, World
 from sysvm.wire.handover import ServiceTaken, TakeConnections, Taken, TakeService
 from sysvm.wire.link import EnsureLanding, EnsureSent

@@ -1,7 +1,7 @@
 """The turn of a snapshot of a whole guest: kept inside the guest's volumes, gone back to, forgotten.
 
     Allocated   when nothing else is at work on the volumes: whether the guest runs is noted, for one try
-    Creating    its host keeps it (sysvm/hosts/checkpoints.py)
+    Creating    its host keeps it (sysvm/hosts/storage/checkpoints.py)
     Clearing    that has failed: nothing of the try stays
     Ready       the guest was this last
     Reverting   the guest's host goes back to it; then it is Ready again

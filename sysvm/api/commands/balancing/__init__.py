@@ -1,0 +1,1 @@
+"""Load balancers of networks and tiers, their members, policies and certificates."""

@@ -1,0 +1,1 @@
+"""Guest networks and tiers, public addresses, and the rules that say what passes."""

@@ -1,0 +1,1 @@
+"""Offerings: what administrators let their tenants choose from."""

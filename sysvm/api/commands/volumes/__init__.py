@@ -1,0 +1,1 @@
+"""Volumes, snapshots of them, and the pools they live in."""

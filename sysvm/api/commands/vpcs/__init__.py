@@ -1,0 +1,1 @@
+"""VPCs: their life, access lists, private gateways, static routes."""

@@ -1,0 +1,1 @@
+"""VPNs: remote access, site to site, WireGuard."""

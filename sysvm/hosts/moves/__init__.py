@@ -1,0 +1,1 @@
+"""A router's service, or a guest, goes from one incarnation or host to another."""

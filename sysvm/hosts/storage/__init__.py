@@ -1,0 +1,1 @@
+"""What machines of this host keep: pools, volumes, images that come, snapshots that go."""

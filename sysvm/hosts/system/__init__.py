@@ -1,0 +1,1 @@
+"""What the host's own system gives: programs, mounts, namespaces, files that last, access of users."""
