@@ -3,11 +3,16 @@ PostgreSQL serves all that need no more than a database in it."""
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.store.postgres import Postgres, running_postgres
+# What helpers assert is told as tests' own is. Before anything of them is imported.
+HELPERS = tuple(f"tests.{folder.name}" for folder in Path(__file__).parent.iterdir() if (folder / "__init__.py").exists())
+pytest.register_assert_rewrite(*HELPERS)
+
+from tests.store.postgres import Postgres, running_postgres  # noqa: E402
 
 settings.register_profile("sysvm", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sysvm")

@@ -94,9 +94,9 @@ class Stream:
             each.close()
 
 
-def entries(half: Half) -> str:
+def entries(half: Half, port: int = PORT) -> str:
     """Of its kernel, those about the stream."""
-    return half.out(half.router, "conntrack", "-L", "-p", "tcp", "--dport", str(PORT))
+    return half.out(half.router, "conntrack", "-L", "-p", "tcp", "--dport", str(port))
 
 
 def test_a_router_that_was_alone_goes_on_as_the_first_of_a_pair(pair: tuple[Half, Half]):
@@ -181,6 +181,25 @@ def seen_as(half: Half) -> str:
     stream = Stream(half)
     stream.close()
     return str(stream.seen_as)
+
+
+def test_who_waits_does_not_know_of_a_handshake_before_it_is_answered(pair: tuple[Half, Half]):
+    """It would take the rest of it for invalid, and drop what the guest says until the entry is forgotten."""
+    first, second = until(lambda: agreed(pair), "one serves, and one waits")
+    unheard = PORT + 1
+    for words in ("table ip deaf", "chain ip deaf input { type filter hook input priority 0 ; }"):
+        first.out(first.outside, "nft", f"add {words}")
+    first.out(first.outside, "nft", f"add rule ip deaf input tcp dport {unheard} drop")
+    with first.open(first.guest) as guest:
+        guest.setblocking(False)
+        guest.connect_ex((OUTSIDE, unheard))
+        until(lambda: "SYN_SENT" in entries(first, unheard), "the first one has seen the beginning")
+        stream = Stream(first)
+        until(lambda: "ESTABLISHED" in entries(second), "the second one knows what came later")
+        assert "SYN_SENT" in entries(first, unheard)
+        assert "" == entries(second, unheard).strip()
+        stream.close()
+    first.out(first.outside, "nft", "delete table ip deaf")
 
 
 def test_a_stream_outlives_the_one_that_served(pair: tuple[Half, Half]):

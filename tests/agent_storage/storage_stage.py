@@ -92,6 +92,11 @@ async def partial(ask: Exchange, data: bytes, start: int, end: int) -> None:
     )  # fmt: skip
 
 
+async def nothing_there(ask: Exchange) -> None:
+    """What a path is answered for which nothing has been told."""
+    await ask.say("404 Not Found", "Content-Length: 0")
+
+
 @dataclass
 class Source:
     """An HTTP server that answers each path as it is told to; it remembers what it was asked."""
@@ -109,7 +114,7 @@ class Source:
             headers = dict(re.split(r":\s*", line.lower(), maxsplit=1) for line in head[1:] if line)
             ask = Exchange(headers, writer, head[0].split(" ")[1], head[0].split(" ")[0])
             self.asked.append(ask)
-            await self.answers[ask.path](ask)
+            await self.answers.get(ask.path, nothing_there)(ask)
         writer.close()
 
     def serve(self, path: str, answer: Answer) -> str:

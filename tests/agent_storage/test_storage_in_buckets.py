@@ -107,6 +107,12 @@ async def test_a_server_that_is_away_damages_nothing_and_work_is_tried_again(
 
     source.serve("/b?list-type=2&max-keys=1", whole(b""))
     source.serve("/b?list-type=2&max-keys=1000&prefix=images%2F", whole(f"<A>{entry.format(UUID)}</A>".encode()))
+    for query in (
+        "prefix=objects%2F&uploads=",
+        "list-type=2&max-keys=1000&prefix=references%2F",
+        "list-type=2&max-keys=1000&prefix=objects%2F",
+    ):
+        source.serve(f"/b?{query}", whole(b"<A></A>"))
     source.serve(f"/b/images/{UUID}.json", whole(msgspec.json.encode(image)))
     source.serve(f"/b/objects/{'a' * 64}", away)
     source.serve("/b/images/image-2.json", away)

@@ -129,6 +129,9 @@ def keepalived(pair: Pair, *, serves: bool) -> str:
 
 def conntrackd(pair: Pair, folder: Path) -> str:
     """The file of conntrackd."""
+    # A handshake is not told of before it was answered: where only its beginning is known, the rest of it is no valid packet.
+    # Where nothing is known, it is a connection that is new there, with the same addresses and ports.
+    states = "SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSED"
     own = dict.fromkeys(("127.0.0.1", pair.own, pair.peer, pair.gateway.partition("/")[0]))
     ignored = "\n".join(f"      IPv4_address {each}" for each in own)
     return f"""Sync {{
@@ -157,6 +160,9 @@ General {{
   Filter From Kernelspace {{
     Address Ignore {{
 {ignored}
+    }}
+    State Accept {{
+      {states} for TCP
     }}
   }}
 }}
