@@ -38,7 +38,7 @@ from sysvm.wire.vpn import TunnelSeen
 DEVICE = "ipsec0"
 MTU = 1400
 _METRIC = "100"  # of our routes: kernel-libipsec adds and removes one of its own while a tunnel stands, in front of ours
-_ATTEMPTS, _PAUSE = 250, 0.02
+_PATIENCE_S, _PAUSE = 10.0, 0.02  # a start on a busy host, where an emulated one takes seconds anyway
 _PLUGINS = (
     "random nonce aes sha1 sha2 md5 hmac gcm kdf openssl pem x509 pkcs1 pubkey socket-default vici eap-identity eap-mschapv2"
 )
@@ -227,11 +227,11 @@ class Ipsec:
 
     def _charon(self) -> Charon:
         """A conversation with charon, which may just have been started. Raises NoAnswer."""
-        for _ in range(_ATTEMPTS):
-            try:
+        end = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < end:
+            with contextlib.suppress(NoAnswer):
                 return Charon(self._socket)
-            except NoAnswer:
-                time.sleep(_PAUSE)
+            time.sleep(_PAUSE)
         return Charon(self._socket)
 
     def _loaded(self) -> Hashable:
