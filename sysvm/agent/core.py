@@ -166,14 +166,16 @@ class Agent:
                 await self._make_true(document)
             finally:
                 await kept
-            await self._remember_good(document)
-        return await self._report()
+            report = await self._report()
+            self._remember_good(document, report.ready)
+        return report
 
     async def _make_true_again(self, document: SystemVmDocument) -> None:
         """One that is kept already."""
         async with self._applying:
             await self._make_true(document)
-            await self._remember_good(document)
+            _, live = await self._standing()
+            self._remember_good(document, live)
 
     async def _make_true(self, document: SystemVmDocument) -> None:
         if self._watches_only:
@@ -182,8 +184,8 @@ class Agent:
         else:
             self._faults = await self._role.apply(document)
 
-    async def _remember_good(self, document: SystemVmDocument) -> None:
-        if not self._watches_only and not self._faults and await self._role.live() == digest(document):
+    def _remember_good(self, document: SystemVmDocument, live: str) -> None:
+        if live and not self._watches_only and not self._faults:
             self._documents.remember_good(document)
 
     @property

@@ -2,8 +2,12 @@
 
 At a restart without a server the good one is applied first and the newest after it, so that a service that cannot carry
 the newest still runs with what it carried before. A file whose seal is broken is not used and is said so.
+
+They are compressed before they are sealed: the standard library seals a byte for longer than it compresses it, and nothing
+else of Python runs meanwhile, while a thousand rules are made true.
 """
 
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -14,6 +18,8 @@ from sysvm.wire.documents import SystemVmDocument
 
 _decoder: msgspec.msgpack.Decoder[SystemVmDocument] = msgspec.msgpack.Decoder(SystemVmDocument)
 _PURPOSE = "document"
+_LEAST_EFFORT = 1  # of zlib; more of it makes rules no smaller
+_COMPRESSED = b"\x78"  # how zlib begins, and no document does: earlier agents kept them as they were
 log = get_logger()
 
 
@@ -37,7 +43,7 @@ class Documents:
         if self._kept == document:
             return
         try:
-            write_whole(self._wanted, self._seal.close(msgspec.msgpack.encode(document), _PURPOSE))
+            write_whole(self._wanted, self._seal.close(_packed(document), _PURPOSE))
         except OSError as error:
             log.error("document_not_kept", why=str(error))
         else:
@@ -68,9 +74,17 @@ class Documents:
 
     def _read(self, path: Path) -> SystemVmDocument | None:
         try:
-            return _decoder.decode(self._seal.open(path.read_bytes(), _PURPOSE))
+            return _unpacked(self._seal.open(path.read_bytes(), _PURPOSE))
         except FileNotFoundError:
             return None
-        except (OSError, Tampered, msgspec.DecodeError) as error:
+        except (OSError, Tampered, zlib.error, msgspec.DecodeError) as error:
             log.error("kept_document_refused", which=path.name, why=str(error))
             return None
+
+
+def _packed(document: SystemVmDocument) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(document), _LEAST_EFFORT)
+
+
+def _unpacked(data: bytes) -> SystemVmDocument:
+    return _decoder.decode(zlib.decompress(data) if data.startswith(_COMPRESSED) else data)

@@ -15,9 +15,9 @@ from sysvm.agent.seal import Seal
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.digest import digest
 from sysvm.wire.channel import AgentReport, Apply
-from sysvm.wire.documents import SystemVmDocument
+from sysvm.wire.documents import PortForward, Ports, Protocol, SystemVmDocument
 from sysvm.wire.machines import BootData, Kind, Runtime, ServiceFault
-from tests.agent.documents import router
+from tests.agent.documents import PUBLIC, router
 from tests.boot.patience import until
 
 BOOT = BootData(machine=router().machine, incarnation=1, name="r-1-VM", kind=Kind.ROUTER, runtime=Runtime.VM,
@@ -92,3 +92,27 @@ async def test_nothing_is_said_before_the_document_is_kept(tmp_path: Path):
     assert not call.done()
     await asyncio.to_thread(slow.read_bytes)
     assert isinstance(await call, AgentReport)
+
+
+async def test_what_an_earlier_agent_kept_is_read_too(tmp_path: Path):
+    """It did not compress."""
+    plain = msgspec.msgpack.encode(router())
+    (tmp_path / "wanted.sealed").write_bytes(Seal("key").close(plain, "document"))
+    assert (router(),) == kept(tmp_path)
+    Documents(tmp_path, Seal("key")).remember_wanted(many := router(port_forwards=tuple(map(forward, range(100)))))
+    assert (many,) == kept(tmp_path)
+    assert (tmp_path / "wanted.sealed").stat().st_size < len(msgspec.msgpack.encode(many)) / 2
+
+
+async def test_what_is_no_document_is_not_used(tmp_path: Path):
+    (tmp_path / "good.sealed").write_bytes(Seal("key").close(b"\x78\x01cut off", "document"))
+    (tmp_path / "wanted.sealed").write_bytes(Seal("key").close(b"\x80", "document"))
+    assert () == kept(tmp_path)
+
+
+def forward(number: int) -> PortForward:
+    """One of many."""
+    return PortForward(
+        rule=f"rule-{number}", public=PUBLIC, protocol=Protocol.TCP, ports=Ports(1000 + number, 1000 + number),
+        private="10.1.1.5", private_ports=Ports(80, 80),
+    )  # fmt: skip
