@@ -9,7 +9,7 @@ import pytest
 
 from sysvm.cli.client import Json
 from tests.boot.patience import NotYet, same
-from tests.boot.traffic import Seen, replaced, visiting
+from tests.boot.traffic import UNBORN, Seen, replaced, visiting
 from tests.boot.world import World
 
 pytestmark = [pytest.mark.root, pytest.mark.template]
@@ -69,12 +69,14 @@ def paired(demo: World) -> Iterator[Paired]:
         demo.client.job("deleteNetwork", id=network)
 
 
-def outlived(world: Paired, act: Callable[[], object]) -> Seen:
-    """What is noticed of it: no stream is lost, whoever speaks on it, and none that is born meanwhile."""
+def outlived(world: Paired, act: Callable[[], object], *, at_birth: int = 0) -> Seen:
+    """What is noticed of it: no stream that stands is lost, whoever speaks on it, and no more than `at_birth` of those that are
+    just being born."""
     with visiting(world) as visitor:
         seen = replaced(world, visitor, {}, act)
     print(f"{seen.pings_lost} of {seen.pings} pings, {len(seen.lost)} of {seen.streams} streams; {seen.silence_s:.2f} s")
-    assert [] == seen.lost
+    assert [] == [why for why in seen.lost if not why.startswith(UNBORN)]
+    assert len(seen.lost) <= at_birth
     assert seen.streams > 2
     return seen
 
@@ -99,7 +101,9 @@ def test_connections_outlive_the_router_that_served_and_two_that_are_replaced(de
     before = demo.census()
     with paired(demo) as world:
         world.until(world.routers, "the routers are a pair")
-        outlived(world, lambda: killed(world))
+        # One stream is born at any time. When its server has the word and the other router has not been told of it yet, nobody
+        # ever will tell that router.
+        outlived(world, lambda: killed(world), at_birth=1)
         assert any("just switch from BACKUP to PRIMARY" in text for text in world.alerts().values())
         numbers = {row["id"]: world.incarnation(row["id"]) for row in world.until(world.routers, "a pair").values()}
 

@@ -30,6 +30,7 @@ from tests.boot.world import World
 
 T = TypeVar("T")
 BORN = 200
+UNBORN = "not born: "  # how the loss of a stream begins that was never heard
 _PATIENCE_S = 20.0  # a stream that hears nothing for so long is lost
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -219,7 +220,7 @@ def _bear(visitor: Visitor, server: Outside, seen: Seen, born: list[Stream], ove
         try:
             born.append(Stream(visitor, server.address, b"hello"))
         except OSError as error:
-            seen.lost.append(f"not born: {error}")
+            seen.lost.append(f"{UNBORN}{error}")
             seen.streams += 1
         over.wait(0.005 if len(born) < 2 * BORN else 0.1)
 
