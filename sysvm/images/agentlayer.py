@@ -15,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sysvm.basics.errors import Refused, Why
-from sysvm.images import claims, squashfs, tree
+from sysvm.images import bundle, claims, squashfs, tree
 from sysvm.images.commands import Progress, exclusive, new_folder, run
 from sysvm.images.places import RECIPES, SOURCE
 
 REQUIREMENTS = RECIPES / "agent-requirements.txt"
 PLACE = "usr/lib/sysvm/python"
+BUNDLE = "usr/lib/sysvm/agent.bundle"
+PLAIN = ("name(agent.bundle)",)  # every start reads it
+START = "usr/lib/sysvm/start.pyc"
 PROGRAMS = "usr/bin"  # what an operator calls inside; from sysvm/agent/programs
 _OURS = ("__init__.py", "agent", "basics", "web", "wire")
 _PYTHON = (3, 11)
@@ -58,7 +61,7 @@ def _silent(_: str) -> None:
 
 def layer_digest(source: Path = SOURCE) -> str:
     """The identity of the layer that the present sources make."""
-    code = (Path(__file__), Path(squashfs.__file__))
+    code = (Path(__file__), Path(bundle.__file__), Path(squashfs.__file__))
     parts = [tree.content_digest(REQUIREMENTS, *code), tree.content_digest(*(source / name for name in _OURS))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -83,8 +86,16 @@ def agent_layer(cache: Path, progress: Progress = _silent, source: Path = SOURCE
             _put_programs(source / "agent/programs", folder / "root" / PROGRAMS)
             if layer_digest(source) != layer.digest:
                 raise Refused("the agent's sources changed while they were packed: run it again", Why.BUSY)
+            _put_start(python / "sysvm", folder / "root")
+            bundle.write_bundle(python, f"/{PLACE}", folder / "root" / BUNDLE)
             tree.settle_times(folder / "root")
-            squashfs.squash(folder / "root", folder / "agent.squashfs", keep_owners=False, compression=squashfs.LZ4)
+            squashfs.squash(
+                folder / "root",
+                folder / "agent.squashfs",
+                keep_owners=False,
+                compression=squashfs.LZ4,
+                plain=PLAIN,
+            )
     return layer
 
 
@@ -102,6 +113,11 @@ def _put_ours(source: Path, place: Path) -> None:
     for entry in tree.everything(place):
         entry.chmod(0o755 if entry.is_dir() else 0o644)
     _compile(place, f"/{PLACE}/sysvm")
+
+
+def _put_start(ours: Path, root: Path) -> None:
+    """`sysvm.agent.start` as a program: byte code outside of the package, for it is what makes the package importable."""
+    shutil.copyfile(ours / "agent/__pycache__/start.cpython-311.pyc", root / START)
 
 
 def _put_programs(source: Path, place: Path) -> None:

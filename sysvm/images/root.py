@@ -14,6 +14,7 @@ from pathlib import Path
 from sysvm.basics.errors import Refused, Why
 from sysvm.images import tree
 from sysvm.images.apt import SUITE, Archive
+from sysvm.images.bundle import write_bundle
 from sysvm.images.commands import Progress, run
 from sysvm.images.manifest import Package
 from sysvm.images.places import RECIPES, names_in
@@ -22,6 +23,8 @@ ASKED = RECIPES / "packages.txt"
 PULLED = RECIPES / "packages-pulled.txt"
 TRIM = RECIPES / "trim.txt"
 OVERLAY = RECIPES / "rootfs"
+LIBRARY = "usr/lib/python3.11"
+BUNDLE = "usr/lib/sysvm/python3.11.bundle"
 
 _SECRETS = (
     "etc/ssh/ssh_host_*",
@@ -101,6 +104,7 @@ def finish(place: Path) -> None:
     tree.lay_over(OVERLAY, place)
     os.mkfifo(place / _LOG, 0o600)
     _compile(place)
+    write_bundle(place / LIBRARY, f"/{LIBRARY}", place / BUNDLE)
     tree.drop_privileges(place)
     tree.settle_times(place)
 
@@ -111,7 +115,7 @@ def _compile(place: Path) -> None:
         shutil.rmtree(old)
     run(
         "chroot", place, "/usr/bin/python3", "-I", "-m", "compileall", "-q", "-f",
-        "--invalidation-mode", "unchecked-hash", "/usr/lib/python3.11",
+        "--invalidation-mode", "unchecked-hash", f"/{LIBRARY}",
     )  # fmt: skip
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from sysvm.basics.clock import SystemClock
 from sysvm.basics.errors import Refused, Why
-from sysvm.images import apt, claims, cpio, kernel, root, squashfs, tree, vm
+from sysvm.images import apt, bundle, claims, cpio, kernel, root, squashfs, tree, vm
 from sysvm.images.commands import Progress, exclusive, need_root, new_folder
 from sysvm.images.manifest import FILES, Manifest, Package, Template, sha256, write_manifest
 from sysvm.images.places import RECIPES, names_in
 
 BOOT = RECIPES / "boot-packages.txt"
 _RECIPE_FILES = (root.ASKED, root.TRIM, root.OVERLAY, BOOT, vm.INIT, kernel.MODULES)
-_RECIPE_CODE = (root, vm, kernel, cpio, squashfs, tree)
+_RECIPE_CODE = (root, bundle, vm, kernel, cpio, squashfs, tree)
 
 
 def recipe_digest() -> str:

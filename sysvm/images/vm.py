@@ -21,7 +21,9 @@ from sysvm.images.tree import settle_times
 INIT = RECIPES / "initrd-init"
 # What every start reads: unpacking it costs an emulated VM 0.5 s, leaving it as it is 25 MB of disk.
 PLAIN = (
-    "subpathname(usr/lib/python3.11)",
+    "subpathname(usr/lib/python3.11/encodings)",
+    "subpathname(usr/lib/python3.11/lib-dynload)",
+    "name(python3.11.bundle)",
     "pathname(usr/bin/python3.11)",
     "pathname(usr/bin/dash)",
     "pathname(usr/bin/cp)",

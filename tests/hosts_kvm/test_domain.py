@@ -93,7 +93,7 @@ def test_kvm_and_emulation_differ_in_type_model_and_code_cache():
     emulated, fast = xml(), xml(accelerated=True)
     assert (
         emulated.get("type"), emulated.find("cpu").get("mode"), emulated.findtext("features/tcg/tb-cache")
-    ) == ("qemu", "maximum", "128")  # fmt: skip
+    ) == ("qemu", "maximum", "192")  # fmt: skip
     assert "32" == xml(GUEST).findtext("features/tcg/tb-cache")
     assert (
         fast.get("type"), fast.find("cpu").get("mode"), fast.findtext("features/tcg/tb-cache")

@@ -3,11 +3,12 @@
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from sysvm.images import AgentLayer, Template, agent_layer, build, cache_folder, list_templates
+from sysvm.images import AgentLayer, Template, agent_layer, agentlayer, build, cache_folder, list_templates
 from sysvm.images import root as roots
 from sysvm.images.commands import run
 from sysvm.images.manifest import FILES, sha256
@@ -97,20 +98,34 @@ def test_an_agent_layer_with_nothing_changed_is_not_made_again(standin: AgentLay
 
 def test_the_same_agent_gives_the_same_image(standin: AgentLayer, tmp_path: Path):
     """Byte code has no time stamps in it."""
-    squash(standin.root, tmp_path / "again", keep_owners=False, compression=LZ4)
+    squash(standin.root, tmp_path / "again", keep_owners=False, compression=LZ4, plain=agentlayer.PLAIN)
     assert sha256(tmp_path / "again") == sha256(standin.image)
 
 
-@pytest.fixture(scope="module")
-def whole(template: Template, standin: AgentLayer) -> Iterator[Path]:
-    """The root with the agent's layer over it, mounted."""
+@contextmanager
+def mounted(template: Template, layer: AgentLayer) -> Iterator[Path]:
+    """The template's root with an agent's layer over it."""
     with tempfile.TemporaryDirectory(prefix="sysvm-whole-") as place:
-        lower = f"lowerdir={standin.root}:{template.root}"
+        lower = f"lowerdir={layer.root}:{template.root}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", lower, place], check=True)
         try:
             yield Path(place)
         finally:
             subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture(scope="module")
+def whole(template: Template, standin: AgentLayer) -> Iterator[Path]:
+    """A system VM's root, with the stand-in for an agent."""
+    with mounted(template, standin) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def real(template: Template) -> Iterator[Path]:
+    """A system VM's root, with our agent."""
+    with mounted(template, agent_layer(cache_folder(), print)) as place:
+        yield place
 
 
 PROGRAMS = [
@@ -207,6 +222,23 @@ def test_python_imports(whole: Path, module: str):
     """The standard library's parts that agents use, and the wheels, by the command line of the agent's service."""
     code = f"import sys; sys.path.insert(0, '/usr/lib/sysvm/python'); import {module}"
     run("chroot", whole, "/usr/bin/python3", "-I", "-S", "-B", "-c", code)
+
+
+@pytest.mark.parametrize("module", ("asyncio", "json", "xml.dom.minidom", "sysvm.agent.main", "msgspec", "aiohttp", "asyncssh"))
+def test_python_imports_from_bundles(real: Path, module: str):
+    """The library has one in the template, ours and the wheels have one in the agent's layer; the files are there too."""
+    code = f"""import os, sys; sys.path.insert(0, '/usr/lib/sysvm/python')
+from sysvm.agent import start; start.use(start.BUNDLES); import {module}
+found = sys.modules['{module}']; print(type(found.__spec__.loader).__name__, os.path.exists(found.__file__))"""
+    assert run("chroot", real, "/usr/bin/python3", "-I", "-S", "-B", "-c", code).split() == ["Loader", "True"]
+
+
+def test_the_agent_starts_from_bundles(real: Path):
+    """By the command line of its service, as far as a machine that was told nothing comes."""
+    command = ["chroot", real, "/usr/bin/python3", "-I", "-S", "-B", "/usr/lib/sysvm/start.pyc"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert 'File "/usr/lib/sysvm/python/sysvm/agent/boot.py"' in done.stderr
+    assert "No such file or directory: '/sysvm/boot" in done.stderr
 
 
 def test_byte_code_is_used_as_it_is(whole: Path):

@@ -6,8 +6,8 @@ No device listens on a network: screen, serial line and agent channel are unix s
 There is no USB, no balloon and no network boot: each costs time at boot or idle CPU under emulation, and nobody uses them.
 
 Deliberately the same for KVM and TCG but for three things: the domain's type, the model of its CPU, and the bound on TCG's
-code cache (instead of a share of memory: it is most of what a small emulated VM costs). 128 MiB for a system VM, because its
-boot overflows 32, and translating everything again is a third of its CPU; 32 for a guest.
+code cache (instead of a share of memory: it is most of what a small emulated VM costs). 192 MiB for a system VM, because its
+boot fills 150, and translating everything again is a third of its CPU; 32 for a guest.
 """
 
 import uuid
@@ -36,7 +36,7 @@ KERNEL_LINE = "console=ttyS0 quiet panic=-1 net.ifnames=0 no_timer_check acpi=no
 EMULATED_LINE = f"{KERNEL_LINE} cryptomgr.notests initcall_blacklist=init_kprobe_trace noreplace-smp"
 # Fast copies of strings by the byte: emulated they are the slowest there are, and kernels take them where they see them.
 _SLOW_EMULATED = ("erms", "fsrm")
-_TCG_CACHE_MIB, _TCG_CACHE_OF_GUEST_MIB = 128, 32
+_TCG_CACHE_MIB, _TCG_CACHE_OF_GUEST_MIB = 192, 32
 _PREFIX = f"{{{METADATA}}}"
 
 ElementTree.register_namespace("sysvm", METADATA)
