@@ -73,6 +73,7 @@ async def serve(paths: "Paths", boot: "BootData") -> None:
     import asyncio
 
     from sysvm import __version__
+    from sysvm.agent.button import heed_power_button
     from sysvm.agent.core import Agent
     from sysvm.agent.line import Line
     from sysvm.agent.roles import Context, role_for
@@ -91,6 +92,7 @@ async def serve(paths: "Paths", boot: "BootData") -> None:
             loop.add_signal_handler(number, tasks.stop)
         tasks.start(agent.run(tasks), "agent")
         tasks.start(offer_login(paths, boot), "login on the terminal")
+        tasks.start(heed_power_button(paths, boot, context.clock), "power button")
 
 
 if __name__ == "__main__":

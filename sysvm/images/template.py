@@ -18,7 +18,7 @@ from sysvm.images.manifest import FILES, Manifest, Package, Template, sha256, wr
 from sysvm.images.places import RECIPES, names_in
 
 BOOT = RECIPES / "boot-packages.txt"
-_RECIPE_FILES = (root.ASKED, root.TRIM, root.OVERLAY, BOOT, vm.INIT, kernel.MODULES)
+_RECIPE_FILES = (root.ASKED, root.TRIM, root.OVERLAY, BOOT, vm.INIT, vm.PLAIN, kernel.MODULES)
 _RECIPE_CODE = (root, bundle, vm, kernel, cpio, squashfs, tree)
 
 

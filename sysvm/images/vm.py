@@ -14,30 +14,12 @@ from sysvm.images import kernel as kernels
 from sysvm.images.commands import Progress
 from sysvm.images.cpio import pack
 from sysvm.images.manifest import Driver
-from sysvm.images.places import RECIPES
+from sysvm.images.places import RECIPES, names_in
 from sysvm.images.squashfs import squash
 from sysvm.images.tree import settle_times
 
 INIT = RECIPES / "initrd-init"
-# What every start reads: unpacking it costs an emulated VM 0.5 s, leaving it as it is 25 MB of disk.
-PLAIN = (
-    "subpathname(usr/lib/python3.11/encodings)",
-    "subpathname(usr/lib/python3.11/lib-dynload)",
-    "name(python3.11.bundle)",
-    "pathname(usr/bin/python3.11)",
-    "pathname(usr/bin/dash)",
-    "pathname(usr/bin/cp)",
-    "name(s6-*)",
-    "name(libs6*)",
-    "name(libskarnet*)",
-    "name(ld-linux-x86-64.so.2)",
-    "name(libc.so.6)",
-    "name(libm.so.6)",
-    "name(libcrypto.so.3)",
-    "name(libssl.so.3)",
-    "name(libz.so.1*)",
-    "name(libexpat.so*)",
-)
+PLAIN = RECIPES / "plain.txt"
 _FOLDERS = ("bin", "proc", "sys", "dev", "base", "agent", "rw", "new")
 
 
@@ -64,8 +46,13 @@ def build_vm(folder: Path, kernel_deb: Path, busybox_deb: Path, progress: Progre
         progress("packing kernel modules and root (mksquashfs)")
         settle_times(kernel.modules.parent)
         squash(kernel.modules.parent, folder / "modules.squashfs", keep_owners=False)
-        squash(folder / "root", folder / "base.squashfs", keep_owners=True, plain=PLAIN)
+        squash(folder / "root", folder / "base.squashfs", keep_owners=True, plain=plain())
     return Boot(kernel.release, drivers)
+
+
+def plain() -> tuple[str, ...]:
+    """What stays uncompressed in the root's image, as tests of mksquashfs."""
+    return tuple(f"pathname({pattern})" for pattern in names_in(PLAIN))
 
 
 def initrd(kernel: kernels.Kernel, recipe: kernels.Recipe, busybox: Path, place: Path) -> bytes:

@@ -3,6 +3,7 @@
 One start of each; what is asserted of a start is asserted in the order in which it happens.
 """
 
+import base64
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from machines import END, Container, Emulated, Line, container, disk, emulated, wait_for
 
+from sysvm.agent.button import BUTTON
 from sysvm.images import AgentLayer, Guest, Template
 
 pytestmark = [pytest.mark.template, pytest.mark.root]
@@ -114,12 +116,21 @@ def test_a_vm_starts_its_agent_and_is_switched_off_by_its_power_button(template:
         assert {"lo", "eth0"} == {line.split()[0] for line in port.ask("ip -br link").splitlines()}
         assert port.ask("echo 'table ip t { chain c { type nat hook prerouting priority 0; }; }' | nft -f - 2>&1") == ""
         assert port.ask("ip link add w type wireguard && ip link add v link eth0 type vlan id 5 2>&1") == ""
+        _link_power_button(port)
         _press_power_button(machine)
         assert machine.ended() == 0
     kept = subprocess.run(["debugfs", "-R", "stat /kept", tmp_path / "state.img"], capture_output=True, text=True, check=True)
     assert "Type: regular" in kept.stdout
     clean = subprocess.run(["e2fsck", "-n", tmp_path / "state.img"], capture_output=True, text=True, check=False)
     assert (clean.returncode, "recovering journal" in clean.stdout) == (0, False), clean.stdout
+
+
+def _link_power_button(port: Line) -> None:
+    """As the agent does it, some seconds after its start."""
+    words = base64.b64encode(BUTTON.script.encode()).decode()
+    folder = f"/run/services/{BUTTON.name}"
+    port.ask(f"mkdir -p {folder} && echo {words} | base64 -d > {folder}/run && chmod 755 {folder}/run")
+    assert port.ask(f"ln -s {folder} /run/service/ && s6-svscanctl -a /run/service 2>&1") == ""
 
 
 def _press_power_button(machine: Emulated) -> None:

@@ -12,9 +12,10 @@ from sysvm.images import AgentLayer, Template, agent_layer, agentlayer, build, c
 from sysvm.images import root as roots
 from sysvm.images.commands import run
 from sysvm.images.manifest import FILES, sha256
+from sysvm.images.places import names_in
 from sysvm.images.squashfs import LZ4, squash
 from sysvm.images.tree import privileged, tree_digest
-from sysvm.images.vm import PLAIN
+from sysvm.images.vm import PLAIN, plain
 
 pytestmark = [pytest.mark.template, pytest.mark.root]
 
@@ -76,8 +77,13 @@ def test_the_manifest_says_which_drivers_the_kernel_has(template: Template):
 
 def test_the_same_tree_gives_the_same_image(template: Template, tmp_path: Path):
     """Byte for byte what was built, on another day and in another folder."""
-    squash(template.root, tmp_path / "again", keep_owners=True, plain=PLAIN)
+    squash(template.root, tmp_path / "again", keep_owners=True, plain=plain())
     assert sha256(tmp_path / "again") == template.manifest.files["base.squashfs"]
+
+
+def test_everything_that_is_to_stay_uncompressed_is_there(template: Template):
+    """A glob that finds nothing is a typing error, or the name of a library that has a new one."""
+    assert [pattern for pattern in names_in(PLAIN) if not any(template.root.glob(pattern))] == []
 
 
 def test_a_build_with_nothing_changed_does_nothing(template: Template):
