@@ -9,6 +9,7 @@ from sysvm.store.store import Row, Tx
 from tests.simulation.cloud import Cloud, add_guest, gone, running
 from tests.simulation.faults import Strike, everywhere
 from tests.simulation.life import check
+from tests.simulation.volume_life import open_job
 
 
 def _one(tx: Tx, kind: str) -> Row | None:
@@ -36,20 +37,20 @@ class Quarrel:
     def stop_guest(self, tx: Tx, _cloud: Cloud) -> bool:
         guest = _one(tx, "guest")
         if guest is not None:
-            machines.want(tx, guest, "stopped")
+            open_job(tx, machines.want(tx, guest, "stopped"))
         return guest is not None
 
     def stop_and_start_guest(self, tx: Tx, _cloud: Cloud) -> bool:
         guest = _one(tx, "guest")
         if guest is not None:
-            machines.want(tx, guest, "stopped")
-            machines.want(tx, guest, "running")
+            open_job(tx, machines.want(tx, guest, "stopped"))
+            open_job(tx, machines.want(tx, guest, "running"))
         return guest is not None
 
     def destroy_guest(self, tx: Tx, _cloud: Cloud) -> bool:
         guest = _one(tx, "guest")
         if guest is not None:
-            machines.want(tx, guest, "gone")
+            open_job(tx, machines.want(tx, guest, "gone"))
         return guest is not None
 
     def another_guest(self, tx: Tx, cloud: Cloud) -> bool:
@@ -65,6 +66,7 @@ class Quarrel:
         guest = await cloud.guest(network, "g1")
         await cloud.until(lambda tx: self._done or running(guest)(tx))
         await self._end(cloud, guest)
+        await cloud.until(lambda tx: not tx.rows(tables.job, "status = 0"))  # nobody waits for ever
         await check(cloud)
 
     async def _end(self, cloud: Cloud, guest: int) -> None:

@@ -83,6 +83,16 @@ async def test_another_outcome_supersedes(stage: Stage):
     assert {"errorcode": 530, "errortext": "superseded: it is now stopped, not running"} == result
 
 
+async def test_what_is_gone_ends_newer_jobs_too(stage: Stage):
+    """It was wished away between a turn's claim and its look; there is no further turn that could end them."""
+    await sown(stage)
+    destroy = await open_job(stage, Part("machine", 1, 2, "gone"))
+    start = await open_job(stage, Part("machine", 1, 3, "running"))
+    await settle(stage, 1, 1, "gone")
+    assert (jobs.DONE, jobs.FAILED) == (await status(stage, destroy), await status(stage, start))
+    assert "it is now gone, not running" in (await job(stage, start)).result
+
+
 async def test_a_running_machine_serves_who_waited_for_its_document(stage: Stage):
     """But a stopped one does not."""
     await sown(stage)

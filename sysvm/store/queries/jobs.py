@@ -3,7 +3,7 @@
 A part says: (kind, thing) must have come to `outcome` for wish number `wish` or a later one. The release of a turn closes
 parts in the same transaction in which it writes what it saw, so an outcome is never reported before it is true, nor
 forgotten after. Two jobs may wait for one thing: a later wish serves the earlier job too when it brings the same outcome,
-otherwise the earlier job fails as superseded.
+otherwise the earlier job fails as superseded. What is gone ends all jobs about it.
 
 The result of a job is made when its last part closes, by the renderer that the API registered for its command
 (`on_finish`), and is frozen then.
@@ -108,9 +108,12 @@ def open_job(tx: Tx, new: NewJob) -> str:
 def settle(tx: Tx, kind: str, id_: int, wish: int, outcome: str, *, most: int | None = None) -> bool:
     """(kind, id) has come to `outcome` and nothing newer than `wish` is wanted: closes the parts that waited.
 
+    What is gone comes to nothing else, so that closes newer parts, too: a turn that was claimed before something was wished
+    away, and looks after that, serves a wish whose number it does not know, and there will be no other turn.
+
     `most` bounds how many at once, so that a thousand jobs hold up nobody; False: some still wait.
     """
-    waiting = [part for part in _open_parts(tx, kind, id_) if part.wish <= wish]
+    waiting = [part for part in _open_parts(tx, kind, id_) if part.wish <= wish or outcome == "gone"]
     for part in waiting[:most]:
         if part.outcome == outcome or _serves(outcome, part.outcome):
             _close(tx, part, SATISFIED, "")
