@@ -41,6 +41,20 @@ def test_a_port_that_somebody_uses_is_left_to_him(tmp_path: Path):
         assert places.of(tmp_path / "demo").api_port != 8080
 
 
+def test_the_ports_of_a_demo_are_its_own_while_nobody_listens(simulated: World):
+    """Another demo that starts while the server is dead must not choose them."""
+    service = str(simulated.state / "services" / "server")
+    subprocess.run(["s6-svc", "-wD", "-d", service], check=True)
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", simulated.places.api_port))  # nobody listens
+        assert places.locks(simulated.places) == ()
+    finally:
+        subprocess.run(["s6-svc", "-u", service], check=True)
+    simulated.until(lambda: simulated.client.rows("listZones", "zone"), "the server answers again")
+
+
 def test_a_server_whose_port_is_taken_says_so(simulated: World, tmp_path: Path):
     """In a sentence, with a code."""
     address = f"127.0.0.1:{simulated.places.api_port}"

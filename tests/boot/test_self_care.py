@@ -17,7 +17,7 @@ def victims(demo: World) -> dict[str, Find]:
     """What can be killed, by name: how it is found, now and later."""
     router, proxy = demo.uuid("router"), demo.uuid("consoleproxy")
     store, guest = demo.uuid("secondarystoragevm"), demo.uuid("one")
-    agent = "sysvm.agent.main"
+    agent = "/usr/lib/sysvm/start.pyc"
     return {
         "router": lambda: demo.init(router),
         "router's agent": lambda: demo.inside(router, agent),

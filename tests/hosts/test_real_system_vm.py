@@ -88,6 +88,6 @@ async def test_a_router_serves_and_survives_the_death_of_either_agent(tmp_path):
 def kill_agent_inside(layout: Layout, spec: MachineSpec) -> None:
     """kill -9 of the agent's process in the container."""
     name = f"{spec.machine}.1"
-    script = "for p in /proc/[0-9]*; do grep -q 'sysvm[.]agent[.]main' $p/cmdline && kill -9 ${p#/proc/} && echo done; done; true"
+    script = "for p in /proc/[0-9]*; do grep -q 'sysvm/start[.]pyc' $p/cmdline && kill -9 ${p#/proc/} && echo done; done; true"
     words = ("lxc-attach", "-P", str(layout.lxc), "-n", name, "--", "/bin/sh", "-c", script)
     assert "done" in ground.sh(*words)

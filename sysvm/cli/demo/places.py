@@ -1,7 +1,8 @@
 """Where the demo of this clone is: everything is derived from its state folder, so that two clones do not meet.
 
-A port is free when nobody listens on it and no other demo has just chosen it: until its server listens, the process that
-chose it holds a lock, an abstract unix socket that the kernel takes away with the process.
+A port is free when nobody listens on it and it is no other demo's. Each port of a demo has a lock, an abstract unix socket:
+the process that chose the port holds it first, then the demo's supervisor inherits it, so that a port is its demo's also
+while the server behind it is being restarted. The kernel takes the lock away with the last process that holds it.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from sysvm.basics.digest import short_name
 from sysvm.basics.errors import Refused, Why
 
 FILE = "demo.json"
-_reserved: list[socket.socket] = []  # kept to the end of this process
+_locks: dict[int, socket.socket] = {}  # by port; kept to the end of this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,12 @@ def of(state: Path) -> Places:
     return places
 
 
+def locks(places: Places) -> tuple[int, ...]:
+    """Descriptors of the locks of both ports, for the supervisor to inherit; without those that it holds already."""
+    ports = (places.api_port, places.hub_port)
+    return tuple(_locks[port].fileno() for port in ports if port in _locks or _lock(port))
+
+
 def write_secret(path: Path, text: str) -> None:
     """Whole or not at all, and for root only, also when we are killed here."""
     new = path.with_name(f".{path.name}.new")
@@ -115,18 +122,18 @@ def _free_port(wanted: int, seed: int) -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            if _reserve(port):
+            if _lock(port):
                 return port
     raise Refused("no TCP port is free on loopback", Why.CAPACITY)
 
 
-def _reserve(port: int) -> bool:
-    """Whether the port is ours to take: no other demo that is being started has chosen it."""
+def _lock(port: int) -> bool:
+    """Whether `port` is ours from now on; not if it is another demo's, or that of an earlier choice."""
     lock = socket.socket(socket.AF_UNIX)
     try:
         lock.bind(f"\0sysvm-port-{port}")
     except OSError:
         lock.close()
         return False
-    _reserved.append(lock)
+    _locks[port] = lock
     return True

@@ -129,7 +129,7 @@ def _images(demo: Demo) -> images.Guest:
 # ---------------------------------------------------------------- server
 def _server(demo: Demo) -> Client:
     places = demo.places
-    supervisor = Supervisor(places.folder)
+    supervisor = _supervisor(places)
     command = [
         program(), "server", "--state", str(places.folder / "server"),
         "--listen", f"127.0.0.1:{places.api_port}", "--hub", f"127.0.0.1:{places.hub_port}",
@@ -138,6 +138,11 @@ def _server(demo: Demo) -> Client:
         command += ["--ui", str(demo.ui.absolute())]
     supervisor.add("server", command)
     return demo.until(lambda: _client(places, supervisor), seconds=60)
+
+
+def _supervisor(places: Places) -> Supervisor:
+    """The demo's, which keeps its ports."""
+    return Supervisor(places.folder, demo_places.locks(places))
 
 
 def _client(places: Places, supervisor: Supervisor) -> Client:
@@ -220,7 +225,7 @@ def _host_agent(places: Places, token: Path) -> None:
         program(), "agent", "host", "--state", str(places.folder), "--server", f"127.0.0.1:{places.hub_port}",
         "--token-file", str(token), "--uplink", places.uplink[1],
     ]  # fmt: skip
-    Supervisor(places.folder).add("host", command)
+    _supervisor(places).add("host", command)
 
 
 # ---------------------------------------------------------------- tenant
@@ -260,7 +265,7 @@ def _template(demo: Demo, client: Client, guest: images.Guest | None) -> Json:
     else:
         folder = str(guest.disk.parent)
         serve = ("python3", "-m", "http.server", "8000", "--bind", places.outside, "--directory", folder)
-        Supervisor(places.folder).add("images", serve)
+        _supervisor(places).add("images", serve)
         with guest.disk.open("rb") as disk:
             checksum = f"{{SHA-256}}{hashlib.file_digest(disk, 'sha256').hexdigest()}"
         made = tenant.register_template(client, zone_id, "KVM", f"{places.image_url}/{guest.disk.name}", checksum)

@@ -18,10 +18,11 @@ STOP_S = 30.0
 
 
 class Supervisor:
-    """The services of one state folder."""
+    """The services of one state folder. `keeps`: descriptors that stay open as long as the services are supervised."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, keeps: Sequence[int] = ()) -> None:
         self._state = state
+        self._keeps = tuple(keeps)
         self._scan = state / "services"
 
     def add(self, name: str, command: Sequence[str]) -> None:
@@ -42,7 +43,12 @@ class Supervisor:
         (self._state / "logs").mkdir(exist_ok=True)
         with (self._state / "logs" / "supervisor").open("ab") as log:
             subprocess.Popen(
-                ["s6-svscan", str(self._scan)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                ["s6-svscan", str(self._scan)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=self._keeps,
             )
         self._wait(self.is_running, "the supervisor does not start")
 
