@@ -1,4 +1,5 @@
-"""What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set, guests past recovery."""
+"""What nobody's turn is: sessions that died, jobs that are overdue, clocks that were set, guests past recovery, alerts
+that wait to be mailed."""
 
 import contextlib
 import itertools
@@ -7,7 +8,7 @@ from sysvm.basics.errors import DatabaseAway
 from sysvm.orchestrator import expiry, stuck
 from sysvm.orchestrator.context import Context
 from sysvm.store import tables
-from sysvm.store.queries import alerts, guests, jobs, links, sessions, turns, volumes
+from sysvm.store.queries import alert_mail, alerts, guests, jobs, links, sessions, turns, volumes
 from sysvm.store.queries.alerts import AlertType
 from sysvm.store.store import Row, Tx
 
@@ -31,6 +32,7 @@ def sweep(tx: Tx) -> None:
     sessions.bring_back(tx)
     turns.mend_clock_step(tx)
     links.alert_unreachable(tx)
+    alert_mail.sweep(tx)
     for job in jobs.overdue(tx):
         _give_up(tx, job)
     stuck.sweep(tx)

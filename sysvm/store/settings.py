@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sysvm.basics.mail import parse_address, parse_addresses
 from sysvm.systemvms.names import parse_listen
 
 TRUE = "true"
@@ -28,7 +29,7 @@ class Setting(msgspec.Struct, frozen=True):
     hidden: bool = False  # stored sealed, never shown
     options: tuple[str, ...] = ()
     least: float | None = None
-    form: str = ""  # of a string: listen (ADDRESS or ADDRESS:PORT)
+    form: str = ""  # of a string, if not any text will do: one of FORMS
 
     def typed(self, text: str | None) -> Any:
         """The value of a text that was checked when it was stored."""
@@ -59,10 +60,11 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def _form_fault(setting: Setting, text: str) -> str:
+    parse, meaning = FORMS[setting.form]
     try:
-        FORMS[setting.form](text)
+        parse(text)
     except ValueError as error:
-        return f"The value of {setting.name} is an address with or without a port (192.0.2.1:53, [::]:53): {error}"
+        return f"The value of {setting.name} is {meaning}: {error}"
     return ""
 
 
@@ -71,7 +73,11 @@ def _boolean(text: str) -> bool:
 
 
 TYPES: dict[str, Callable[[str], Any]] = {"Boolean": _boolean, "Number": int, "Decimal": float, "String": str}
-FORMS: dict[str, Callable[[str], Any]] = {"listen": parse_listen}
+FORMS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "listen": (parse_listen, "an address with or without a port (192.0.2.1:53, [::]:53)"),
+    "mail": (parse_addresses, "mail addresses, separated by commas"),
+    "mailbox": (parse_address, "a mail address"),
+}
 ALIASES = {"router.template.xen": "router.template.xenserver"}
 DECLARED = Path(__file__).with_name("settings.jsonl")
 

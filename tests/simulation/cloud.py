@@ -24,6 +24,7 @@ from sysvm.store.queries import addresses, keys, machines, nics, turns
 from sysvm.store.secrets import Vault
 from sysvm.store.store import PostgresStore, Row, SqliteStore, Tx
 from sysvm.store.tables import pack_address
+from tests.simulation.mailbox import Mailbox
 from tests.store.copies import copied, driver, empty_database
 
 PATIENCE_S = 600.0
@@ -70,6 +71,7 @@ class Cloud:
         self.ids = SeededIds(seed_number)
         self.store = store(self.clock) if store is not None else copied(empty_database(), self.clock)
         self.vault = Vault(b"k" * 32)
+        self.mailbox = Mailbox()
         self.earth: Earth
         self.server_now: Server | None = None  # the latest one
         self._tasks: Tasks
@@ -153,7 +155,7 @@ class Cloud:
             return keys.ensure_keys(tx, self.vault, self.ids)
 
         made = await self.store.run(begin)
-        return Server(Context(self.store, self.clock, self.ids, Links(), made, session), self.earth)
+        return Server(Context(self.store, self.clock, self.ids, Links(), made, session, self.mailbox), self.earth)
 
     @contextlib.asynccontextmanager
     async def server(self) -> AsyncIterator["Cloud"]:

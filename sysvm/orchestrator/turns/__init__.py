@@ -3,6 +3,7 @@
 from sysvm.orchestrator import sweep
 from sysvm.orchestrator.engine import Kind
 from sysvm.orchestrator.turns import (
+    alert_mail,
     host,
     internal_lb,
     machine,
@@ -26,6 +27,7 @@ from sysvm.orchestrator.turns import (
 )
 
 KINDS: dict[str, Kind] = {
+    "alert_mail": Kind(alert_mail.work, alert_mail.complain),
     "host": Kind(host.work, host.complain),
     "image": Kind(storage.work, storage.complain),
     "internal_lb": Kind(internal_lb.work, internal_lb.complain),

@@ -4,11 +4,13 @@ Some types make a new row each time; others only while no unresolved one stands 
 """
 
 from enum import IntEnum
+from typing import Any
 
 import sqlalchemy as sa
 
 from sysvm.basics.ids import Ids, SystemIds
 from sysvm.store import tables
+from sysvm.store.queries import settings
 from sysvm.store.store import Tx
 
 _ids: Ids = SystemIds()
@@ -116,18 +118,16 @@ def raise_alert(
     if standing is not None:
         tx.update(table, standing.id, sent_count=standing.sent_count + 1, sent=tx.now)
         return
-    tx.insert(
-        table,
-        uuid=_ids.uuid(),
-        type=int(type_),
-        name=NAMES[type_],
-        subject=subject,
-        content=content or subject,
-        zone_id=zone,
-        pod_id=pod,
-        cluster_id=cluster,
-        sent=tx.now,
-    )
+    add(
+        tx, _ids.uuid(), type=int(type_), name=NAMES[type_], subject=subject, content=content or subject,
+        zone_id=zone, pod_id=pod, cluster_id=cluster,
+    )  # fmt: skip
+
+
+def add(tx: Tx, uuid: str, **values: Any) -> int:
+    """A row of its own, which is mailed when somebody is to have it (alert_mail.py). Returns its id."""
+    to_mail = bool(settings.value(tx, "alert.email.addresses"))
+    return tx.insert(tables.alert, uuid=uuid, sent=tx.now, to_mail=to_mail, **values)
 
 
 OVER = """

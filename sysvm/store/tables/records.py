@@ -41,7 +41,10 @@ alert = sa.Table(
     number("sent_count", 1),
     instant("resolved"),
     flag("archived"),
+    flag("to_mail"),
 )
+TO_MAIL = sa.text("to_mail")
+sa.Index("ix_alert_to_mail", alert.c.id, sqlite_where=TO_MAIL, postgresql_where=TO_MAIL)
 
 setting = sa.Table(
     "setting",

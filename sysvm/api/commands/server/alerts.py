@@ -13,6 +13,7 @@ from sysvm.api.handlers import handler
 from sysvm.api.listing import list_rows
 from sysvm.basics.errors import Refused
 from sysvm.store import tables
+from sysvm.store.queries import alerts
 from sysvm.store.queries.alerts import NAMES, AlertType
 from sysvm.store.queries.events import About
 from sysvm.store.store import Row, Tx
@@ -58,9 +59,9 @@ def generate_alert(call: Call) -> Reply:
         raise Refused(f"There is no alert type {call['type']}: listAlertTypes shows them")
     zone, pod = call.row(tables.zone, "zoneid"), call.row(tables.pod, "podid")
     uuid = call.ids.uuid()
-    id_ = call.tx.insert(
-        tables.alert, uuid=uuid, type=call["type"], name=call["name"], subject=call["description"],
-        content=call["description"], zone_id=zone.id if zone else None, pod_id=pod.id if pod else None, sent=call.now,
+    id_ = alerts.add(
+        call.tx, uuid, type=call["type"], name=call["name"], subject=call["description"], content=call["description"],
+        zone_id=zone.id if zone else None, pod_id=pod.id if pod else None,
     )  # fmt: skip
     return Accepted((), About("Alert", id_, uuid, call["name"]), f"generating alert {call['name']}")
 
