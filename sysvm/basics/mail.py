@@ -67,7 +67,7 @@ async def send(server: MailServer, message: EmailMessage) -> str:
             use_tls=server.port == TLS_PORT, start_tls=server.port != TLS_PORT and (server.start_tls or bool(server.user)),
             username=server.user or None, password=server.password if server.user else None,
         )  # fmt: skip
-    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+    except (aiosmtplib.SMTPException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, aiosmtplib.SMTPDataError) and error.code >= 500:
             return f"{place} refuses a letter: {_said(error)}"
         raise Unreachable(f"{place}: {_said(error)}") from error

@@ -189,6 +189,24 @@ def test_bytes_that_arrived_are_deleted_by_a_secondary_storage_vm():
     tell(story)
 
 
+def test_bytes_that_cannot_be_deleted_are_told_and_deleted_later():
+    """The job goes on waiting meanwhile."""
+
+    async def story(tale: Tale) -> None:
+        await tale.system_vms(2)
+        downloads = Downloads(tale)
+        template = await registered(tale)
+        await status(tale, template, ends=("Download Complete",))
+        why = "the image store cannot be used: it is not mounted"
+        downloads.failures = [why, why]
+        await tale.job("deleteTemplate", id=template["id"])
+        told = [text for text in await tale.alerts() if "could not be deleted from image store" in text]
+        assert 1 == len(told) and told[0].startswith("Template t ") and why in told[0]
+        assert [channel.Download, *[channel.DeleteImage] * 3] == [type(body) for body in downloads.asked]
+
+    tell(story)
+
+
 def test_system_vms_say_which_template_they_run():
     """Root admins see its row; nobody can take it for a guest's."""
 

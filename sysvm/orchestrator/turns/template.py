@@ -39,6 +39,7 @@ from sysvm.wire.machines import Kind, OperationSeen, OperationState
 POLL_S = 2.0
 QUEUE_S = 3.0
 READ_S = 5.0
+DELETE_AGAIN_S = 60.0
 SETTLED_S = 600.0
 OVER = ("DOWNLOADED", "DOWNLOAD_ERROR", "UPLOAD_ERROR")
 
@@ -317,8 +318,14 @@ async def _delete(context: Context, turn: Turn, job: Job) -> Outcome:
         return Result(POLL_S)
     if seen.state is OperationState.FAILED:
         await forget(context, turn, job, task.name)
-        raise NotYet(60, f"the image could not be deleted: {seen.error}")
+        return Result(DELETE_AGAIN_S, lambda tx: _not_deleted(tx, job, seen.error))
     return Gone(lambda tx: _deleted(tx, turn))
+
+
+def _not_deleted(tx: Tx, job: Job, why: str) -> None:
+    """Whoever waits for it sees nothing of the copy any more, so that an alert has the reason."""
+    text = f"{job.title} could not be deleted from image store {job.store.name}: {why}"
+    alerts.raise_alert(tx, AlertType.STORAGE_MISC, f"{text}; it is tried again each minute", zone=job.copy.zone_id)
 
 
 def _deletion(job: Job) -> channel.RunTask:
