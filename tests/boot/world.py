@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sysvm.cli.client import Client, Json, Keys
+from sysvm.cli.client import ApiError, Client, Json, Keys
 from sysvm.cli.demo import places
 from sysvm.cli.demo.places import Places
 from sysvm.cli.demo.supervisor import Supervisor
@@ -30,6 +30,21 @@ def sysvm(*words: str) -> subprocess.CompletedProcess[str]:
     """The command to its end, whatever that is; without colours, which would stand between the words."""
     plain = {name: value for name, value in os.environ.items() if name not in COLOURS}
     return subprocess.run([PROGRAM, *words], capture_output=True, text=True, check=False, env=plain)
+
+
+class Admin(Client):
+    """Who waits for jobs, and brings what everybody said last when one does not end."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world.places.endpoint, Keys(**json.loads((world.state / "keys.json").read_text())))
+        self._world = world
+
+    def job(self, command: str, **params: Any) -> Json:
+        try:
+            return super().job(command, **params)
+        except ApiError as error:
+            assert "has not ended" not in error.text, f"{error}\n{self._world.last_words()}"
+            raise
 
 
 @dataclass(frozen=True)
@@ -61,9 +76,9 @@ class World:
         return places.of(self.state)
 
     @cached_property
-    def client(self) -> Client:
+    def client(self) -> Admin:
         """The admin."""
-        return Client(self.places.endpoint, Keys(**json.loads((self.state / "keys.json").read_text())))
+        return Admin(self)
 
     # ------------------------------------------------------------ waiting
     def until(self, look: Callable[[], T | None], what: str) -> T:
@@ -83,9 +98,10 @@ class World:
         return None
 
     def last_words(self) -> str:
-        """What server and host agent said last; for a test that failed."""
-        files = (self.state / "logs" / name / "current" for name in ("server", "host"))
-        return "\n".join(file.read_text(errors="replace")[-3000:] for file in files if file.exists())
+        """What server, host agent and machines said last; for a test that failed."""
+        logs = [self.state / "logs" / name / "current" for name in ("server", "host")]
+        consoles = sorted(self.state.glob("host/machines/*/*/console.log"))
+        return "\n".join(f"{file}:\n{file.read_text(errors='replace')[-3000:]}" for file in (*logs, *consoles) if file.exists())
 
     # ------------------------------------------------------------ machines
     def machines(self) -> list[Json]:
