@@ -55,9 +55,9 @@ class Town:
         self._plug("outside", "eth0", "02:00:00:00:00:64", "203.0.113.100/24", "fd01::64/64", "outer")
         self.ip("guest", "route add default via 10.1.1.1", "route add default via fd00::1")
         self.ip("outside", "route add fd00::/64 via fd01::1")
-        for router in ("first", "second"):
-            self._plug(router, "eth0", "02:00:00:00:01:01", "10.1.1.1/24", "fd00::1/64", "inner")
-            self._plug(router, "eth1", "02:00:00:00:01:02", "203.0.113.10/24", "fd01::1/64", "outer")
+        for router in ("first", "second"):  # never both at once: one would find its link-local address taken, by the other
+            self._plug(router, "eth0", "02:00:00:00:01:01", "10.1.1.1/24", "fd00::1/64")
+            self._plug(router, "eth1", "02:00:00:00:01:02", "203.0.113.10/24", "fd01::1/64")
             switches = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
             sh("ip", "netns", "exec", self.name(router), "sysctl", "-qw", *switches)
             sh("ip", "netns", "exec", self.name(router), "nft", "-f", "-", said=RULES)
@@ -82,12 +82,12 @@ class Town:
         """Lines for `ip`."""
         sh("ip", "-n", self.name(place), "-batch", "-", said="\n".join([*lines, ""]))
 
-    def _plug(self, place: str, device: str, mac: str, four: str, six: str, bridge: str) -> None:
+    def _plug(self, place: str, device: str, mac: str, four: str, six: str, bridge: str = "") -> None:
         port = f"{place[:3]}{device}"
         self.ip(
             "switch",
             f"link add {port} type veth peer name {device} address {mac} netns {self.name(place)}",
-            f"link set {port} master {bridge} up",
+            f"link set {port} {f'master {bridge}' if bridge else ''} up",
         )
         lines = (f"address add {four} dev {device}", f"address add {six} dev {device} nodad", f"link set {device} up")
         self.ip(place, *lines)

@@ -136,6 +136,20 @@ def test_advertisements_send_guests_to_dhcpv6_and_not_to_the_router(lab: Lab) ->
     assert not lab.out(lab.guest, "ip", "-6", "address", "show", "scope", "global")
 
 
+def test_the_link_local_address_is_there_at_once_whoever_answers_for_it(lab: Lab) -> None:
+    """As the incarnation that is being replaced would, whose MAC it has."""
+    octets = bytes.fromhex(lab.out(lab.router, "cat", "/sys/class/net/eth0/address").strip().replace(":", ""))
+    local = IPv6Address(b"\xfe\x80" + bytes(6) + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
+    lab.out(lab.guest, "ip", "-6", "address", "add", f"{local}/64", "dev", "eth0", "nodad")
+    try:
+        lab.make_live(dual_stack())
+        for flags, found in (((), True), (("tentative",), False), (("dadfailed",), False)):
+            shown = lab.out(lab.router, "ip", "-6", "address", "show", "dev", "eth0", "scope", "link", *flags)
+            assert found == (str(local) in shown)
+    finally:
+        lab.out(lab.guest, "ip", "-6", "address", "delete", f"{local}/64", "dev", "eth0")
+
+
 def test_a_guest_gets_its_address_and_reaches_the_router_by_name(lab: Lab, client: Client) -> None:
     """A lease by its MAC with DNS and search domain; AAAA, reverse name, ping."""
     lab.make_live(dual_stack())

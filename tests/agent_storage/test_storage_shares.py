@@ -19,7 +19,7 @@ from sysvm.wire.channel import StoreSeen
 from sysvm.wire.documents import Store
 from sysvm.wire.nfs import parse_share
 
-OURS = ",softerr,timeo=100,retrans=2,lookupcache=positive,retry=0,nosuid,nodev,noexec,"
+OURS = ",softerr,timeo=100,retrans=2,lookupcache=positive,nosharecache,retry=0,nosuid,nodev,noexec,"
 STEPS = {
     "wanted, and not there": ("how", Seen(False), Step.MOUNT),
     "not there, though it was": ("how", Seen(False, "how"), Step.MOUNT),

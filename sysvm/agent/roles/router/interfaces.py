@@ -218,7 +218,9 @@ def _settings(wanted: Wanted) -> list[tuple[Path, str]]:
     if own.exists():
         found.append((own / "accept_ra", "0"))
         if any(":" in text for text in wanted.addresses):
-            found.append((own / "disable_ipv6", "0"))
+            # Nobody is asked whether the link-local address is taken. It is of a MAC that is unique by the database; only the
+            # incarnation that is being replaced could say yes, and without that address no neighbour would ever be found.
+            found += [(own / "accept_dad", "0"), (own / "disable_ipv6", "0")]
     return found
 
 

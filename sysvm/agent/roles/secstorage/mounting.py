@@ -28,7 +28,8 @@ EVERY_S = 15.0  # between looks at stores that are as they should be
 SOON_S = 3.0  # between looks while one is not
 MOUNT_S = 25.0  # a server that does not answer is given up after so long, and asked again in the next round
 # 10 s for an answer, then twice again with more patience: half a minute altogether.
-OURS = ("softerr", "timeo=100", "retrans=2", "lookupcache=positive", "retry=0", "nosuid", "nodev", "noexec")
+# Apart from other mounts of the same export (nfs(5), nosharecache): taking one away by force ends what the others are asking for.
+OURS = ("softerr", "timeo=100", "retrans=2", "lookupcache=positive", "nosharecache", "retry=0", "nosuid", "nodev", "noexec")
 FOR_ONE = "sysvm-nfs-"  # folders of mounts that are there for one download
 ABSENT = ("Protocol not supported", "No such device", "unknown filesystem", "Operation not permitted", "not installed")
 log = get_logger()
