@@ -33,6 +33,7 @@ from sysvm.wire.channel import (
     Diagnose,
     ForgetTask,
     Greet,
+    Ping,
     PowerOff,
     Report,
     RunTask,
@@ -120,6 +121,8 @@ class Agent:
         match body:
             case Greet():
                 await self._hello()
+                return Nothing()
+            case Ping():
                 return Nothing()
             case Apply():
                 return await self._apply(body.document)

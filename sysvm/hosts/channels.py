@@ -4,6 +4,9 @@ we dial.
 A channel belongs to one incarnation, whatever the agent in it says about itself. The newest connection wins. What an
 agent says is forwarded to the server and remembered as `AgentSeen` while it is connected; nothing else is kept: after a
 restart of the host agent containers dial again and VMs are greeted.
+
+An agent that stands still, or a machine whose kernel does, keeps its connection. So each is asked now and then whether it
+is there; one that gives no answer twice is as one that is not connected, and the server's patience with it begins to run.
 """
 
 import asyncio
@@ -31,6 +34,9 @@ EndOf = Callable[[str, int], ChannelEnd | None]
 _RETRY_S = 1.0
 _APPLY_S = 120.0
 _CALL_S = 30.0
+_PING_EVERY_S = 20.0
+_PING_S = 30.0
+_PINGS = 2  # in a row without an answer
 _notices: msgspec.msgpack.Decoder[channel.AgentNoticeBody] = msgspec.msgpack.Decoder(channel.AgentNoticeBody)
 _asks: msgspec.msgpack.Decoder[channel.AgentAskBody] = msgspec.msgpack.Decoder(channel.AgentAskBody)
 log = get_logger()
@@ -153,6 +159,7 @@ class Channels:
         try:
             async with Tasks() as tasks:
                 tasks.start(self._greet(found, peer), "greet")
+                tasks.start(self._ping(found, peer), "ping")
                 await peer.run(tasks)
                 tasks.stop()
         finally:
@@ -168,6 +175,16 @@ class Channels:
             log.info("greeting_unanswered", machine=found.machine, incarnation=found.incarnation, why=str(error))
             return
         self._notify(link.MachineChanged(machine=found.machine))
+
+    async def _ping(self, found: Channel, peer: Peer) -> None:
+        unanswered = 0
+        while unanswered < _PINGS:
+            await self._clock.sleep(0 if unanswered else _PING_EVERY_S)
+            if found.seen is not None:  # else it is still on its way up
+                unanswered = 0 if await _is_there(peer) else unanswered + 1
+        if peer.is_open:
+            log.warning("agent_stands_still", machine=found.machine, incarnation=found.incarnation, seconds=_PINGS * _PING_S)
+            peer.abort()
 
     def _ended(self, found: Channel, peer: Peer) -> None:
         if found.peer is peer:
@@ -207,6 +224,16 @@ class Channels:
         )  # fmt: skip
         log.info("agent_connected", machine=found.machine, incarnation=found.incarnation, version=hello.version)
         self._notify(link.MachineChanged(machine=found.machine))
+
+
+async def _is_there(peer: Peer) -> bool:
+    try:
+        await peer.call(channel.Ping(), msgspec.Raw, seconds=_PING_S)
+    except Unreachable:
+        return False
+    except (NotYet, Refused, Stale, Broken, msgspec.DecodeError):
+        return True
+    return True
 
 
 def _take_report(found: Channel, report: channel.AgentReport) -> None:

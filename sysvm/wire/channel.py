@@ -31,6 +31,10 @@ class Greet(msgspec.Struct, frozen=True, tag="greet"):
     """Say hello again (the host agent was restarted)."""
 
 
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Are you there? Any answer is one, also that of an agent from before, which does not know the question."""
+
+
 class Apply(msgspec.Struct, frozen=True, tag="apply"):
     """Make this document true; answered by an AgentReport."""
 
@@ -307,7 +311,7 @@ class TrafficReport(msgspec.Struct, frozen=True, kw_only=True, tag="traffic"):
 
 
 _HandingOver = StandBy | TakeOver | TellConnections | TakeConnections
-AgentCallBody = Greet | Apply | Report | PowerOff | RunTask | ForgetTask | _HandingOver
+AgentCallBody = Greet | Ping | Apply | Report | PowerOff | RunTask | ForgetTask | _HandingOver
 _Seen = DriftReport | MembersReport | TrafficReport | HealthReport | TunnelsReport | StoresReport | RedundancyReport
 AgentNoticeBody = AgentHello | AgentReport | LoadReport | TaskReport | _Seen
 AgentAskBody = RedeemTicket | ResumeSession | ReachServer

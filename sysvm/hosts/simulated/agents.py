@@ -160,6 +160,8 @@ class SimulatedAgents:
             case channel.Greet():
                 self._hello(life, inside)
                 return link.Nothing()
+            case channel.Ping():
+                return link.Nothing()
 
     async def ensure(self, machine: str, incarnation: int) -> None:
         """See Agents: the machine is about to start, its agent will say hello."""
