@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -6,11 +7,26 @@ import uvloop
 from s3_server import Server, served
 from storage_stage import Stage, stage
 
+from sysvm.agent.roles.secstorage.store import ImageStore
+
 
 @pytest.fixture(scope="session")
 def event_loop_policy() -> uvloop.EventLoopPolicy:
     """The agent runs on uvloop, so its tests do too."""
     return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture(autouse=True)
+def asked_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store whose server is dead takes half a minute to say so: nobody asks it where everybody else would wait, too."""
+    free = ImageStore.free
+
+    def asked(store: ImageStore) -> int:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return free(store)
+
+    monkeypatch.setattr(ImageStore, "free", asked)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class Copying:
 
     async def _fill(self, incoming: Incoming, image: Image) -> None:
         await asyncio.to_thread(incoming.open, lambda _: None)
-        if image.size - incoming.size + HEADROOM > self.target.free():
+        if image.size - incoming.size + HEADROOM > await asyncio.to_thread(self.target.free):
             raise Refused(f"the image store is full: {image.size - incoming.size} bytes more do not fit")
         if not incoming.size:
             await asyncio.to_thread(incoming.restart, "", image.size)

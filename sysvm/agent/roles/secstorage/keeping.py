@@ -45,8 +45,12 @@ class Keeping:
         """An earlier life has made its bytes an object."""
         return bool(incoming.record.kept) and self.store.has(incoming.record.kept)
 
-    def check_size(self, size: int, incoming: Incoming) -> None:
-        """Raises Refused when `size` bytes are too many."""
+    async def check_size(self, size: int, incoming: Incoming) -> None:
+        """Raises Refused when `size` bytes are too many. Asks the store, which may be slow to answer: it holds up nobody else."""
+        await asyncio.to_thread(self.check_size_now, size, incoming)
+
+    def check_size_now(self, size: int, incoming: Incoming) -> None:
+        """The same, for threads."""
         if size > self.max_bytes:
             raise Refused(f"the image is larger than the {self.max_bytes} bytes that an image may have")
         if size - incoming.size + HEADROOM > self.store.free():
@@ -63,7 +67,7 @@ class Keeping:
         if packing is None:
             return await asyncio.to_thread(self._accept, incoming, incoming.data, incoming.sha256())
         target = incoming.data.with_name("unpacked")
-        sha256 = await unpack.unpacked(incoming.data, packing, target, self._room())
+        sha256 = await unpack.unpacked(incoming.data, packing, target, await asyncio.to_thread(self._room))
         return await asyncio.to_thread(self._accept, incoming, target, sha256)
 
     def _room(self) -> int:

@@ -156,7 +156,7 @@ class Patching:
         total = sum(length for _, length in entries)
         if not any(name in held for name, _ in entries):
             return
-        self.keeping.check_size(total, incoming)
+        await self.keeping.check_size(total, incoming)
         if not incoming.size or incoming.record.total != total:
             await asyncio.to_thread(incoming.restart, "", total)
         skip = incoming.size - boundary(entries, incoming.size)

@@ -7,6 +7,7 @@ Faults of stores are looked at each time somebody asks, so a store that comes ba
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -60,6 +61,9 @@ from sysvm.wire.collecting import KeepArchive
 from sysvm.wire.documents import SecStorageDocument, Store, SystemVmDocument
 from sysvm.wire.machines import ServiceFault
 
+# Python's own number is five on one processor: as many downloads to a store that is dead would hold up all else.
+THREADS = 64
+
 log = get_logger()
 
 
@@ -112,6 +116,7 @@ class SecStorageRole(Role):
 
     # ------------------------------------------------------------ the role
     async def start(self, tasks: Tasks) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "work"))
         memory.keep_buffers()
         await self._site.start()
         await self._public.start()

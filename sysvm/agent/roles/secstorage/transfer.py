@@ -160,7 +160,7 @@ class Transfer:
         total = await mirrors.size()
         if total < LEAST:
             return False
-        self.keeping.check_size(total, incoming)
+        await self.keeping.check_size(total, incoming)
         if incoming.record.total != total:
             await asyncio.to_thread(incoming.restart, "", total)
         await mirrors.bring(incoming)
@@ -198,7 +198,7 @@ class Transfer:
             begin = answer.read_answer(response.status, response.headers, incoming.record)
             if isinstance(begin, answer.Complete):
                 return
-            self.keeping.check_size(begin.total, incoming)
+            await self.keeping.check_size(begin.total, incoming)
             if begin.at != incoming.size or not begin.at:
                 # Mirrors have validators of their own; the checksum tells whether they have the same file.
                 validator = "" if self._links is not None and self._promised else begin.validator
@@ -223,7 +223,7 @@ class Transfer:
             async for batch, size in batches:
                 if writing is not None:
                     await writing
-                self.keeping.check_size(incoming.size + size, incoming)
+                await self.keeping.check_size(incoming.size + size, incoming)
                 writing = asyncio.ensure_future(asyncio.to_thread(incoming.append, batch))
                 await self._tell((incoming.size + size) / total if total else 0.0)
                 await edge("download_batch")

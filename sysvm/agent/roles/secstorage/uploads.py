@@ -159,7 +159,7 @@ class _Upload:
 
     def _open(self, incoming: Incoming) -> None:
         self._keeping.store.prepare()
-        self._keeping.check_size(max(0, self._length - BATCH), incoming)
+        self._keeping.check_size_now(max(0, self._length - BATCH), incoming)
         incoming.open(lambda _: None)
         incoming.restart("", 0)
 
@@ -169,11 +169,12 @@ class _Upload:
         async for piece in self._pieces():
             batch.append(piece)
             held += len(piece)
-            self._keeping.check_size(incoming.size + held, incoming)
             if held >= BATCH:
+                await self._keeping.check_size(incoming.size + held, incoming)
                 await asyncio.to_thread(incoming.append, batch)
                 batch, held = [], 0
                 await self._progress(min(incoming.size / self._length, 1.0) if self._length else 0.0)
+        await self._keeping.check_size(incoming.size + held, incoming)
         await asyncio.to_thread(incoming.append, batch)
         await asyncio.to_thread(incoming.sync)
 
