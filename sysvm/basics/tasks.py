@@ -36,3 +36,10 @@ class Tasks:
         """Cancels all children; the group then ends normally."""
         for task in list(self._children):
             task.cancel()
+
+
+def awaited_perhaps() -> "asyncio.Future[Any]":
+    """A future whose waiter may be cancelled before it looks: asyncio does not complain that nobody took its exception."""
+    future = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future

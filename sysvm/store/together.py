@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from sysvm.basics.errors import DatabaseAway, NotYet, Refused
+from sysvm.basics.tasks import awaited_perhaps
 from sysvm.store.store import Store, Tx
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Together:
 
     async def run(self, op: Callable[[Tx], T]) -> T:
         """See Store.run."""
-        mine = _Waiting(op, asyncio.get_running_loop().create_future())
+        mine = _Waiting(op, awaited_perhaps())
         self._waiting.append(mine)
         try:
             await asyncio.sleep(0)  # whoever else is ready in this lap of the loop comes along

@@ -20,7 +20,7 @@ import msgspec
 
 from sysvm.basics.errors import Broken, NotYet, Refused, Stale, Unreachable
 from sysvm.basics.log import get_logger
-from sysvm.basics.tasks import Tasks
+from sysvm.basics.tasks import Tasks, awaited_perhaps
 from sysvm.basics.transports import cut
 from sysvm.wire.envelope import Answer, Call, Envelope, Fault, FaultKind, Notice
 from sysvm.wire.frames import BadFrame, FrameReader, frame
@@ -104,7 +104,9 @@ class Peer:
             self.close()
 
     def close(self) -> None:
-        """Ends the stream; waiting calls raise Unreachable."""
+        """Ends the stream, once; waiting calls raise Unreachable."""
+        if not self._open:
+            return
         self._open = False
         for answer in self._waiting.values():
             if not answer.done():
@@ -119,10 +121,8 @@ class Peer:
 
     async def call(self, body: msgspec.Struct, answer: type[T], *, seconds: float = 20.0) -> T:
         """The answer to `body`. Raises NotYet, Refused, Stale, Broken (the other side's words) or Unreachable."""
-        if not self._open:
-            raise Unreachable("the link is down")
         number = next(self._numbers)
-        waiting = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Answer] = awaited_perhaps()
         self._waiting[number] = waiting
         try:
             async with asyncio.timeout(seconds):
@@ -142,6 +142,8 @@ class Peer:
             await self._send(Notice(msgspec.Raw(_encoder.encode(body))))
 
     async def _send(self, envelope: Envelope) -> None:
+        if not self._open:  # a TLS transport that is closed cannot be written to at all (Python 3.11)
+            raise Unreachable("the link is down")
         try:
             self._writer.write(frame(envelope))
             await self._writer.drain()

@@ -100,8 +100,10 @@ class Server:
         return (self.state / "log").read_text(errors="replace")
 
     def bugs(self) -> list[str]:
-        """What it has logged that is nobody's fault but its own."""
-        return [line for line in self.log().splitlines() if "Traceback" in line or "turn_failed" in line]
+        """What it has logged that is nobody's fault but its own, each with the lines after it."""
+        lines = self.log().splitlines()
+        starts = [at for at, line in enumerate(lines) if "Traceback" in line or "turn_failed" in line]
+        return ["\n".join(lines[at : at + 60]) for at in starts]
 
     def log_size(self) -> int:
         """Grows as long as it does something."""
