@@ -22,7 +22,6 @@ lost one. Releases share transactions, and so does what turns read (store/togeth
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -160,10 +159,10 @@ class Engine:
         try:
             await asyncio.wait((waker, sleeper), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (waker, sleeper):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            waker.cancel()
+            sleeper.cancel()
+            # Whoever awaits a cancelled task himself cannot tell its end from his own, and would live on when he is told to stop.
+            await asyncio.gather(waker, sleeper, return_exceptions=True)
 
     async def _work(self, turn: Turn) -> None:
         try:

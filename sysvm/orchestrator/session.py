@@ -54,13 +54,18 @@ class Sessions:
     async def run(self) -> None:
         """Works until cancelled."""
         while True:
-            try:
-                async with Tasks() as tasks:
-                    tasks.start(Engine(self.context, KINDS, seed=self._seed).run(), "engine")
-                    tasks.start(upkeep.run(self.context), "upkeep")
-            except* SessionLost:
-                log.warning("session_lost", session=self.context.session)
+            async with Tasks() as tasks:
+                tasks.start(self._work(tasks), "engine")
+                tasks.start(upkeep.run(self.context), "upkeep")
             await self._go_on()
+
+    async def _work(self, tasks: Tasks) -> None:
+        """Until the session is lost. Not by an error of the group: one that ends so forgets that it was cancelled meanwhile."""
+        try:
+            await Engine(self.context, KINDS, seed=self._seed).run()
+        except* SessionLost:
+            log.warning("session_lost", session=self.context.session)
+            tasks.stop()
 
     async def _go_on(self) -> None:
         old, new = self.context, self.context.ids.uuid()

@@ -17,6 +17,7 @@ from sysvm.ca.authority import Authority
 from sysvm.hosts.identity import trusting
 from sysvm.wire import link
 from sysvm.wire.peer import Peer
+from tests.hosts.progress import until
 
 
 class Busy:
@@ -80,8 +81,9 @@ async def test_an_answer_that_comes_after_the_link_ended_is_dropped(tls: tuple[s
         match ending:
             case "the other end goes":
                 here.abort()
-                while there.is_open:
-                    await asyncio.sleep(0.001)
+                async for _ in until(SystemClock(), "it is seen there"):
+                    if not there.is_open:
+                        break
             case "we close, and close again":
                 there.close()
                 there.close()
